@@ -24,5 +24,8 @@ extern const struct command command_peers;
 extern const struct command command_put;
 extern const struct command command_ring;
 extern const struct command command_wait;
+extern const struct command command_create;
+extern const struct command command_resize;
+extern const struct command command_remove;
 
 #endif

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem create: size, memory, owner and mode; regions that exist; places that are not for
+regions."""
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from support.py.huge import NR_HUGEPAGES
+from support.py.programs import SHM, TIMEOUT
+from support.py.region_tool import (MIB, TOOL, run, run_in_mounts, run_traced,
+                                    without_leak_search)
+
+OWNER, GROUP = 5, 7  # any that are not ours
+
+
+@pytest.fixture
+def shm(place):
+    """The path of the region that a test may make."""
+    yield place.shm_path
+    place.shm_path.unlink(missing_ok=True)
+
+
+def needs_root():
+    """Skip the test unless it can give files to other users."""
+    if os.geteuid():
+        pytest.skip("only root can change the owner of files")
+
+
+def facts(path):
+    """Size, reserved bytes, owner, group and mode of a file."""
+    st = os.stat(path)
+    return st.st_size, st.st_blocks * 512, st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)
+
+
+@pytest.mark.parametrize("options, mode", [
+    ((), 0o600),
+    (("--mode", "0640"), 0o640),
+    (("--group", os.getegid()), 0o660),
+    (("--group", os.getegid(), "-m", "0606"), 0o606),
+])
+def test_new_region(shm, place, options, mode):
+    """A new region has the size, its memory, and the mode that was asked for, or the default."""
+    old = os.umask(0o077)
+    try:
+        done = run("create", place.shm, "--size", "2M", *options)
+    finally:
+        os.umask(old)
+    assert facts(shm) == (2 * MIB, 2 * MIB, os.geteuid(), os.getegid(), mode)
+    assert done.stdout.splitlines()[0].startswith(f"{shm} created: 2M, owner ")
+    assert done.stdout.splitlines()[1:] == [f"next: ivshmem config libvirt {place.shm}"]
+    assert not done.stderr
+
+
+def test_owner_and_json(shm, place):
+    """Owner and group are set, and all facts are in the JSON object."""
+    needs_root()
+    done = run("create", f"shm:{place.shm}", "--size", "1M", "--owner", OWNER, "--group", GROUP,
+               "--json")
+    assert facts(shm) == (MIB, MIB, OWNER, GROUP, 0o660)
+    told = json.loads(done.stdout)
+    assert (told["address"], told["path"]) == (f"shm:{place.shm}", str(shm))
+    assert (told["size"], told["uid"], told["gid"], told["mode"]) == (MIB, OWNER, GROUP, "0660")
+    assert (told["state"], told["boot_files"], told["page_size"]) == ("created", [], 4096)
+
+
+def test_file(place):
+    """A path becomes absolute, with file: or with --backend."""
+    run("create", "file:a", "--size", "1M", cwd=place.dir)
+    done = run("create", place.dir / "b", "--backend", "file", "--size", "1M", "--json")
+    assert (place.dir / "a").stat().st_size == (place.dir / "b").stat().st_size == MIB
+    assert json.loads(done.stdout)["address"] == f"file:{place.dir / 'b'}"
+
+
+def test_file_in_dev_shm(shm, place):
+    """A path in /dev/shm is the region of that name."""
+    done = run("create", f"file:{shm}", "--size", "1M", "--json")
+    assert json.loads(done.stdout)["address"] == f"shm:{place.shm}"
+
+
+def test_rights_before_the_name(shm, place):
+    """The region gets its name after size, memory, owner and mode, so nobody sees it without."""
+    needs_root()
+    calls = "linkat,fallocate,fchown,fchmod,ftruncate,open,openat,creat"
+    done, trace = run_traced(place, ["-e", f"trace={calls}"], "create", place.shm, "--size", "1M",
+                             "--owner", OWNER, "--group", GROUP)
+    assert done.returncode == 0, done.stderr
+    order = re.findall(r"\b(linkat|fallocate|fchown|fchmod|ftruncate)\(", trace)
+    assert order == ["ftruncate", "fallocate", "fchown", "fchmod", "linkat"]
+    assert f'"{shm}", O_' not in trace
+    assert shm.exists()
+
+
+def test_file_system_without_nameless_files(shm, place):
+    """Where a file cannot be made without a name, the region is made at its name, mode 0600."""
+    done, trace = run_traced(place, ["-P", str(SHM), "-e", "inject=openat:error=EOPNOTSUPP"],
+                             "create", place.shm, "--size", "1M", "--mode", "0644")
+    assert done.returncode == 0, done.stderr
+    assert "INJECTED" in trace
+    assert facts(shm)[0] == facts(shm)[1] == MIB and facts(shm)[4] == 0o644
+
+
+@pytest.mark.parametrize("inject, options", [
+    ("inject=fallocate:signal=INT", []),
+    ("inject=linkat:signal=TERM", ["--boot"]),
+    ("inject=fallocate:signal=INT:error=ENOSPC", ["--boot"]),
+])
+def test_signal(shm, place, inject, options):
+    """A signal while memory is reserved leaves nothing behind. Later it waits for the end."""
+    if options:
+        options = options + ["--root", place.dir]
+    done, _ = run_traced(place, ["-e", inject], "create", place.shm, "--size", "1M", *options)
+    if "linkat" in inject:
+        assert shm.exists() and (place.dir / "etc").exists()
+        assert done.returncode == -signal.SIGTERM
+    else:
+        assert done.returncode == -signal.SIGINT
+        assert not shm.exists() and not (place.dir / "etc").exists()
+
+
+def test_signal_without_nameless_files(shm, place):
+    """Also where the region has its name from the start, a signal leaves nothing behind."""
+    done, _ = run_traced(place, ["-P", str(SHM), "-P", str(shm),
+                                 "-e", "inject=openat:error=EOPNOTSUPP:when=1",
+                                 "-e", "inject=fallocate:signal=INT"],
+                         "create", place.shm, "--size", "1M")
+    assert done.returncode == -signal.SIGINT
+    assert not shm.exists()
+
+
+def test_progress(shm, place):
+    """On a terminal, work that takes longer than 2 s shows what it is and for how long."""
+    parent, child = pty.openpty()
+    delayed = subprocess.Popen(["strace", "-f", "-qq", "-o", place.dir / "trace", "-e",
+                                "inject=fallocate:delay_enter=60000000", TOOL, "create",
+                                place.shm, "--size", "1M"], stderr=child, start_new_session=True,
+                               env=without_leak_search())
+    try:
+        os.close(child)
+        assert f"reserving 1M for {shm}: 2 s" in os.read(parent, 200).decode()
+    finally:
+        os.killpg(delayed.pid, signal.SIGKILL)
+        delayed.wait(TIMEOUT)
+        os.close(parent)
+    assert not shm.exists()
+
+
+def test_equal_region(shm, place):
+    """An equal region is left as it is, and that is said."""
+    run("create", place.shm, "--size", "1M")
+    shm.write_bytes(b"kept" + bytes(MIB - 4))
+    done = run("create", place.shm, "--size", "1M")
+    assert done.stdout.startswith(f"{shm} is already there: 1M, owner ")
+    assert shm.read_bytes()[:4] == b"kept"
+    assert json.loads(run("create", place.shm, "--size", "1M", "--json").stdout)[
+        "state"] == "existed"
+
+
+def test_equal_region_without_memory(shm, place):
+    """An equal file whose memory is not reserved, as QEMU makes it, gets its memory."""
+    shm.touch(0o600)
+    os.truncate(shm, MIB)
+    assert facts(shm)[1] == 0
+    run("create", place.shm, "--size", "1M")
+    assert facts(shm)[1] == MIB
+
+
+def test_empty_file(shm, place):
+    """An empty file with the right owner and mode, as tmpfiles.d makes it, gets its size."""
+    shm.touch(0o600)
+    done = run("create", place.shm, "--size", "1M")
+    assert "was empty, and now has its size: 1M" in done.stdout
+    assert facts(shm)[:2] == (MIB, MIB)
+
+
+def test_differences(shm, place):
+    """Each difference is named with both values. The printed commands mend them all."""
+    needs_root()
+    run("create", place.shm, "--size", "1M", "--mode", "0644")
+    wanted = ["create", place.shm, "--size", "2M", "-o", OWNER, "-g", GROUP]
+    err = run(*wanted, status=1).stderr
+    lines = dict(re.findall(r"^  the (\w+) is (.*)$", err, re.M))
+    assert list(lines) == ["size", "owner", "group", "mode"]
+    assert lines["size"].startswith("1M, not 2M: ")
+    assert lines["mode"].startswith("0644, not 0660: ")
+    assert f"ivshmem remove {place.shm}, and create it again" in err
+    assert facts(shm) == (MIB, MIB, 0, 0, 0o644)
+    for line in lines.values():
+        command = line.split(": ", 1)[1].replace("ivshmem ", f"{TOOL} ", 1)
+        subprocess.run(command, shell=True, check=True, timeout=TIMEOUT, capture_output=True)
+    assert "is already there" in run(*wanted).stdout
+
+
+def test_group_without_access_does_not_matter(shm, place):
+    """With mode 0600 and without --group, another group of an existing region does not differ."""
+    needs_root()
+    run("create", place.shm, "--size", "1M", "--group", GROUP, "--mode", "0600")
+    run("create", place.shm, "--size", "1M")
+    assert "the group is" in run("create", place.shm, "--size", "1M", "--mode", "0660",
+                                 status=1).stderr
+    assert shm.exists()
+
+
+def test_without_permission_to_change_the_owner(shm, place):
+    """A user that is not root is told who can change the owner; nothing is left."""
+    needs_root()
+    tool = shutil.copy(TOOL, place.dir)
+    place.dir.chmod(0o755)
+    done = subprocess.run([tool, "create", place.shm, "--size", "1M", "--owner", "0"], user=65534,
+                          group=65534, extra_groups=[], capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False)
+    assert done.returncode == 1
+    assert f"cannot give {shm} to uid 0" in done.stderr
+    assert "only root can change the owner" in done.stderr
+    assert not shm.exists()
+
+
+@pytest.mark.parametrize("name, options, status, message", [
+    ("", (), 2, 'invalid region ""'),
+    ("a\nb", (), 2, 'invalid region "a?b": use a name without control characters'),
+    ("a\x7f", (), 2, "control characters"),
+    ("a/b", (), 2, 'invalid region "a/b": for a path use file:a/b'),
+    ("/dev/shm/a", (), 2, 'invalid region "/dev/shm/a": use a'),
+    ("a:b", (), 2, "shm:a:b if this is a name"),
+    ("..", (), 2, "use one word without slashes"),
+    ("shm:a/b", (), 2, "use file:a/b"),
+    ("x" * 256, (), 2, "at most 255 fit"),
+    ("x" * 5000, (), 2, "it is too long"),
+    ("memfd:", (), 2, "such a region has no name"),
+    ("dir:/tmp", (), 2, "such a region has no name"),
+    ("shm:a", ("--backend", "file"), 2, "names another backend"),
+    ("file:/a", ("--backend", "shm"), 2, "names another backend"),
+    ("a", ("--backend", "file"), 2, "needs an absolute path"),
+    ("a/b", ("--backend", "hugetlb"), 2, "needs an absolute path"),
+    ("a", ("--backend", "disk"), 2, 'invalid backend "disk": use shm, file or hugetlb'),
+    ("a", ("--size", "3M"), 2, "region size 3M is not a power of two; use 2M or 4M"),
+    ("a", ("--size", "1000000M"), 2, "not a power of two; use 512G or 1T"),
+    ("a", ("--size", "64MB"), 2, 'invalid size of the region "64MB"'),
+    ("a", ("--size", "0"), 2, 'invalid size of the region "0"'),
+    ("a", ("--mode", "888"), 2, 'invalid mode "888"'),
+    ("a", ("--owner", "no-such-user"), 2, 'no such user "no-such-user"'),
+    ("a", ("--group", "no-such-group"), 2, 'no such group "no-such-group"'),
+    ("a", ("--root", "/none-such"), 2, 'invalid root "/none-such": use an existing directory'),
+    ("a", ("--root", "/tmp"), 2, 'surplus option --root "/tmp": add --boot'),
+    ("a", ("b",), 2, 'surplus argument "b": one region is expected'),
+    ("file:/none-such/a", (), 1, "the directory /none-such does not exist: mkdir -p /none-such"),
+    ("file:/tmp", (), 1, "/tmp is not a file"),
+    ("file:/dev/null", (), 1, "/dev/null is not a file, but a character device"),
+    ("file:/dev/a", (), 1, "/dev/a would be a file among device nodes: use shm:a"),
+])
+def test_mistakes(name, options, status, message):
+    """What was wrong is named, with what to do; nothing is created."""
+    done = run("create", name, *(() if "--size" in options else ("--size", "1M")), *options,
+               status=status)
+    assert done.stderr.startswith("ivshmem create: ") and message in done.stderr
+    assert not done.stdout and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("--size", "1M"), "no region is given"), (("a",), "no size is given: add --size"),
+])
+def test_incomplete(arguments, message):
+    """A missing region or size is a usage error."""
+    assert message in run("create", *arguments, status=2).stderr
+
+
+def test_less_than_a_page(shm, place):
+    """A size below one page is refused."""
+    assert "use 4K or more" in run("create", place.shm, "--size", "1K", status=1).stderr
+    assert not shm.exists()
+
+
+def test_symbolic_link(shm, place):
+    """A symbolic link at the region's name is not followed."""
+    shm.symlink_to(place.dir / "target")
+    assert "is a symbolic link" in run("create", place.shm, "--size", "1M", status=1).stderr
+    assert not (place.dir / "target").exists()
+
+
+def test_kvmfr():
+    """/dev/kvmfr0 is a device of a module: neither its absence nor a file there is a region."""
+    mounts = 'mount -t tmpfs dev /dev && mkdir /dev/shm && '
+    done = run_in_mounts(mounts + '"$TOOL" create file:/dev/kvmfr0 --size 1M; ls /dev')
+    assert "/dev/kvmfr0 does not exist: it is a device that the module kvmfr makes" in done.stderr
+    assert done.stdout == "shm\n"
+    done = run_in_mounts(mounts + 'truncate -s 1M /dev/kvmfr0 && "$TOOL" create '
+                         'file:/dev/kvmfr0 --size 1M; "$TOOL" remove file:/dev/kvmfr0; ls /dev')
+    assert "is a regular file, not the device of the module kvmfr" in done.stderr
+    assert done.stdout == "removed /dev/kvmfr0\nshm\n"
+    done = run_in_mounts(mounts + 'mknod /dev/kvmfr0 c 1 7 && "$TOOL" create file:/dev/kvmfr0 '
+                         '--size 1M')
+    assert "but a device of the module kvmfr" in done.stderr and done.returncode == 1
+
+
+def test_devtmpfs(place):
+    """No region is made among device nodes, also if devtmpfs is mounted elsewhere."""
+    done = run_in_mounts('mount -t devtmpfs dev "$1" && "$TOOL" create "file:$1/a" --size 1M',
+                         place.dir)
+    if "unknown filesystem" in done.stderr or "denied" in done.stderr:
+        pytest.skip(f"devtmpfs cannot be mounted: {done.stderr}")
+    assert f"{place.dir}/a would be a file among device nodes" in done.stderr
+
+
+def test_no_dev_shm():
+    """A missing /dev/shm is named, and the printed command makes it."""
+    script = 'mount -t tmpfs dev /dev && "$TOOL" create a --size 1M'
+    done = run_in_mounts(script)
+    assert done.returncode == 1 and "this system has no /dev/shm" in done.stderr
+    cure = re.search(r"as root, (.*)", done.stderr)[1]
+    done = run_in_mounts(f'{script}; {cure} && "$TOOL" create a --size 1M')
+    assert done.returncode == 0 and "/dev/shm/a created" in done.stdout
+
+
+@pytest.mark.parametrize("marker", ["/run/.containerenv", None])
+def test_small_dev_shm(marker):
+    """A /dev/shm that is too small is enlarged, or the container started with a larger one."""
+    script = ('mount -t tmpfs -o size=64M shm /dev/shm && mount -t tmpfs run /run && '
+              f'touch {marker or "/run/other"} && "$TOOL" create a --size 128M; ls /dev/shm')
+    done = run_in_mounts(script)
+    assert done.stdout == ""
+    assert "no room for a region of 128M at /dev/shm/a: its file system has 64M free" in done.stderr
+    cure = re.search(r"as root, (mount.*)", done.stderr)[1]
+    told = "/dev/shm of this container holds 64M in all: start it with --shm-size=256M"
+    if os.path.exists("/.dockerenv"):
+        marker = "/.dockerenv"
+    assert (told in done.stderr) == bool(marker)
+    done = run_in_mounts(f'{script}; {cure} && "$TOOL" create a --size 128M')
+    assert "/dev/shm/a created: 128M" in done.stdout
+
+
+@pytest.mark.usefixtures("huge_pages")
+def test_hugetlb(place):
+    """--backend hugetlb takes a name in the mounted hugetlbfs; too few free pages are counted."""
+    mount = ('umount -a -t hugetlbfs 2>/dev/null; "$TOOL" create a --backend hugetlb --size 2M; '
+             'mount -t hugetlbfs none "$1" && ')
+    done = run_in_mounts(mount + '"$TOOL" create a --backend hugetlb --size 2M --json', place.dir)
+    assert "no hugetlbfs is mounted: as root, mkdir -p /dev/hugepages" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["address"], told["page_size"]) == (f"file:{place.dir}/a", 2 * MIB)
+    nr_hugepages = int(NR_HUGEPAGES.read_text())
+    size = 1 << (nr_hugepages * 2).bit_length()
+    done = run_in_mounts(mount + f'"$TOOL" create "$1/b" --backend hugetlb --size {size}M; '
+                         'ls "$1"', place.dir)
+    assert "huge pages of 2M are needed" in done.stderr and done.stdout == ""
+    done = run_in_mounts(mount + '"$TOOL" create /tmp/a --backend hugetlb --size 2M', place.dir)
+    assert "/tmp is not in a hugetlbfs" in done.stderr
+    assert f"use a path in {place.dir}" in done.stderr

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem create --boot: the files that make a region at boot, checked with systemd's programs."""
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from support.py.paths import BUILD
+from support.py.programs import TIMEOUT
+from support.py.region_tool import MIB, TOOL, run, run_in_mounts, run_traced
+from support.py.systemd import needs
+
+MARK = '# Made by "ivshmem create --boot"; remove it with: ivshmem remove '
+
+
+@pytest.fixture
+def root(place):
+    """An empty directory for --root."""
+    path = place.dir / "root"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def shm(place):
+    """The path of the region that a test may make."""
+    yield place.shm_path
+    place.shm_path.unlink(missing_ok=True)
+
+
+def files(root):
+    """The paths of all files in @root, and the link, relative to it."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*")
+                  if path.is_symlink() or path.is_file())
+
+
+def boot(name, root, *options, **keywords):
+    """Create a region of 1 MiB with --boot."""
+    return run("create", name, "--size", "1M", "--boot", "--root", root, *options, **keywords)
+
+
+def file_names(stem):
+    """The files of a region in memory: unit, link, line for tmpfiles.d."""
+    return [f"etc/systemd/system/ivshmem-region-{stem}.service",
+            f"etc/systemd/system/basic.target.wants/ivshmem-region-{stem}.service",
+            f"etc/tmpfiles.d/ivshmem-{stem}.conf"]
+
+
+def test_files(shm, place, root):
+    """A region in memory has a unit, which is enabled, and a line for tmpfiles.d."""
+    done = boot(place.shm, root)
+    assert shm.stat().st_size == MIB
+    unit, link, tmpfiles = (root / name for name in file_names(place.shm))
+    assert files(root) == sorted(file_names(place.shm))
+    assert os.readlink(link) == f"../{unit.name}" and link.resolve() == unit
+    assert re.findall(r"^wrote (.*)$", done.stdout, re.M) == [str(unit), str(link), str(tmpfiles)]
+    for path in (unit, tmpfiles):
+        assert path.read_text().startswith(f"{MARK}shm:{place.shm}\n")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    run("remove", place.shm, "--root", root)
+    assert files(root) == [] and not shm.exists()
+
+
+def test_again(shm, place, root):
+    """For an equal region that exists, only the files are added, or changed; a second time
+    nothing is written."""
+    run("create", place.shm, "--size", "1M")
+    inode = shm.stat().st_ino
+    done = boot(place.shm, root)
+    assert "is already there" in done.stdout and done.stdout.count("wrote ") == 3
+    done = boot(place.shm, root, "--json")
+    assert json.loads(done.stdout)["boot_files"] == [
+        str(root / name) for name in file_names(place.shm)]
+    assert "wrote" not in boot(place.shm, root).stdout
+    shm.chmod(0o640)
+    assert boot(place.shm, root, "--mode", "0640").stdout.count("wrote ") == 2
+    assert shm.stat().st_ino == inode
+
+
+def test_region_in_another_tmpfs(place, root):
+    """Paths in memory have both files, whose names stand for the path."""
+    path = place.dir / "m" / "a-b"
+    path.parent.mkdir()
+    done = run_in_mounts('mount -t tmpfs none "$1/m" && "$TOOL" create "file:$1/m/a-b" --size 1M '
+                         '--boot --root "$2"', place.dir, root)
+    assert done.returncode == 0, done.stderr
+    stem = f"file:{str(path)[1:]}".replace("-", "\\x2d").replace("/", "-")
+    assert files(root) == sorted(file_names(stem))
+    assert f"RequiresMountsFor={path}\n" in (root / file_names(stem)[0]).read_text()
+
+
+@pytest.mark.usefixtures("huge_pages")
+def test_region_in_huge_pages(place, root):
+    """tmpfiles.d could make an empty file below what is mounted later, so there is only a unit."""
+    (place.dir / "m").mkdir()
+    done = run_in_mounts('mount -t hugetlbfs none "$1/m" && "$TOOL" create "file:$1/m/a" --size 2M '
+                         '--boot --root "$2"', place.dir, root)
+    assert done.returncode == 0, done.stderr
+    stem = f"file:{place.dir}/m/a".replace(":/", ":").replace("-", "\\x2d").replace("/", "-")
+    assert files(root) == sorted(file_names(stem)[:2])
+
+
+def test_region_on_a_disk(place, root):
+    """A file on a disk is there after a reboot: nothing is written."""
+    path = BUILD / f"{place.shm}"
+    kind = subprocess.run(["stat", "-f", "-c", "%T", BUILD], capture_output=True, text=True,
+                          check=True, timeout=TIMEOUT).stdout.strip()
+    if kind == "tmpfs":
+        pytest.skip("the build directory is not on a disk")
+    try:
+        done = boot(f"file:{path}", root)
+        assert "a file on a disk is there after a reboot" in done.stdout
+        assert path.stat().st_size == MIB and files(root) == []
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("suffix", ["", " a'b\"c\\", "%n$HOME\\x20", "\u00e4;#,"])
+def test_next_boot(place, root, suffix):
+    """At the next boot, systemd-tmpfiles makes an empty file with owner and mode, and the unit's
+    command makes it the region, also for unusual names."""
+    needs("systemd-tmpfiles")
+    if os.geteuid():
+        pytest.skip("only root can give files to other users")
+    name = place.shm + suffix
+    path = place.shm_path.with_name(name)
+    try:
+        boot(f"shm:{name}", root, "--owner", "5", "--group", "7", "--mode", "0640")
+        path.unlink()
+        unit, tmpfiles = (root / name for name in files(root)[1:])
+        subprocess.run(["systemd-tmpfiles", "--create", tmpfiles], check=True, timeout=TIMEOUT)
+        st = path.stat()
+        assert (st.st_size, st.st_uid, st.st_gid, st.st_mode & 0o7777) == (0, 5, 7, 0o640)
+        # The words are quoted as in a shell; "%" and "$" are doubled.
+        command = shlex.split(re.search(r"^ExecStart=(.*)$", unit.read_text(), re.M)[1])
+        command = [word.replace("%%", "%").replace("$$", "$") for word in command]
+        assert command[:3] == [str(TOOL.resolve()), "create", f"shm:{name}"]
+        run(*command[1:])
+        st = path.stat()
+        assert (st.st_size, st.st_blocks * 512, st.st_uid, st.st_gid) == (MIB, MIB, 5, 7)
+        assert "is already there" in run(*command[1:]).stdout
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_units_pass_systemds_check(place, root):
+    """systemd-analyze finds no mistake in units for usual and unusual names."""
+    needs("systemd-analyze")
+    names = [place.shm + suffix for suffix in ("", " a'b\"c\\", "%n$HOME", "\u00e4;#")]
+    try:
+        for name in names:
+            boot(f"shm:{name}", root)
+        units = [root / name for name in files(root) if "/system/ivshmem" in name]
+        assert len(units) == len(names)
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                              timeout=TIMEOUT)
+        assert done.returncode == 0 and "ivshmem" not in done.stdout, done.stdout
+    finally:
+        for name in names:
+            place.shm_path.with_name(name).unlink(missing_ok=True)
+
+
+def test_foreign_file(shm, place, root):
+    """A file with the name of ours that was not made by us is neither overwritten nor removed."""
+    foreign = root / file_names(place.shm)[2]
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("# mine\n")
+    assert f"{foreign} was not made by" in boot(place.shm, root, status=1).stderr
+    assert files(root) == file_names(place.shm)[2:] and not shm.exists()
+    run("create", place.shm, "--size", "1M")
+    assert "move it away" in run("remove", place.shm, "--root", root, status=1).stderr
+    assert shm.exists() and foreign.read_text() == "# mine\n"
+
+
+def test_failure_to_write_is_undone(shm, place, root):
+    """If one file cannot be written, neither the others nor the region nor directories remain."""
+    (root / "etc").mkdir()
+    (root / "etc" / "tmpfiles.d").write_text("not a directory")
+    done = boot(place.shm, root, status=1)
+    assert re.search(r"cannot (read|write|make)", done.stderr) and "tmpfiles.d" in done.stderr
+    assert files(root) == ["etc/tmpfiles.d"] and os.listdir(root / "etc") == ["tmpfiles.d"]
+    assert not shm.exists()
+
+
+def test_failure_to_create_is_undone(shm, place, root):
+    """If the region cannot get its name, the files are removed again, and older ones are kept."""
+    done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC"], "create", place.shm,
+                         "--size", "1M", "--boot", "--root", root)
+    assert done.returncode == 1 and f"cannot create {shm}: No space left" in done.stderr
+    assert os.listdir(root) == []
+    boot(place.shm, root)
+    before = {name: (root / name).read_text() for name in files(root)}
+    shm.unlink()
+    done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC"], "create", place.shm,
+                         "--size", "2M", "--boot", "--root", root)
+    assert done.returncode == 1
+    assert {name: (root / name).read_text() for name in files(root)} == before
+
+
+def test_what_cannot_be_undone_is_named(shm, place, root):
+    """If a file cannot be removed again, the message says that it is left."""
+    done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC", "-e",
+                                 "inject=unlink:error=EIO:when=4+"], "create", place.shm,
+                         "--size", "1M", "--boot", "--root", root)
+    assert done.returncode == 1 and not shm.exists()
+    assert files(root) == sorted(file_names(place.shm))
+    for name in files(root):
+        assert f"{root / name} is left as it is" in done.stderr
+
+
+def test_without_permission(place, root):
+    """A user that may not write there is told so, and to run it as root."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    tool = shutil.copy(TOOL, place.dir)
+    place.dir.chmod(0o755)
+    done = subprocess.run([tool, "create", place.shm, "--size", "1M", "--boot", "--root", root],
+                          user=65534, group=65534, extra_groups=[], capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False)
+    assert done.returncode == 1 and "run this as root" in done.stderr
+    assert not place.shm_path.exists() and files(root) == []
+
+
+@pytest.mark.parametrize("owner, group, expected", [
+    ("root", "root", "--owner root --group root"),
+    ("0", "54321", "--owner root --group 54321"),
+    ("54321", "0", "--owner 54321 --group root"),
+])
+def test_names_of_owners(shm, place, root, owner, group, expected):
+    """Users and groups in the files of /etc are in the files by name, others by number."""
+    if os.geteuid():
+        pytest.skip("only root can give files to other users")
+    boot(place.shm, root, "--owner", owner, "--group", group)
+    assert shm.exists()
+    assert f" {expected} --mode 0660\n" in (root / file_names(place.shm)[0]).read_text()
+
+
+def test_long_name(place, root):
+    """A name that is too long for the name of a unit is refused, and nothing is made."""
+    name = place.shm + "-" * 220
+    assert "too long for --boot" in boot(name, root, status=1).stderr
+    assert not place.shm_path.with_name(name).exists() and files(root) == []

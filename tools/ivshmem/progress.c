@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/progress.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define FIRST_S 2 /* shorter work needs no line */
+
+static struct {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	const char *what;
+	bool runs;
+	bool end;
+} progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
+
+/* Wait until the second @s of the work. Return: whether it has ended. */
+static bool progress_wait(const struct timespec *start, long s)
+{
+	const struct timespec until = {.tv_sec = start->tv_sec + s, .tv_nsec = start->tv_nsec};
+
+	while (!progress.end &&
+	       !pthread_cond_clockwait(&progress.ended, &progress.lock, CLOCK_MONOTONIC, &until))
+		continue;
+	return progress.end;
+}
+
+static void *progress_run(void *unused)
+{
+	struct timespec start;
+	bool shown = false;
+
+	(void)unused;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	pthread_mutex_lock(&progress.lock);
+	for (long s = FIRST_S; !progress_wait(&start, s); s++) {
+		fprintf(stderr, "\r%s: %ld s ", progress.what, s);
+		fflush(stderr);
+		shown = true;
+	}
+	pthread_mutex_unlock(&progress.lock);
+	if (shown)
+		fputs("\r\033[K", stderr);
+	return NULL;
+}
+
+void progress_start(const char *what)
+{
+	sigset_t all;
+	sigset_t before;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	progress.what = what;
+	progress.end = false;
+	/* Signals are for the thread that works. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	progress.runs = !pthread_create(&progress.thread, NULL, progress_run, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void progress_end(void)
+{
+	if (!progress.runs)
+		return;
+	pthread_mutex_lock(&progress.lock);
+	progress.end = true;
+	pthread_cond_signal(&progress.ended);
+	pthread_mutex_unlock(&progress.lock);
+	pthread_join(progress.thread, NULL);
+	progress.runs = false;
+}

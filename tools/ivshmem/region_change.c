@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Resizing and removing a region: what has its name is checked before, and again under its lock. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/access.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/parse.h"
+#include "region/region.h"
+#include "tools/ivshmem/boot.h"
+#include "tools/ivshmem/progress.h"
+#include "tools/ivshmem/region_ops.h"
+#include "tools/ivshmem/region_show.h"
+#include "tools/ivshmem/region_users.h"
+#include "tools/ivshmem/signals.h"
+#include "tools/shared/usage.h"
+
+/**
+ * struct change - an existing region that is to be changed
+ * @fd:     open for reading and writing; or only a reference (O_PATH), if that is not permitted
+ * @usable: @fd is not only a reference
+ * @st:     of the region, before
+ * @region: the new file, if the old one is to be replaced
+ * @boot:   the files of --boot that were changed; NULL: none
+ * @users:  processes that use it
+ */
+struct change {
+	const struct region_plan *plan;
+	struct place place;
+	int fd;
+	bool usable;
+	struct stat st;
+	struct ivs_region *region;
+	struct boot *boot;
+	json_t *users;
+};
+
+static void change_deinit(struct change *change)
+{
+	ivs_fd_close(&change->fd);
+	ivs_region_close(change->region);
+	free(change->boot);
+	json_decref(change->users);
+}
+
+static int change_absent(const struct change *change)
+{
+	return usage_failed("%s does not exist: \"ivshmem list\" shows all regions",
+			    change->place.path);
+}
+
+static int change_open(struct change *change)
+{
+	const char *path = change->place.path;
+	char why[IVS_ACCESS_TEXT_LEN];
+
+	if (lstat(path, &change->st))
+		return errno == ENOENT ? change_absent(change)
+				       : usage_failed("cannot stat %s: %s", path, strerror(errno));
+	if (!S_ISREG(change->st.st_mode))
+		return usage_failed("%s is not a region, but %s", path,
+				    ivs_file_kind(change->st.st_mode));
+	change->fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	change->usable = change->fd >= 0;
+	if (change->fd < 0 && errno == EACCES)
+		change->fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (change->fd < 0 && errno == EACCES)
+		return usage_failed("cannot open %s: %s", path,
+				    ivs_access_explain(path, F_OK, why));
+	if (change->fd < 0 || fstat(change->fd, &change->st))
+		return usage_failed("cannot open %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int change_start(struct change *change, const struct region_plan *plan)
+{
+	int status = place_find(plan->region, plan->backend, &change->place);
+
+	change->plan = plan;
+	return status;
+}
+
+/* Check that no other process makes such a change, and that the name still is this region's. */
+static int change_lock(const struct change *change)
+{
+	int result = change->usable ? ivs_file_lock(change->fd, LOCK_EX) : 0;
+
+	if (result == IVS_FILE_E_BUSY)
+		return usage_failed("another process holds the lock of %s: try again",
+				    change->place.path);
+	if (result)
+		return usage_failed("cannot lock %s: %s", change->place.path, strerror(-result));
+	if (ivs_path_is_fd(change->place.path, change->fd) != 1)
+		return usage_failed("%s has been removed or replaced meanwhile: try again",
+				    change->place.path);
+	return 0;
+}
+
+static int change_report(const struct change *change, json_t *object)
+{
+	json_object_set(object, "users", change->users);
+	json_object_set_new(object, "boot_files", boot_json(change->boot));
+	return show_json_print(object);
+}
+
+/* Remove the file. Nothing can come between this check and unlink(2) but a rename(2) by others. */
+static int remove_file(const struct change *change)
+{
+	char user[SHOW_OWNER_LEN];
+	int status = change_lock(change);
+	int errnum;
+
+	if (status)
+		return status;
+	if (!unlink(change->place.path))
+		return 0;
+	errnum = errno;
+	if (errnum == EPERM || errnum == EACCES)
+		return usage_failed("cannot remove %s: %s: it belongs to %s: run this as that "
+				    "user or as root",
+				    change->place.path, strerror(errnum),
+				    show_user(change->st.st_uid, user));
+	return usage_failed("cannot remove %s: %s", change->place.path, strerror(errnum));
+}
+
+/* The region is absent, but perhaps there are files that would make it at the next boot. */
+static int remove_boot_only(struct change *change)
+{
+	sigset_t before;
+	int status;
+
+	signals_hold(&before);
+	status = boot_uninstall(&change->place, change->plan->root, &change->boot);
+	signals_release(&before);
+	if (status)
+		return status;
+	if (!boot_changed_n(change->boot))
+		return change_absent(change);
+	if (change->plan->json)
+		return change_report(change,
+				     json_pack("{s:s, s:s, s:s}", "address", change->place.address,
+					       "path", change->place.path, "state", "absent"));
+	boot_print(change->boot, "removed");
+	printf("%s did not exist\n", change->place.path);
+	return 0;
+}
+
+static int remove_existing(struct change *change)
+{
+	sigset_t before;
+	int status = change_open(change);
+	json_t *object;
+
+	if (!status)
+		status = users_check(&change->place, &change->st, change->usable ? change->fd : -1,
+				     change->plan->force, &change->users);
+	if (status)
+		return status;
+	signals_hold(&before);
+	status = boot_uninstall(&change->place, change->plan->root, &change->boot);
+	if (!status)
+		status = remove_file(change);
+	if (status)
+		boot_undo(change->boot);
+	signals_release(&before);
+	if (status)
+		return status;
+	if (change->plan->json) {
+		object = show_json(&change->place, &change->st);
+		json_object_set_new(object, "state", json_string("removed"));
+		return change_report(change, object);
+	}
+	printf("removed %s\n", change->place.path);
+	boot_print(change->boot, "removed");
+	return 0;
+}
+
+int region_remove(const struct region_plan *plan)
+{
+	struct change change = {.fd = -1};
+	int status = change_start(&change, plan);
+	struct stat st;
+
+	if (status)
+		return status;
+	if (lstat(change.place.path, &st) && errno == ENOENT)
+		status = remove_boot_only(&change);
+	else
+		status = remove_existing(&change);
+	change_deinit(&change);
+	return status;
+}
+
+static void on_signal(int number)
+{
+	(void)number; /* it interrupts fallocate(2) */
+}
+
+/* Let a signal interrupt ivs_region_grow(), which then restores the size. */
+static int grow_interruptibly(struct ivs_region *region, uint64_t size, struct ivs_error *err)
+{
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction before[3];
+	sigset_t held;
+	int result;
+
+	sigprocmask(SIG_BLOCK, NULL, &held);
+	for (int i = 0; i < 3; i++) {
+		sigaction(numbers[i], &action, &before[i]);
+		sigdelset(&held, numbers[i]);
+	}
+	sigprocmask(SIG_SETMASK, &held, &held);
+	result = ivs_region_grow(region, size, err);
+	sigprocmask(SIG_SETMASK, &held, NULL);
+	for (int i = 0; i < 3; i++)
+		sigaction(numbers[i], &before[i], NULL);
+	return result;
+}
+
+static int resize_failed(const struct change *change, int result, const struct ivs_error *err)
+{
+	progress_end();
+	usage_failed("%s", err->text);
+	if (result == IVS_REGION_E_FULL)
+		place_advice(&change->place, change->plan->options.size);
+	return STATUS_FAILED;
+}
+
+static int resize_in_place(struct change *change)
+{
+	const struct ivs_region_former former = {.size = (uint64_t)change->st.st_size};
+	struct ivs_region *region = NULL;
+	struct ivs_error err = {0};
+	int fd = fcntl(change->fd, F_DUPFD_CLOEXEC, 3);
+	int result;
+
+	if (fd < 0)
+		return usage_failed("cannot open %s: %s", change->place.path, strerror(errno));
+	result = ivs_region_adopt(change->place.address, &fd, &former, &region, &err);
+	if (!result)
+		result = grow_interruptibly(region, change->plan->options.size, &err);
+	ivs_region_close(region);
+	return result ? resize_failed(change, result, &err) : 0;
+}
+
+/* Make a file of the new size, with the same owner and mode. */
+static int resize_prepare(struct change *change)
+{
+	const struct ivs_region_options opts = {
+		.size = change->plan->options.size,
+		.mode = change->st.st_mode & 07777,
+		.uid = change->st.st_uid == geteuid() ? IVS_REGION_KEEP_ID : change->st.st_uid,
+		.gid = change->st.st_gid,
+	};
+	struct ivs_error err = {0};
+	int result = ivs_region_prepare(change->place.address, &opts, &change->region, &err);
+
+	if (result == -EOPNOTSUPP)
+		return usage_failed("the file system of %s cannot make a file without a name: "
+				    "ivshmem remove, then ivshmem create",
+				    change->place.path);
+	return result ? resize_failed(change, result, &err) : 0;
+}
+
+/* Put that file in place of the old one. */
+static int resize_replace(struct change *change)
+{
+	struct ivs_error err = {0};
+	int result = change_lock(change);
+
+	if (result)
+		return result;
+	result = ivs_region_publish_over(change->region, &err);
+	return result ? resize_failed(change, result, &err) : 0;
+}
+
+/* Change the size in the files of --boot, if there are some. */
+static int resize_boot(struct change *change)
+{
+	const struct boot_wish wish = {
+		.place = &change->place,
+		.size = change->plan->options.size,
+		.uid = change->st.st_uid,
+		.gid = change->st.st_gid,
+		.mode = change->st.st_mode & 0777,
+	};
+
+	if (!boot_exists(&change->place, change->plan->root))
+		return 0;
+	return boot_install(&wish, change->plan->root, &change->boot);
+}
+
+static int resize_report(const struct change *change, bool replaced)
+{
+	char old[IVS_SIZE_TEXT_LEN];
+	char facts[SHOW_FACTS_LEN];
+	struct stat st;
+
+	progress_end();
+	if (lstat(change->place.path, &st))
+		return usage_failed("cannot stat %s: %s", change->place.path, strerror(errno));
+	if (change->plan->json) {
+		json_t *object = show_json(&change->place, &st);
+
+		json_object_set_new(object, "old_size",
+				    json_integer((json_int_t)change->st.st_size));
+		json_object_set_new(object, "replaced", json_boolean(replaced));
+		return change_report(change, object);
+	}
+	printf("%s: %s (it was of %s)%s\n", change->place.path, show_facts(&st, facts),
+	       ivs_size_text((uint64_t)change->st.st_size, old),
+	       replaced ? "; the file is a new one, full of zeroes" : "");
+	boot_print(change->boot, "wrote");
+	return 0;
+}
+
+static int resize(struct change *change)
+{
+	uint64_t size = change->plan->options.size;
+	uint64_t old = (uint64_t)change->st.st_size;
+	bool used = json_array_size(change->users);
+	bool replaced = size != old && (size < old || used || !change->usable);
+	sigset_t before;
+	int status = replaced ? resize_prepare(change) : 0;
+
+	if (status)
+		return status;
+	signals_hold(&before);
+	status = resize_boot(change);
+	if (!status && replaced)
+		status = resize_replace(change);
+	else if (!status && size != old)
+		status = resize_in_place(change);
+	if (status)
+		boot_undo(change->boot);
+	signals_release(&before);
+	return status ? status : resize_report(change, replaced);
+}
+
+static int resize_with_progress(struct change *change)
+{
+	char text[IVS_SIZE_TEXT_LEN];
+	char what[PATH_MAX + 64];
+	int status;
+
+	snprintf(what, sizeof(what), "reserving %s for %s",
+		 ivs_size_text(change->plan->options.size, text), change->place.path);
+	progress_start(what);
+	status = resize(change);
+	progress_end();
+	return status;
+}
+
+int region_resize(const struct region_plan *plan)
+{
+	struct change change = {.fd = -1};
+	struct ivs_error err = {0};
+	int status;
+
+	if (ivs_region_check_size(plan->options.size, &err)) {
+		usage_failed("%s", err.text);
+		return STATUS_USAGE;
+	}
+	status = change_start(&change, plan);
+	if (!status)
+		status = change_open(&change);
+	if (!status && (uint64_t)change.st.st_size != plan->options.size)
+		status = users_check(&change.place, &change.st, change.usable ? change.fd : -1,
+				     plan->force, &change.users);
+	if (!status)
+		status = resize_with_progress(&change);
+	change_deinit(&change);
+	return status;
+}

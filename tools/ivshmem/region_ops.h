@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Creating, resizing and removing regions with a name. Each function prints its own messages. */
+#ifndef TOOLS_IVSHMEM_REGION_OPS_H
+#define TOOLS_IVSHMEM_REGION_OPS_H
+
+#include <stdbool.h>
+
+#include "ivshmem/region.h"
+#include "tools/ivshmem/region_place.h"
+
+/**
+ * struct region_plan - what is to be done with a region; start from REGION_PLAN_INIT
+ * @region:  a name, which means shm:NAME, or an address: shm:NAME, file:PATH
+ * @backend: where @region is, if that is a name
+ * @options: size, owner, mode. Mode 0: 0600, or 0660 if a group is given
+ * @boot:    also make the files that create the region at boot
+ * @root:    directory in whose etc/ these files are; "": that of this system
+ * @force:   resize or remove it even while it is in use
+ * @json:    print a JSON object in place of text
+ */
+struct region_plan {
+	const char *region;
+	enum region_backend backend;
+	struct ivs_region_options options;
+	bool boot;
+	const char *root;
+	bool force;
+	bool json;
+};
+
+#define REGION_PLAN_INIT                                                                           \
+	{                                                                                          \
+		.options = IVS_REGION_OPTIONS_INIT, .root = "",                                    \
+	}
+
+/**
+ * region_create() - make the region, unless an equal one is there
+ *
+ * A failure leaves nothing behind, or says what is left.
+ *
+ * Return: an exit status.
+ */
+int region_create(const struct region_plan *plan);
+
+/** region_resize() - give the region the size in @plan->options. Return: an exit status. */
+int region_resize(const struct region_plan *plan);
+
+/** region_remove() - remove the region, and the files that --boot made. Return: an exit status. */
+int region_remove(const struct region_plan *plan);
+
+#endif

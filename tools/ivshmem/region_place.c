@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/region_place.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "config/escape.h"
+#include "region/hugetlbfs.h"
+#include "region/region.h"
+#include "tools/shared/usage.h"
+
+#define SHM_DIR "/dev/shm"
+#define MOUNT_HUGETLBFS "mkdir -p /dev/hugepages && mount -t hugetlbfs none /dev/hugepages"
+
+int take_backend(const char *value, enum region_backend *out)
+{
+	if (!strcmp(value, "shm"))
+		*out = BACKEND_SHM;
+	else if (!strcmp(value, "file"))
+		*out = BACKEND_FILE;
+	else if (!strcmp(value, "hugetlb"))
+		*out = BACKEND_HUGETLB;
+	else
+		return usage_error("invalid backend", value, "use shm, file or hugetlb");
+	return 0;
+}
+
+static int invalid(const char *region, const char *fix)
+{
+	char text[256];
+
+	return usage_error("invalid region", ivs_text_shown(region, text, sizeof(text)), fix);
+}
+
+/* The address that a name without a prefix means. */
+static int name_to_address(const char *region, enum region_backend backend, char *out, size_t len)
+{
+	char mount[PATH_MAX];
+	char fix[PATH_MAX + 64];
+
+	if (*region == '/' && (backend == BACKEND_FILE || backend == BACKEND_HUGETLB)) {
+		snprintf(out, len, "file:%s", region);
+		return 0;
+	}
+	if (strchr(region, '/') && backend != BACKEND_HUGETLB && backend != BACKEND_FILE) {
+		if (!strncmp(region, SHM_DIR "/", sizeof(SHM_DIR)) &&
+		    !strchr(region + sizeof(SHM_DIR), '/'))
+			snprintf(fix, sizeof(fix), "use %s", region + sizeof(SHM_DIR));
+		else
+			snprintf(fix, sizeof(fix), "for a path use file:%s", region);
+		return invalid(region, fix);
+	}
+	if (backend == BACKEND_FILE || (backend == BACKEND_HUGETLB && strchr(region, '/')))
+		return invalid(region, "this backend needs an absolute path, such as /mnt/NAME");
+	if (strchr(region, ':')) {
+		snprintf(fix, sizeof(fix),
+			 "use shm:NAME or file:PATH, and shm:%s if this is a name", region);
+		return invalid(region, fix);
+	}
+	if (backend != BACKEND_HUGETLB) {
+		snprintf(out, len, "shm:%s", region);
+		return 0;
+	}
+	if (!ivs_hugetlbfs_find(mount, sizeof(mount)))
+		return usage_failed("no hugetlbfs is mounted: as root, " MOUNT_HUGETLBFS);
+	snprintf(out, len, "file:%s/%s", mount, region);
+	return 0;
+}
+
+/* Make the path absolute, without symbolic links in its directory. */
+static bool path_resolve(char path[PATH_MAX])
+{
+	char whole[PATH_MAX];
+	char copy[PATH_MAX];
+	char name[PATH_MAX];
+	char dir[PATH_MAX];
+
+	strcpy(copy, path);
+	strcpy(name, basename(copy));
+	strcpy(copy, path);
+	if (!realpath(dirname(copy), dir)) {
+		/* The directory does not exist: the region's own error says so. */
+		if (*path == '/' || !getcwd(dir, sizeof(dir)))
+			return true;
+		strcpy(name, path);
+	}
+	if (snprintf(whole, sizeof(whole), "%s/%s", strcmp(dir, "/") ? dir : "", name) >=
+	    (int)sizeof(whole))
+		return false;
+	strcpy(path, whole);
+	return true;
+}
+
+static int place_find_path(struct place *out)
+{
+	struct ivs_error err = {0};
+	const char *slash;
+	int result = ivs_region_find_path(out->address, out->path, sizeof(out->path), &err);
+
+	if (result) {
+		usage_failed("%s", err.text);
+		return result == IVS_REGION_E_ADDRESS ? STATUS_USAGE : STATUS_FAILED;
+	}
+	if (!*out->path)
+		return invalid(out->address,
+			       "such a region has no name: a program that uses it makes it");
+	if (!path_resolve(out->path))
+		return invalid(out->address, "the path is too long");
+	slash = strrchr(out->path, '/');
+	out->name = slash + 1;
+	out->shm = slash == out->path + strlen(SHM_DIR) &&
+		   !strncmp(out->path, SHM_DIR, strlen(SHM_DIR));
+	snprintf(out->address, sizeof(out->address), "%s%s",
+		 out->shm ? "shm:" : "file:", out->shm ? out->name : out->path);
+	return 0;
+}
+
+int place_find(const char *region, enum region_backend backend, struct place *out)
+{
+	bool shm = !strncmp(region, "shm:", 4);
+	bool file = !strncmp(region, "file:", 5);
+	int status = 0;
+
+	*out = (struct place){0};
+	if (!ivs_escape_valid(region))
+		return invalid(region, "use a name without control characters, in UTF-8, such as "
+				       "looking-glass");
+	if ((shm && backend != BACKEND_NONE && backend != BACKEND_SHM) ||
+	    (file && backend == BACKEND_SHM))
+		return invalid(region, "the address names another backend than --backend");
+	if (strlen(region) >= PATH_MAX)
+		return invalid(region, "it is too long");
+	if (shm || file || !strncmp(region, "dir:", 4) || !strncmp(region, "memfd:", 6))
+		snprintf(out->address, sizeof(out->address), "%s", region);
+	else
+		status = name_to_address(region, backend, out->address, sizeof(out->address));
+	return status ? status : place_find_path(out);
+}
+
+/* A device node of Looking Glass' module, or a regular file in its place. */
+static int check_kvmfr(const struct place *place)
+{
+	const char *digits = place->name + strlen("kvmfr");
+	struct stat st;
+
+	if (strncmp(place->path, "/dev/kvmfr", 10) != 0 || !*digits ||
+	    digits[strspn(digits, "0123456789")])
+		return 0;
+	if (lstat(place->path, &st))
+		return usage_failed("%s does not exist: it is a device that the module kvmfr makes "
+				    "(modprobe kvmfr); a file of that name would take its place. "
+				    "To share memory without this module use the name "
+				    "looking-glass",
+				    place->path);
+	if (S_ISREG(st.st_mode))
+		return usage_failed("%s is a regular file, not the device of the module kvmfr: a "
+				    "VM that started before the module was loaded has made it. "
+				    "Shut the VM down, then ivshmem remove file:%s and modprobe "
+				    "kvmfr",
+				    place->path, place->path);
+	return 0; /* a device: opening it says so */
+}
+
+/* The file system of a device, as /proc/self/mountinfo calls it. */
+static bool mount_type_is(dev_t dev, const char *type)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t room = 0;
+	bool is = false;
+
+	while (file && !is && getline(&line, &room, file) > 0) {
+		const char *dash = strstr(line, " - ");
+		unsigned int major_n;
+		unsigned int minor_n;
+		size_t len = strlen(type);
+
+		if (dash && sscanf(line, "%*u %*u %u:%u", &major_n, &minor_n) == 2 &&
+		    makedev(major_n, minor_n) == dev)
+			is = !strncmp(dash + 3, type, len) && dash[3 + len] == ' ';
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	return is;
+}
+
+static int check_hugetlb(const char *dir)
+{
+	char mount[PATH_MAX];
+	struct statfs fs;
+
+	if (statfs(dir, &fs) || fs.f_type == HUGETLBFS_MAGIC)
+		return 0;
+	if (ivs_hugetlbfs_find(mount, sizeof(mount)))
+		return usage_failed("%s is not in a hugetlbfs, so a region there would have "
+				    "ordinary pages: use a path in %s",
+				    dir, mount);
+	return usage_failed("%s is not in a hugetlbfs, so a region there would have ordinary "
+			    "pages, and none is mounted: as root, " MOUNT_HUGETLBFS,
+			    dir);
+}
+
+int place_check(const struct place *place, enum region_backend backend)
+{
+	int status = check_kvmfr(place);
+	char dir[PATH_MAX];
+	struct stat st;
+
+	if (status)
+		return status;
+	strcpy(dir, place->path);
+	dirname(dir);
+	if (stat(dir, &st)) {
+		if (errno != ENOENT || !place->shm)
+			return 0; /* opening the region says so */
+		return usage_failed("this system has no " SHM_DIR ", where POSIX shared memory is: "
+				    "as root, mkdir " SHM_DIR " && mount -t tmpfs -o "
+				    "mode=1777,nosuid,nodev shm " SHM_DIR);
+	}
+	if (!lstat(place->path, &st) && !S_ISREG(st.st_mode))
+		return 0; /* opening it says what it is */
+	if (!stat(dir, &st) && (!strcmp(dir, "/dev") || mount_type_is(st.st_dev, "devtmpfs")))
+		return usage_failed("%s would be a file among device nodes: use shm:%s, which is "
+				    "in " SHM_DIR,
+				    place->path, place->name);
+	return backend == BACKEND_HUGETLB ? check_hugetlb(dir) : 0;
+}
+
+void place_advice(const struct place *place, unsigned long long size)
+{
+	bool container = !access("/.dockerenv", F_OK) || !access("/run/.containerenv", F_OK);
+	char total_text[IVS_SIZE_TEXT_LEN];
+	char size_text[IVS_SIZE_TEXT_LEN];
+	unsigned long long total;
+	struct statvfs fs;
+
+	if (!place->shm || statvfs(SHM_DIR, &fs))
+		return;
+	total = (unsigned long long)fs.f_blocks * fs.f_frsize;
+	if (!container || size <= total)
+		return;
+	fprintf(stderr,
+		"%s: " SHM_DIR " of this container holds %s in all: start it with --shm-size=%s or "
+		"more\n",
+		usage_name(), ivs_size_text(total, total_text), ivs_size_text(size * 2, size_text));
+}
+
+enum place_kind place_kind(const struct place *place)
+{
+	char dir[PATH_MAX];
+	struct statfs fs;
+
+	strcpy(dir, place->path);
+	if (statfs(dirname(dir), &fs))
+		return PLACE_DISK;
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		return PLACE_HUGETLBFS;
+	return fs.f_type == TMPFS_MAGIC ? PLACE_TMPFS : PLACE_DISK;
+}

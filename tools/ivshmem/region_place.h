@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where a region is: from a name or an address to a path; places that are not for regions. */
+#ifndef TOOLS_IVSHMEM_REGION_PLACE_H
+#define TOOLS_IVSHMEM_REGION_PLACE_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+/**
+ * enum region_backend - what a name without "shm:" or "file:" means
+ * @BACKEND_NONE:    not given: POSIX shared memory
+ * @BACKEND_SHM:     POSIX shared memory
+ * @BACKEND_FILE:    a path
+ * @BACKEND_HUGETLB: a path, or a name in a mounted hugetlbfs
+ */
+enum region_backend {
+	BACKEND_NONE,
+	BACKEND_SHM,
+	BACKEND_FILE,
+	BACKEND_HUGETLB,
+};
+
+/**
+ * struct place - where a region is
+ * @address: shm:NAME, or file:PATH with an absolute path
+ * @path:    its path in the file system
+ * @name:    the last part of @path
+ * @shm:     it is POSIX shared memory
+ */
+struct place {
+	char address[PATH_MAX + 8];
+	char path[PATH_MAX];
+	const char *name;
+	bool shm;
+};
+
+/** take_backend() - parse shm, file or hugetlb. Return: 0, or STATUS_USAGE after the reason. */
+int take_backend(const char *value, enum region_backend *out);
+
+/**
+ * place_find() - the place that a name or an address means; nothing need be there
+ *
+ * Return: 0, or an exit status after printing the reason.
+ */
+int place_find(const char *region, enum region_backend backend, struct place *out);
+
+/**
+ * place_check() - refuse places in which a new region would not do what a user expects
+ *
+ * Return: 0, or an exit status after printing the reason.
+ */
+int place_check(const struct place *place, enum region_backend backend);
+
+/** place_advice() - after a lack of memory: what limits a container's /dev/shm. Prints or not. */
+void place_advice(const struct place *place, unsigned long long size);
+
+/**
+ * enum place_kind - the file system of a place
+ * @PLACE_DISK:      its files are there after a reboot
+ * @PLACE_TMPFS:     in memory
+ * @PLACE_HUGETLBFS: in memory, in huge pages
+ */
+enum place_kind {
+	PLACE_DISK,
+	PLACE_TMPFS,
+	PLACE_HUGETLBFS,
+};
+
+enum place_kind place_kind(const struct place *place);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Processes that would be affected if a region were removed or replaced. */
+#ifndef TOOLS_IVSHMEM_REGION_USERS_H
+#define TOOLS_IVSHMEM_REGION_USERS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "tools/ivshmem/region_place.h"
+
+/**
+ * users_check() - refuse if the region is in use, naming the processes; if forced, say what happens
+ * to them
+ * @fd:    the region, open for reading and writing; -1: it cannot be opened
+ * @users: set to an array of the processes, also if it is empty; the caller frees it
+ *
+ * Return: 0, or an exit status after printing the reason.
+ */
+int users_check(const struct place *place, const struct stat *st, int fd, bool force,
+		json_t **users);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Steps that a signal must not end in the middle. */
+#ifndef TOOLS_IVSHMEM_SIGNALS_H
+#define TOOLS_IVSHMEM_SIGNALS_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/** signals_hold() - let SIGINT, SIGTERM and SIGHUP wait */
+static inline void signals_hold(sigset_t *before)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGINT);
+	sigaddset(&held, SIGTERM);
+	sigaddset(&held, SIGHUP);
+	sigprocmask(SIG_BLOCK, &held, before);
+}
+
+/** signals_release() - let them end the process, if one has come */
+static inline void signals_release(const sigset_t *before)
+{
+	sigprocmask(SIG_SETMASK, before, NULL);
+}
+
+/** signals_pending() - whether one waits */
+static inline bool signals_pending(void)
+{
+	sigset_t pending;
+
+	return !sigpending(&pending) &&
+	       (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+		sigismember(&pending, SIGHUP) == 1);
+}
+
+#endif
