@@ -11,6 +11,9 @@
 #ifndef AT_EMPTY_PATH
 #define AT_EMPTY_PATH 0x1000
 #endif
+#ifndef AT_NO_AUTOMOUNT
+#define AT_NO_AUTOMOUNT 0x800
+#endif
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000
 #endif
@@ -31,13 +34,16 @@ static inline int ivs_statx(int fd, unsigned int mask, struct statx *out)
 }
 
 /**
- * ivs_statx_at() - the same for @path in the directory @dir_fd; a symbolic link is followed
+ * ivs_statx_at() - the same for @path in the directory @dir_fd
+ * @flags: AT_SYMLINK_NOFOLLOW or 0
  *
  * Looking up a path asks its file systems. A link in /proc/PID/fd asks none but procfs.
  */
-static inline int ivs_statx_at(int dir_fd, const char *path, unsigned int mask, struct statx *out)
+static inline int ivs_statx_at(int dir_fd, const char *path, int flags, unsigned int mask,
+			       struct statx *out)
 {
-	return (int)syscall(SYS_statx, dir_fd, path, AT_STATX_DONT_SYNC, mask, out);
+	return (int)syscall(SYS_statx, dir_fd, path, flags | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+			    mask, out);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "host/regions.h"
 #include "host/users.h"
 #include "host/vm.h"
 
@@ -18,7 +19,7 @@
  * @peer:    it may use a region: it has loaded libivshmem, or is a program of this project, or
  *           Looking Glass' client
  * @unseen:  its files cannot be seen
- * @socket:  of an ivshmem-server: the path according to its arguments; NULL: unknown. Untrusted
+ * @socket:  as in struct ivs_host_user
  * @program: safe to print
  */
 struct ivs_host_process {
@@ -27,7 +28,7 @@ struct ivs_host_process {
 	bool server;
 	bool peer;
 	bool unseen;
-	char *socket;
+	char socket[IVS_HOST_SOCKET_LEN];
 	char program[IVS_HOST_PROGRAM_LEN];
 	struct ivs_host_vm vm;
 };
@@ -39,7 +40,7 @@ struct ivs_host_process {
  *            overlayfs is not st_dev
  * @maps, @shared, @open: as in struct ivs_host_user
  * @len:      end of the file's mapped part, in bytes
- * @known:    @size, @mode, @uid, @gid are known
+ * @known:  @size, @mode, @uid, @gid, @block (st_blksize) and @links (st_nlink) are known
  * @chr:      it is a character device
  * @name:     the kernel's name for it, perhaps with " (deleted)"; untrusted
  */
@@ -58,6 +59,8 @@ struct ivs_host_use {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
+	uint32_t block;
+	uint32_t links;
 	const char *name;
 };
 
@@ -93,5 +96,67 @@ void ivs_host_scan_deinit(struct ivs_host_scan *scan);
 
 /** ivs_host_name_is() - is @name, of the kernel, @path, or @path with " (deleted)"? */
 bool ivs_host_name_is(const char *name, const char *path);
+
+/**
+ * struct ivs_host_place - a directory in which files are regions
+ * @fd:        the directory
+ * @path:      without a slash at its end
+ * @page_size: of the memory of its files
+ */
+struct ivs_host_place {
+	int fd;
+	char *path;
+	enum ivs_host_kind kind;
+	dev_t dev;
+	uint64_t page_size;
+};
+
+#define IVS_HOST_PLACES_MAX 32
+
+/** struct ivs_host_places - /dev/shm, and the hugetlbfs mounts */
+struct ivs_host_places {
+	struct ivs_host_place list[IVS_HOST_PLACES_MAX];
+	size_t n;
+};
+
+/** ivs_host_places_open() - find the places; a /dev/shm that is missing is left out */
+void ivs_host_places_open(struct ivs_host_places *places);
+
+void ivs_host_places_close(struct ivs_host_places *places);
+
+/** ivs_host_place_of() - the place of a file, by its device or by its path; NULL: none */
+const struct ivs_host_place *ivs_host_place_of(const struct ivs_host_places *places, dev_t dev,
+					       const char *path);
+
+/**
+ * ivs_host_boot_read() - call @take for each file that a line of tmpfiles.d(5) creates
+ * @take: @path of the file, and @conf, the path of the file of tmpfiles.d. Return: 0 to continue
+ *
+ * Return: 0, or what @take has returned.
+ */
+IVS_MUST_USE int ivs_host_boot_read(int (*take)(void *context, const char *path, const char *conf),
+				    void *context);
+
+/** ivs_host_user_fill() - set what is known of the process */
+void ivs_host_user_fill(struct ivs_host_user *user, const struct ivs_host_process *process);
+
+/** ivs_host_use_is_region() - does the process use the file as a region? */
+bool ivs_host_use_is_region(const struct ivs_host_process *process, const struct ivs_host_use *use);
+
+/** ivs_host_use_is_private() - a VM uses it as a region, and others do not see what it writes */
+bool ivs_host_use_is_private(const struct ivs_host_process *process,
+			     const struct ivs_host_use *use);
+
+/** ivs_host_name_is_memfd() - is this the kernel's name of a memfd? */
+bool ivs_host_name_is_memfd(const char *name);
+
+/** ivs_host_name_is_unnamed() - has a program removed the file at once, as it should? */
+bool ivs_host_name_is_unnamed(const char *path);
+
+/** ivs_host_name_trim() - copy without " (deleted)". Return: whether it was there. */
+bool ivs_host_name_trim(const char *name, char *out, size_t out_len);
+
+/** ivs_host_regions_judge() - sort the regions and their users, and add notes */
+IVS_MUST_USE int ivs_host_regions_judge(struct ivs_host_regions *regions);
 
 #endif

@@ -84,8 +84,8 @@ static bool pass_is_empty(struct pass *pass)
 	       (state == 'Z' || state == 'X' || (flags & KERNEL_THREAD));
 }
 
-/* The value of ivshmem-server's option -S; NULL: it has none. */
-static char *find_socket(const char *cmdline, size_t len)
+/* The value of ivshmem-server's option -S; "": it has none. */
+static const char *find_socket(const char *cmdline, size_t len)
 {
 	static const char *const names[] = {"--socket-path", "--socket", "-S"};
 	const char *end = cmdline + len;
@@ -98,12 +98,12 @@ static char *find_socket(const char *cmdline, size_t len)
 			if (strncmp(at, names[i], name_len) != 0)
 				continue;
 			if (!*rest)
-				return rest + 1 < end ? strdup(rest + 1) : NULL;
+				return rest + 1 < end ? rest + 1 : "";
 			if (names[i][1] != '-' || *rest == '=')
-				return strdup(rest + (*rest == '='));
+				return rest + (*rest == '=');
 		}
 	}
-	return NULL;
+	return "";
 }
 
 static bool is_peer_program(const char *name)
@@ -138,7 +138,8 @@ static int pass_identify(struct pass *pass)
 	process->server = !strcmp(name, "ivshmem-server");
 	process->peer = is_peer_program(name);
 	if (process->server)
-		process->socket = find_socket(pass->buffer, (size_t)len);
+		ivs_text_shown(find_socket(pass->buffer, (size_t)len), process->socket,
+			       sizeof(process->socket));
 	result = ivs_host_vm_parse(pass->buffer, (size_t)len, &process->vm);
 	process->qemu = !result;
 	return result < 0 ? result : 0;
@@ -205,23 +206,30 @@ static bool parse_mapping(const char *line, struct ivs_host_use *use)
 	return use->ino && *use->name;
 }
 
+static void use_fill(struct ivs_host_use *use, const struct statx *st)
+{
+	use->exact = use->known = true;
+	use->dev = makedev(st->stx_dev_major, st->stx_dev_minor);
+	use->ino = st->stx_ino;
+	use->size = st->stx_size;
+	use->mode = st->stx_mode;
+	use->uid = st->stx_uid;
+	use->gid = st->stx_gid;
+	use->block = st->stx_blksize;
+	use->links = st->stx_nlink;
+	use->chr = S_ISCHR(st->stx_mode);
+}
+
 /* Learn about a mapped file what only root can: its real device, size and owner. */
 static void pass_look(const struct pass *pass, const char *line, struct ivs_host_use *use)
 {
-	const unsigned int mask = STATX_BASIC_STATS;
 	char path[64];
 	struct statx st;
 
 	snprintf(path, sizeof(path), "map_files/%.*s", (int)strcspn(line, " "), line);
-	if (ivs_statx_at(pass->dir_fd, path, mask, &st) || st.stx_ino != use->ino)
+	if (ivs_statx_at(pass->dir_fd, path, 0, STATX_BASIC_STATS, &st) || st.stx_ino != use->ino)
 		return;
-	use->exact = use->known = true;
-	use->dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-	use->size = st.stx_size;
-	use->mode = st.stx_mode;
-	use->uid = st.stx_uid;
-	use->gid = st.stx_gid;
-	use->chr = S_ISCHR(st.stx_mode);
+	use_fill(use, &st);
 }
 
 static int pass_take_line(struct pass *pass, const char *line)
@@ -283,21 +291,15 @@ static int pass_take_maps(struct pass *pass)
 static int pass_take_fd(struct pass *pass, int dir_fd, const char *number)
 {
 	const struct ivs_host_filter *filter = pass->filter;
-	struct ivs_host_use use = {.open = true, .exact = true, .known = true};
+	struct ivs_host_use use = {.open = true};
 	char name[NAME_LEN];
 	struct statx st;
 	ssize_t len;
 
-	if (ivs_statx_at(dir_fd, number, STATX_BASIC_STATS, &st) ||
+	if (ivs_statx_at(dir_fd, number, 0, STATX_BASIC_STATS, &st) ||
 	    (!S_ISREG(st.stx_mode) && !S_ISCHR(st.stx_mode)))
 		return 0;
-	use.dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-	use.ino = st.stx_ino;
-	use.size = st.stx_size;
-	use.mode = st.stx_mode;
-	use.uid = st.stx_uid;
-	use.gid = st.stx_gid;
-	use.chr = S_ISCHR(st.stx_mode);
+	use_fill(&use, &st);
 	if (!filter->wanted(filter->context, &pass->process, &use))
 		return 0;
 	len = readlinkat(dir_fd, number, name, sizeof(name) - 1);
@@ -386,7 +388,6 @@ static void pass_merge(struct pass *pass)
 static void process_deinit(struct ivs_host_process *process)
 {
 	ivs_host_vm_deinit(&process->vm);
-	free(process->socket);
 	*process = (struct ivs_host_process){0};
 }
 

@@ -62,6 +62,16 @@ static bool users_wanted(const void *context, const struct ivs_host_process *pro
 	return false;
 }
 
+void ivs_host_user_fill(struct ivs_host_user *user, const struct ivs_host_process *process)
+{
+	user->pid = process->pid;
+	user->server = process->server;
+	user->qemu = process->qemu;
+	memcpy(user->program, process->program, sizeof(process->program));
+	memcpy(user->socket, process->socket, sizeof(process->socket));
+	memcpy(user->vm, process->vm.name, sizeof(process->vm.name));
+}
+
 static int users_add(struct ivs_host_users *users, const struct ivs_host_process *process,
 		     const struct ivs_host_user *user)
 {
@@ -71,11 +81,7 @@ static int users_add(struct ivs_host_users *users, const struct ivs_host_process
 		return -ENOMEM;
 	users->list = list;
 	list[users->n] = *user;
-	list[users->n].pid = process->pid;
-	list[users->n].server = process->server;
-	list[users->n].qemu = process->qemu;
-	memcpy(list[users->n].program, process->program, sizeof(process->program));
-	memcpy(list[users->n].vm, process->vm.name, sizeof(process->vm.name));
+	ivs_host_user_fill(&list[users->n], process);
 	users->n++;
 	return 0;
 }
@@ -186,8 +192,9 @@ const char *ivs_host_users_text(const struct ivs_host_user *user, char out[IVS_H
 		snprintf(out, IVS_HOST_USER_TEXT_LEN, "a VM without a name (pid %d)",
 			 (int)user->pid);
 	else
-		snprintf(out, IVS_HOST_USER_TEXT_LEN, "%s (pid %d)",
-			 *user->program ? user->program : "a process", (int)user->pid);
+		snprintf(out, IVS_HOST_USER_TEXT_LEN, "%s%s%s (pid %d)",
+			 *user->program ? user->program : "a process", *user->socket ? " at " : "",
+			 user->socket, (int)user->pid);
 	return out;
 }
 

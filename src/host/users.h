@@ -18,6 +18,7 @@
 #include "ivshmem/api.h"
 
 #define IVS_HOST_PROGRAM_LEN 64
+#define IVS_HOST_SOCKET_LEN 109 /* the longest path of a socket, and a NUL */
 
 /**
  * struct ivs_host_file - a file to look for
@@ -41,8 +42,12 @@ struct ivs_host_file {
  * @open:    it holds the file open
  * @named:   nothing of that is known, because the process cannot be examined; but it is a QEMU,
  *           and its arguments name @path
+ * @copies:  it is a VM that uses the file as ivshmem memory, and has a private copy of it: share=on
+ *           is missing. Only set by ivs_host_regions_find()
  * @server:  it is an ivshmem-server (of this project or of QEMU)
  * @program: name of its program; safe to print
+ * @socket:  of an ivshmem-server: the path of its socket according to its arguments, or ""; safe to
+ *           print
  * @vm:      name of the VM, if it is a QEMU and has one, or ""; safe to print
  * @qemu:    it is a QEMU
  */
@@ -53,9 +58,11 @@ struct ivs_host_user {
 	bool shared;
 	bool open;
 	bool named;
+	bool copies;
 	bool server;
 	bool qemu;
 	char program[IVS_HOST_PROGRAM_LEN];
+	char socket[IVS_HOST_SOCKET_LEN];
 	char vm[IVS_HOST_VM_LEN];
 };
 
@@ -87,9 +94,12 @@ IVS_MUST_USE int ivs_host_users_find(const struct ivs_host_file *files, size_t n
 
 void ivs_host_users_deinit(struct ivs_host_users *users);
 
-#define IVS_HOST_USER_TEXT_LEN (IVS_HOST_VM_LEN + 32)
+#define IVS_HOST_USER_TEXT_LEN 224
 
-/** ivs_host_users_text() - a user in words: "VM win10 (pid 123)", "looking-glass-client (pid 5)" */
+/**
+ * ivs_host_users_text() - a user in words: "VM win10 (pid 123)", "looking-glass-client (pid 5)",
+ * "ivshmem-server at /run/net.sock (pid 7)"
+ */
 const char *ivs_host_users_text(const struct ivs_host_user *user, char out[IVS_HOST_USER_TEXT_LEN]);
 
 #define IVS_HOST_UNSEEN_TEXT_LEN 160

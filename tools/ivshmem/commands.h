@@ -27,5 +27,6 @@ extern const struct command command_wait;
 extern const struct command command_create;
 extern const struct command command_resize;
 extern const struct command command_remove;
+extern const struct command command_list;
 
 #endif

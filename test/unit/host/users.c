@@ -244,6 +244,8 @@ Test(users, words)
 	} rows[] = {
 		{{.pid = 5, .program = "cat"}, "cat (pid 5)"},
 		{{.pid = 5}, "a process (pid 5)"},
+		{{.pid = 5, .program = "ivshmem-server", .socket = "/run/s"},
+		 "ivshmem-server at /run/s (pid 5)"},
 		{{.pid = 5, .program = "kvm", .qemu = true}, "a VM without a name (pid 5)"},
 		{{.pid = 5, .program = "kvm", .qemu = true, .vm = "win 10"}, "VM win 10 (pid 5)"},
 	};
