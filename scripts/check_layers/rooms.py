@@ -13,6 +13,7 @@ MAY_INCLUDE = {
     "pci": {"base"},
     "host": {"region", "base"},
     "config": {"base"},
+    "looking_glass": {"base"},
     "roster_page": {"region", "base"},
     "roster": {"protocol", "base"},
     "client": {"protocol", "base"},
