@@ -28,5 +28,6 @@ extern const struct command command_create;
 extern const struct command command_resize;
 extern const struct command command_remove;
 extern const struct command command_list;
+extern const struct command command_config;
 
 #endif

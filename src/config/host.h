@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Files of the host, and udev rules of host and guest. */
+#ifndef IVS_CONFIG_HOST_H
+#define IVS_CONFIG_HOST_H
+
+#include "config/config.h"
+
+/** ivs_config_tmpfiles() and its neighbours - add the pieces for a target */
+void ivs_config_tmpfiles(const struct ivs_config *config, struct ivs_pieces *pieces);
+void ivs_config_systemd(const struct ivs_config *config, struct ivs_pieces *pieces);
+void ivs_config_udev(const struct ivs_config *config, struct ivs_pieces *pieces);
+void ivs_config_apparmor(const struct ivs_config *config, struct ivs_pieces *pieces);
+
+#endif
