@@ -29,5 +29,6 @@ extern const struct command command_resize;
 extern const struct command command_remove;
 extern const struct command command_list;
 extern const struct command command_config;
+extern const struct command command_looking_glass;
 
 #endif

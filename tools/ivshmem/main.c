@@ -15,6 +15,7 @@ static const struct {
 	const struct command *commands[GROUP_COMMANDS_MAX];
 } groups[] = {
 	{"Regions", {&command_create, &command_resize, &command_remove, &command_list}},
+	{"Looking Glass", {&command_looking_glass}},
 	{"Configurations", {&command_config}},
 	{"Peers",
 	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
