@@ -15,6 +15,7 @@ cpio                 writes a newc archive, without root and without the cpio pr
 initramfs            busybox, static programs and kernel modules, with a small /init
 machine              one QEMU guest: starts it, waits for console output, stops it
 vfio_user_qemu       a QEMU with a vfio-user client, even if this machine's own has none
+looking_glass        the client of Looking Glass, and an X server without a display
 qmp                  QEMU's control socket
 meeting              the demo without its output: a server and three peers that meet
 keep                 the guests that KEEP=1 leaves running, and the script that stops them

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """guestkit's downloads when a mirror is busy or has newer versions. These tests download nothing.
 """
+import gzip
 import os
 
 import pytest
 
-from guestkit import bootstrap, debs
+from guestkit import bootstrap, debs, looking_glass
 from guestkit.proc import KitError
 
 #: Replacement for apt-get and mmdebstrap. Each call uses up a line of the file "answers": "good",
@@ -103,3 +104,17 @@ def test_settings_of_this_machine_are_ignored(tmp_path, monkeypatch):
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     assert {'Acquire::http::Proxy "http://localhost:1/";', 'Acquire::Check-Valid-Until "false";'} \
         <= set(bootstrap._settings())
+
+
+@pytest.mark.parametrize("version, works", [("0+b7+ds1-1", True), ("0+b8-1", False)])
+def test_another_release_of_looking_glass(tmp_path, version, works):
+    """A client of another release is unavailable, with its version as the reason."""
+    path = tmp_path / looking_glass.CHANGELOG
+    path.parent.mkdir(parents=True)
+    with gzip.open(path, "wt") as f:
+        f.write(f"looking-glass ({version}) unstable; urgency=medium\n")
+    if works:
+        looking_glass.check_release(tmp_path)
+        return
+    with pytest.raises(looking_glass.Unavailable, match="looking-glass-client 0.b8-1, and"):
+        looking_glass.check_release(tmp_path)
