@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`ivshmem looking-glass WIDTHxHEIGHT`: what it shows, what it notes about the host, and what it
+makes. The unit test looking_glass/size.c has the sizes of all modes."""
+import grp
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from support.py.config import TOOL, Pieces, run, shell_words, succeed
+from support.py.programs import TIMEOUT
+
+MIB = 1 << 20
+#: Owner and group of the test's regions: those of this process, but not root, which is noted
+USER = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+GROUP = grp.getgrgid(USER.pw_gid).gr_name
+KVMFR = "/dev/kvmfr0"
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can do this")
+
+
+@pytest.fixture
+def root(place):
+    """A directory for the files that make the region at boot."""
+    made = place.dir / "root"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def words(place):
+    """The command for a region of the test, of this user."""
+    return ["looking-glass", "1920x1080", "--name", place.shm, "--user", USER.pw_name, "--group",
+            GROUP]
+
+
+def make_file(place, size):
+    """Make a file in the place of the region, of the right user."""
+    place.shm_path.write_bytes(bytes(size))
+    os.chown(place.shm_path, USER.pw_uid, USER.pw_gid)
+
+
+@pytest.mark.parametrize("options, mib", [
+    (["3840x2160"], 128), (["3840x2160", "--hdr"], 256), (["3840x2160", "--release", "idd"], 128),
+    (["3840x1600", "--release", "idd", "--hdr"], 128), (["1366x768", "--release", "IDD"], 32),
+    (["1280x720", "--release", "b7"], 32), (["--hdr", "7680x4320"], 1024)])
+def test_size(options, mib):
+    """Each piece has the size for the mode, in the notation of its target."""
+    pieces = Pieces("looking-glass", *options, "--name", "no-such-region")
+    assert pieces.json["size"] == mib * MIB and pieces.json["region"] == "shm:no-such-region"
+    shown = f"{mib}M" if mib < 1024 else "1G"
+    assert f"--size {shown} " in pieces.text("shell", "make the region")
+    assert shell_words(pieces.text("shell", "In the command"))[1].endswith(f",size={shown}")
+    assert ET.fromstring(pieces.text("xml")).find("size").text == str(mib)
+    assert f"a region of {shown}\n" in succeed("looking-glass", *options, "--name",
+                                               "no-such-region")
+
+
+def test_order_of_the_steps(place, words):
+    """The pieces come in the order in which a person needs them."""
+    make_file(place, MIB)
+    place.shm_path.chmod(0o660)
+    pieces = Pieces(*words)
+    assert [piece["language"] for piece in pieces.all] == [
+        "shell", "shell", "tmpfiles", "shell", "xml", "shell", "shell"]
+    begin = [piece["text"].split()[:2] for piece in pieces.all]
+    assert begin == [["ivshmem", "resize"], ["ivshmem", "create"], ["f", str(place.shm_path)],
+                     ["ivshmem", "looking-glass"], ["<shmem", f"name='{place.shm}'>"],
+                     ["-object", begin[5][1]],
+                     ["looking-glass-client", "-f"]]
+    text = succeed(*words)
+    places = [text.index(piece["text"]) for piece in pieces.all]
+    assert places == sorted(places)
+
+
+def test_dry_run_changes_nothing(place, root, words):
+    """Neither the default nor --dry-run makes anything."""
+    for options in ([], ["--dry-run"]):
+        succeed(*words, *options, "--root", root)
+        assert not place.shm_path.exists() and not list(root.iterdir())
+
+
+def test_create_command_makes_what_is_shown(place, root, words):
+    """The command of the first piece makes the region, and then nothing is noted."""
+    command = shell_words(Pieces(*words).text("shell", "make the region"))
+    assert command.pop(0) == "ivshmem" and command[-1] == "--boot"
+    succeed(*command, "--root", root)
+    st = place.shm_path.stat()
+    assert st.st_size == 32 * MIB and stat.S_IMODE(st.st_mode) == 0o660
+    assert not Pieces(*words).notes
+
+
+def test_apply(place, root, words):
+    """--apply makes the region and the files for the boot; what it reports is on standard error,
+    and the steps that are left are on standard output."""
+    done = run(*words, "--apply", "--root", root)
+    assert done.returncode == 0, done.stderr
+    st = place.shm_path.stat()
+    assert st.st_size == 32 * MIB and stat.S_IMODE(st.st_mode) == 0o660
+    assert st.st_blocks * 512 == 32 * MIB, "the memory is reserved"
+    assert (st.st_uid, st.st_gid) == (USER.pw_uid, USER.pw_gid)
+    assert f"{place.shm_path} created: 32M" in done.stderr
+    assert "ivshmem create" not in done.stdout and "<shmem" in done.stdout
+    files = sorted(path.name for path in root.rglob("*") if path.is_file()
+                   and not path.is_symlink())
+    assert len(files) == 2 and files[0].endswith(".conf") and files[1].endswith(".service"), files
+    again = Pieces(*words, "--apply", "--root", root)
+    assert again.json["applied"] is True
+    assert [piece["language"] for piece in again.all] == \
+        ["shell", "xml", "shell", "shell"]
+
+
+def test_apply_does_not_change_another_region(place, root, words):
+    """A region of another size is not changed: what differs is said, with the cure."""
+    make_file(place, MIB)
+    done = run(*words, "--apply", "--root", root)
+    assert done.returncode == 1 and not done.stdout
+    assert f"ivshmem resize {place.shm} --size 32M" in done.stderr
+    assert place.shm_path.stat().st_size == MIB and not list(root.iterdir())
+
+
+def test_apply_with_an_unknown_group(place, root, words):
+    """Without the group, nothing is made."""
+    done = run(*words, "--group", "no-such-group", "--apply", "--root", root)
+    assert done.returncode == 2 and 'no such group "no-such-group"' in done.stderr
+    assert not place.shm_path.exists()
+
+
+def test_existing_region_is_compared(place, words):
+    """Size, owner and mode that differ are noted first, and the notes' commands mend them. If
+    nothing differs, nothing is noted."""
+    make_file(place, MIB)
+    place.shm_path.chmod(0o600)
+    pieces = Pieces(*words)
+    commands = [note["command"] for note in pieces.notes]
+    assert commands == [f"ivshmem resize shm:{place.shm} --size 32M",
+                        f"chmod 0660 {place.shm_path}"]
+    assert [piece["text"].strip() for piece in pieces.all[:2]] == commands
+    assert "QEMU would not start" in pieces.all[0]["where"]
+    for command in commands:
+        first, *others = shell_words(command)
+        done = place.run(TOOL if first == "ivshmem" else first, *others)
+        assert done.returncode == 0, done.stderr
+    assert not Pieces(*words).notes
+
+
+def test_empty_file_is_noted(place, words):
+    """A file that tmpfiles.d has made is empty, so the client cannot map it."""
+    make_file(place, 0)
+    place.shm_path.chmod(0o660)
+    assert any("is empty: the client cannot map it" in note["text"]
+               for note in Pieces(*words).notes)
+
+
+@needs_root
+def test_user_is_the_caller_of_sudo():
+    """The region is for the user who has called sudo; the client refuses to run as root."""
+    for environment, owner in (({"SUDO_USER": "nobody"}, "nobody"), ({"SUDO_USER": ""}, "root")):
+        pieces = Pieces("looking-glass", "1920x1080", "--name", "no-such-region",
+                        env={**os.environ, **environment})
+        assert f"--owner {owner} --group kvm " in pieces.text("shell", "make the region")
+        assert any("refuses to run as root" in note["text"] for note in pieces.notes) == \
+            (owner == "root")
+        assert any(piece["where"].startswith(f"As {owner}, when the VM runs")
+                   for piece in pieces.all)
+
+
+@needs_root
+@pytest.mark.parametrize("make, said", [
+    (f"echo >{KVMFR}", f"{KVMFR} is a file and not a device"),
+    (f"mknod {KVMFR} c 1 3", f"{KVMFR} exists: the client opens it if it has no option -f"),
+    (f"ln -s null {KVMFR}", None),
+    (":", None)])
+def test_kvmfr_is_noted(make, said):
+    """A file in the place of the driver's node is noted, and so is the node itself."""
+    if not shutil.which("unshare"):
+        pytest.skip("unshare is not installed")
+    script = (f"mount -t tmpfs none /dev && mkdir /dev/shm && {make} && "
+              f'exec "$@"')
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", TOOL, "looking-glass",
+                           "1920x1080", "--user", "nobody"], capture_output=True, text=True,
+                          timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (KVMFR in done.stdout) == bool(said) and (said or "") in done.stdout
+    assert (f"rm {KVMFR}" in done.stdout) == (make.startswith("echo"))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "no resolution: give WIDTHxHEIGHT"),
+    (["1920"], 'invalid resolution "1920": give WIDTHxHEIGHT'),
+    (["1920X1080"], 'invalid resolution "1920X1080"'),
+    (["1920x1080p"], 'invalid resolution "1920x1080p"'),
+    (["-1920x1080"], 'invalid resolution "-1920x1080"'),
+    (["1920x-1080"], 'invalid resolution "1920x-1080"'),
+    (["1920x\x1b"], 'invalid resolution "1920x?"'),
+    ([""], 'invalid resolution ""'),
+    (["0x1080"], 'the resolution has a side of 0 "0x1080"'),
+    (["1920x0"], 'the resolution has a side of 0 "1920x0"'),
+    (["16385x1"], 'the resolution is too large "16385x1": a side has up to 16384 pixels'),
+    (["4294967297x1080"], 'the resolution is too large "4294967297x1080": a side'),
+    (["18446744073709551617x2"], "a side has up to 16384 pixels"),
+    (["16384x16384"], "it needs a region of 2G or more"),
+    (["12288x10816", "--hdr"], "leave out --hdr"),
+    (["1920x1080", "1280x720"], 'surplus argument "1280x720": one resolution'),
+    (["1920x1080", "--release", "b6"], 'no such release "b6": use b7 or idd'),
+    (["1920x1080", "--user", "no-such-user"], 'no such user "no-such-user"'),
+    (["1920x1080", "--name", "a/b"], 'invalid name "a/b"'),
+    (["1920x1080", "--name", ".a"], 'invalid name ".a"'),
+    (["1920x1080", "--name", "a\n"], 'invalid name "a?"'),
+    (["1920x1080", "--name", ""], 'invalid name ""'),
+    (["1920x1080", "--group", "a b"], 'invalid user or group "a b"'),
+    (["1920x1080", "--root", "/no/such"], 'invalid root "/no/such": use an existing directory'),
+    (["1920x1080", "--dry-run", "--apply"], "both --dry-run and --apply"),
+])
+def test_mistakes(arguments, message):
+    """A mistake is named, with its cure, and nothing is printed or made."""
+    done = run("looking-glass", *arguments)
+    assert done.returncode == 2 and not done.stdout, done
+    assert done.stderr.startswith("ivshmem looking-glass: ") and message in done.stderr, done.stderr
