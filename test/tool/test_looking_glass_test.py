@@ -188,6 +188,14 @@ def test_absent(place):
     assert f'"ivshmem create shm:{place.shm} --size 128M"' in done.stderr
     assert '"ivshmem looking-glass 3840x2160 --apply"' in done.stderr
     assert not place.shm_path.exists()
+    follow(place, run(place, place.shm, "--mode", "64x64").stderr)
+
+
+def follow(place, advice):
+    """Run the command that makes the region; then the test publishes there."""
+    command = re.search(r"ivshmem (create|resize) \S+ --size 16M", advice)[0]
+    assert place.run("sh", "-c", f"{BUILD}/tools/{command}").returncode == 0
+    stop(publish(place), 1)
 
 
 def test_empty(place):
@@ -196,8 +204,9 @@ def test_empty(place):
     done = run(place, place.shm)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{place.shm_path} is empty, because its VM has not been started yet" in done.stderr
-    assert f"ivshmem create shm:{place.shm} --size 32M" in done.stderr
+    assert f"ivshmem resize shm:{place.shm} --size 32M" in done.stderr
     assert place.shm_path.stat().st_size == 0
+    follow(place, run(place, place.shm, "--mode", "64x64").stderr)
 
 
 @pytest.mark.parametrize("mode, needed, fits", [

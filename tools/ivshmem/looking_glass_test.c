@@ -262,7 +262,7 @@ static int report_unopened(const struct settings *settings, int result, const st
 				    shown);
 	if (known && !st.st_size && result == IVS_REGION_E_SIZE)
 		return usage_failed("%s is empty, because its VM has not been started yet: start "
-				    "it, or give the region its size: ivshmem create %s --size %s",
+				    "it, or give the region its size: ivshmem resize %s --size %s",
 				    shown, word, size);
 	if (result != IVS_REGION_E_ABSENT)
 		return usage_failed("%s", err->text);
