@@ -5,12 +5,12 @@
 
 mmdebstrap unpacks the packages into the cache, looking-glass/, without root (in a minute or two,
 280 MB): the client from Debian's unstable release, which alone has it, and everything else from the
-stable one. Raises Unavailable, with the reason, if that fails, or if unstable has another release
-of Looking Glass, which speaks another protocol.
+stable one. Raises Unavailable, with the reason, if that fails. If unstable has another release of
+Looking Glass, which speaks another protocol, that is noted in the cache.
 """
 
-import gzip
 import os
+import re
 
 from . import bootstrap, cache, debs
 from .bootstrap import Unavailable
@@ -18,24 +18,27 @@ from .proc import KitError
 
 SUITES = ("trixie", "unstable")
 #: The X server starts a program by the shell.
-PACKAGES = ("looking-glass-client", "xvfb", "libegl-mesa0", "libgl1-mesa-dri", "libglx-mesa0",
-            "dash")
-RELEASE = "0+b7+"
+PACKAGES = ("looking-glass-client=0+b7*", "xvfb", "libegl-mesa0", "libgl1-mesa-dri",
+            "libglx-mesa0", "dash")
 
 #: Directories that are mounted over
 MOUNT_POINTS = ("dev", "proc", "tmp")
 
 _LINKS = ("bin", "lib", "lib64", "sbin")
 
-#: Begins with a line such as "looking-glass (0+b7+ds1-1) unstable; urgency=medium"
-CHANGELOG = "usr/share/doc/looking-glass-client/changelog.Debian.gz"
+_ABSENT = "absent"  # the name of a note
+_OTHER_RELEASE = re.compile(r"^ *E: Version .* was not found", re.M)
 
 
 def find():
     """Return: the path of the root directory."""
-    return bootstrap.folder(cache.directory("looking-glass"),
+    root = bootstrap.folder(cache.directory("looking-glass"),
                             f"{' '.join(PACKAGES)} {' '.join(SUITES)}",
                             "the client of Looking Glass", _make)
+    if (root / _ABSENT).exists():
+        raise Unavailable(f"Debian {SUITES[1]} has another release of Looking Glass than B7 "
+                          f"(remove {root} to try again)")
+    return root
 
 
 def _make(new, final):
@@ -49,21 +52,14 @@ def _make(new, final):
     except Unavailable:
         raise
     except KitError as e:
-        raise Unavailable("mmdebstrap cannot unpack the client of Looking Glass: "
-                          + debs.why_not(e)) from e
-    check_release(root)
+        if not _OTHER_RELEASE.search(str(e)):
+            raise Unavailable("mmdebstrap cannot unpack the client of Looking Glass: "
+                              + debs.why_not(e)) from e
+        root.mkdir(exist_ok=True)
+        (root / _ABSENT).touch()
     for name in _LINKS:
         if not (root / name).is_symlink() and not (root / name).exists():
             (root / name).symlink_to(f"usr/{name}")
     for name in MOUNT_POINTS:
         (root / name).mkdir(exist_ok=True)
     os.rename(root, final)
-
-
-def check_release(root):
-    """Raise Unavailable if the client in this directory is of another release."""
-    with gzip.open(root / CHANGELOG, "rt", encoding="utf-8") as f:
-        version = f.readline().partition("(")[2].partition(")")[0]
-    if not version.startswith(RELEASE):
-        raise Unavailable(f"{SUITES[1]} has looking-glass-client {version}, and the publisher "
-                          "speaks the protocol of release B7")
