@@ -24,10 +24,10 @@ extern "C" {
 
 /**
  * struct ivs_error - an error message for the user
- * @text: says what was wrong, names the offending value, and says how to fix it. NUL-terminated,
- *        without a newline; set by a call that fails
+ * @text: says what was wrong, names the offending value, and says how to fix it. The text is
+ *        NUL-terminated and has no newline; a call that fails sets it
  *
- * Owned by the caller. Functions that take a pointer to it accept NULL.
+ * The caller owns the structure. Functions that take a pointer to it accept NULL.
  */
 struct ivs_error {
 	char text[IVS_ERROR_LEN];

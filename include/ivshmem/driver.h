@@ -3,7 +3,7 @@
  * The guest's device node, /dev/ivshmemN, provided by the driver in kernel/: see ivshmem(4). Most
  * programs should use ivshmem/peer.h, which is built on this interface.
  *
- *   open(2)   O_RDWR for full access; O_RDONLY for read-only mappings, read, poll and IVS_IOC_INFO
+ *   open(2)   O_RDWR for full access; O_RDONLY for read-only mappings, read, poll, and IVS_IOC_INFO
  *   mmap(2)   MAP_SHARED, at one of the IVS_MMAP_* offsets plus a page-aligned offset
  *   read(2)   text, for scripts: returns one line "VECTOR COUNT\n" for a vector that was rung since
  *             it was last reported on this open file. Blocks until a vector is rung, unless
@@ -146,14 +146,14 @@ struct ivs_ioc_ring {
  * A device has at most IVS_DRIVER_DMABUFS_MAX dma-bufs at a time; further exports fail with EMFILE.
  * The dma-buf is readable and writable. The first export maps the region write-back in the kernel
  * until the device is unbound: it fails with EBUSY while the region is mapped write-combining. It
- * also fails with EBUSY if the region overlaps that of an unplugged device, an importer had mapped
- * a dma-buf of that device, and the device's files and dma-bufs are not all closed yet. It fails
- * with ENOMEM if the guest cannot spare the memory for the region's struct pages (1.6 % of the
- * region's size; see LIMITS in ivshmem(4)); the kernel's log says how much is missing. Exports fail
- * with EOPNOTSUPP if the region's address or size is not a multiple of 2 MiB, and in encrypted
- * guests. Importers that cannot address the region, or whose DMA uses bounce buffers
- * (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be open for
- * reading, because a dma-buf can be read.
+ * also fails with EBUSY if all of these hold: the region overlaps the region of an unplugged
+ * device, an importer had mapped a dma-buf of that device, and that device's files and dma-bufs are
+ * not all closed yet. It fails with ENOMEM if the guest cannot spare the memory for the region's
+ * struct pages (1.6 % of the region's size; see LIMITS in ivshmem(4)); the kernel's log says how
+ * much is missing. Exports fail with EOPNOTSUPP if the region's address or size is not a multiple
+ * of 2 MiB, and in encrypted guests. Importers that cannot address the region, or whose DMA uses
+ * bounce buffers (swiotlb=force), get EOPNOTSUPP when they map the dma-buf. The file must also be
+ * open for reading, because a dma-buf can be read.
  */
 struct ivs_ioc_dmabuf {
 	__u64 offset;

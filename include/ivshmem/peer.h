@@ -60,7 +60,8 @@ enum ivs_peer_error {
  * @IVS_CAP_WAIT:   the peer has vectors of its own, so it can be rung
  * @IVS_CAP_ROSTER: joins and leaves of other peers are reported
  * @IVS_CAP_CACHED: the region is mapped write-back cached, like ordinary memory
- * @IVS_CAP_WRITE:  the region is mapped for writing, too; without it, a store raises SIGSEGV
+ * @IVS_CAP_WRITE:  the region is also mapped for writing; without this capability, a store raises
+ *                  SIGSEGV
  *
  * Every transport maps the region. With unix:, ROSTER comes from the server; otherwise it is set if
  * a server publishes a roster page in the region (ivshmem-server --roster) when the peer is opened.
@@ -75,7 +76,7 @@ enum ivs_peer_cap {
 };
 
 /**
- * struct ivs_peer_options - all zero means the defaults
+ * struct ivs_peer_options - options of ivs_peer_open(); if all are zero, the defaults apply
  * @vectors_n:  number of vectors the peer needs; 0: use all that the server or device provides. A
  *              server does not announce their number: the vectors are taken to be complete when
  *              there are as many as another peer has, or when the server has sent nothing for
@@ -109,7 +110,7 @@ struct ivs_peer_options {
  * ext4, xfs, btrfs or f2fs, in a file system that /proc/self/mountinfo shows. Any other file system
  * (FUSE, NFS, overlay) can make every access wait for as long as the server wants; such a region is
  * refused (IVS_PEER_E_PROTOCOL), unless @opts->any_file_system is set. A region whose size is not a
- * whole number of pages is refused, too.
+ * whole number of pages is also refused.
  *
  * A thread of the library closes and unmaps what a server has sent. The thread receives no signals,
  * and ends when it is done. So ivs_peer_open() and ivs_peer_close() keep their time limit (an
@@ -171,7 +172,7 @@ IVS_PUBLIC const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs
  * @result: 0, a value of enum ivs_peer_error, or -errno
  *
  * The string names no address, peer or vector, so add them to the message. For
- * IVS_PEER_E_UNSUPPORTED, ivs_peer_cap_reason() has the reason and how to get the capability.
+ * IVS_PEER_E_UNSUPPORTED, ivs_peer_cap_reason() returns the reason and how to get the capability.
  *
  * Return: a static string, never NULL.
  */
@@ -183,8 +184,9 @@ IVS_PUBLIC const char *ivs_peer_transport(const struct ivs_peer *peer);
 /**
  * ivs_peer_describe() - describe transport, memory and vectors in a message for users
  *
- * For example "sysfs: uncached memory, no interrupts" or "driver: cached memory, 2 vectors, region
- * demo", with the region's name if the device has it. Describes the peer as it was when opened.
+ * The result is, for example, "sysfs: uncached memory, no interrupts" or "driver: cached memory, 2
+ * vectors, region demo", where the region's name appears if the device has it. The function
+ * describes the peer as it was when it was opened.
  *
  * Return: a string that is valid until ivs_peer_close().
  */
@@ -211,7 +213,7 @@ IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
  * ivs_peer_usable_len() - number of bytes at the start of the region that applications may use
  *
  * The rest is reserved for the roster page (ivshmem-server --roster); without a roster page, the
- * whole region is usable. Does not change while the peer is open.
+ * whole region is usable. The length does not change while the peer is open.
  */
 IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
@@ -322,13 +324,14 @@ IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
  * enum ivs_event_type - what ivs_peer_next() reports
  * @IVS_EVENT_DOORBELL:    the peer's own @vector was rung, once or more
  * @IVS_EVENT_JOIN:        peer @id has @vectors_n vectors and can be rung. Peers that joined before
- *                         this peer are reported after ivs_peer_open(). Repeated for the same id,
- *                         with a larger number, if more of its vectors become known later.
+ *                         this peer are reported after ivs_peer_open(). The event is repeated for
+ *                         the same id, with a larger number, if more of its vectors become known
+ *                         later.
  * @IVS_EVENT_LEAVE:       peer @id left
  * @IVS_EVENT_SERVER_LOST: the connection to the server was lost, or the server exited: no more
  *                         joins and leaves are reported. The memory and the known doorbells
- *                         continue to work. Reported once; with a roster page, once for each server
- *                         that exits.
+ *                         continue to work. The event is reported once or, with a roster page, once
+ *                         for each server that exits.
  * @IVS_EVENT_REGION:      the value of ivs_peer_region_changes() has changed
  */
 enum ivs_event_type {
@@ -370,9 +373,9 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
 /**
  * ivs_peer_fd() - an fd for poll(2) and the like: readable when ivs_peer_next() has an event
  *
- * Owned by @peer. When it is readable, call ivs_peer_next() with timeout 0 until it returns
- * IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster page,
- * the fd becomes readable every 100 ms; if the region's file can change, every second.
+ * The fd is owned by @peer. When it is readable, call ivs_peer_next() with timeout 0 until it
+ * returns IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster
+ * page, the fd becomes readable every 100 ms; if the region's file can change, every second.
  *
  * The fd is itself an epoll. If untrusted processes run on the machine, use poll(2) instead of
  * adding the fd to another epoll: EPOLL_CTL_ADD of an epoll takes a mutex of which the kernel has
@@ -392,8 +395,9 @@ IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 /**
  * ivs_peer_vector_fd() - the eventfd of one of the peer's own vectors
  *
- * Owned by @peer. Readable when the vector was rung; reading consumes the doorbell. Use preadv2(2)
- * with RWF_NOWAIT: an untrusted peer may have consumed the doorbell and made the fd blocking.
+ * The fd is owned by @peer. It is readable when the vector was rung; reading consumes the doorbell.
+ * Use preadv2(2) with RWF_NOWAIT: an untrusted peer may have consumed the doorbell and made the fd
+ * blocking.
  *
  * Return: the fd; -1 if there is no such vector.
  */
@@ -420,7 +424,7 @@ IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int 
  * @peers_n:    number of connected peers
  * @listed_n:   number of peers with an entry: fewer than @peers_n if the page has too little room
  * @maintained: true while a server maintains the page; false after the server has exited, when the
- *              page shows the last state. Remains true if the server was killed.
+ *              page shows the last state. It remains true if the server was killed.
  */
 struct ivs_roster_info {
 	uint64_t generation;
@@ -447,8 +451,8 @@ struct ivs_roster_entry {
  * @peers_n: number of entries for which @peers has room
  *
  * The result is a consistent snapshot, with all values within range; but any peer can write
- * anything to the page, so treat the result as a hint. Consumes no events. Takes about 50 ms at
- * most.
+ * anything to the page, so treat the result as a hint. The call consumes no events, and takes about
+ * 50 ms at most.
  *
  * Return: 0, IVS_PEER_E_ABSENT (there is no page, or it is damaged), _BUSY (it changed during every
  * attempt, or the server was killed while writing it); -errno (-ENOMEM).

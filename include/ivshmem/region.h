@@ -55,7 +55,7 @@ struct ivs_region_options {
 
 enum ivs_region_error {
 	IVS_REGION_E_ADDRESS = 1, /* the address cannot be parsed */
-	IVS_REGION_E_SIZE,	  /* the size is not a power of two, or is less than a page */
+	IVS_REGION_E_SIZE,	  /* the size is not a power of two, or is smaller than a page */
 	IVS_REGION_E_ABSENT,	  /* the region does not exist, and no size was given */
 	IVS_REGION_E_OTHER_SIZE,  /* the region exists with another size */
 	IVS_REGION_E_KIND,	  /* the path is not a file (with dir:, not a directory) */
@@ -87,7 +87,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
  *
  * The fd allows read-only mappings only. The creator has reserved the memory.
  *
- * Return: as ivs_region_open().
+ * Return: like ivs_region_open().
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address, struct ivs_region **out,
 						      struct ivs_error *err);
@@ -98,7 +98,7 @@ IVS_PUBLIC void ivs_region_close(struct ivs_region *region);
 /**
  * ivs_region_remove() - remove the name if this handle created it and it still names this region
  *
- * Existing mappings remain valid. Does nothing for NULL and for a region without a name.
+ * Existing mappings remain valid. The call does nothing for NULL and for a region without a name.
  *
  * Return: 0 or -errno.
  */
@@ -119,7 +119,7 @@ IVS_PUBLIC bool ivs_region_created(const struct ivs_region *region);
 /**
  * ivs_region_sealed() - whether the region is sealed, so that no peer can shrink it
  *
- * A seal does not stop peers from removing huge pages from the region: see memfd:2M.
+ * A seal does not stop peers from removing huge pages from the region: see memfd:2M above.
  */
 IVS_PUBLIC bool ivs_region_sealed(const struct ivs_region *region);
 
