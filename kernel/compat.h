@@ -26,7 +26,7 @@ static inline bool ivshmem_guest_is_encrypted(void)
 {
 	return cc_platform_has(CC_ATTR_MEM_ENCRYPT);
 }
-#else /* before 5.16, unless it was added to a stable kernel */
+#else /* kernels before 5.16, unless it was added to a stable kernel */
 #include <linux/mem_encrypt.h>
 
 static inline bool ivshmem_guest_is_encrypted(void)
@@ -38,7 +38,7 @@ static inline bool ivshmem_guest_is_encrypted(void)
 /*
  * Return: whether DMA of @dev to @page uses a bounce buffer even if @dev can address the page
  * (swiotlb=force). Kernels before 5.15 do not export this to modules, so map the page and compare
- * the addresses. That says nothing if an IOMMU translates the addresses (@is_translated).
+ * the addresses. The comparison says nothing if an IOMMU translates the addresses (@is_translated).
  */
 static inline bool ivshmem_swiotlb_is_forced(struct device *dev, struct page *page,
 					     bool is_translated)

@@ -48,7 +48,7 @@ struct ivshmem_vector {
  * @hardware:      held while the hardware is accessed (see "Lifetime" above)
  * @gone:          true once the device has been unbound
  * @rest:          rest of BAR 0's page, claimed so that no other device is placed there
- * @bar0:          the claim to BAR 0; @bar2 is the claim to BAR 2
+ * @bar0:          claimed resource of BAR 0; @bar2 is the claimed resource of BAR 2
  * @mappable:      whether user space may map BAR 0's page
  * @doorbell:      whether the device has interrupts, even if none could be allocated
  * @intx:          whether the only vector is INTx, for which the driver uses the registers
@@ -57,7 +57,8 @@ struct ivshmem_vector {
  * @files_lock:    protects @files and @files_n
  * @files:         open files, to find their mappings
  * @pages:         struct pages of the region, or NULL before the first dma-buf
- * @pages_error:   -errno if creating @pages has failed, which must not be tried again; else 0
+ * @pages_error:   -errno if creating @pages has failed, in which case it must not be tried again;
+ *                 else 0
  * @pages_node:    node in the list of all devices that have @pages
  * @imports_n:     number of mappings of dma-bufs by importers, which use @pages
  * @dmabufs_n:     number of dma-bufs, at most IVS_DRIVER_DMABUFS_MAX
@@ -65,7 +66,8 @@ struct ivshmem_vector {
  * @memory_type:   IVS_MEMORY_* type of the @mapped_n current mappings
  * @zeroes:        page mapped in place of the region and the registers once @gone is set
  * @status:        status page, which user space maps read-only at offset IVS_MMAP_STATUS
- * @path:          sysfs attribute "memory", for programs that map a path; its size is the region's.
+ * @path:          sysfs attribute "memory", for programs that map a path; the attribute is as large
+ *                 as the region.
  *                 @paths, @path_group and @path_groups lead to it
  */
 struct ivshmem_device {
@@ -176,7 +178,7 @@ void ivshmem_vectors_signal_all(struct ivshmem_device *device);
 int ivshmem_vector_listen(struct ivshmem_file *file, u32 vector, int fd);
 u64 ivshmem_vector_count(const struct ivshmem_device *device, unsigned int vector);
 
-/* dmabuf.c. Return: the new fd or -errno */
+/* dmabuf.c. ivshmem_dmabuf_export() returns the new fd or -errno. */
 #ifdef CONFIG_DMA_SHARED_BUFFER
 int ivshmem_dmabuf_export(struct ivshmem_file *file, const struct ivs_ioc_dmabuf *arg);
 #else

@@ -12,7 +12,7 @@
 #include "compat.h"
 #include "device.h"
 
-#define SEGMENT_LEN SZ_1G /* scatterlist entries have a 32-bit length */
+#define SEGMENT_LEN SZ_1G /* a scatterlist entry has a 32-bit length */
 
 /**
  * struct ivshmem_dmabuf - one exported dma-buf
@@ -128,7 +128,7 @@ static void ivshmem_dmabuf_release(struct dma_buf *buf)
 	struct ivshmem_dmabuf *dmabuf = buf->priv;
 
 	atomic_dec(&dmabuf->device->dmabufs_n);
-	fput(dmabuf->file); /* may release the device */
+	fput(dmabuf->file); /* this may release the device */
 	kfree(dmabuf);
 }
 

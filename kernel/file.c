@@ -25,7 +25,7 @@ static int ivshmem_file_add(struct ivshmem_device *device, struct ivshmem_file *
 	return room ? 0 : -EMFILE;
 }
 
-/* @filp: the open file, or NULL if ivshmem_file_attach() will be called. Return: file or -errno */
+/* @filp: the open file, or NULL if ivshmem_file_attach() will be called. Return: file or -errno. */
 static struct ivshmem_file *ivshmem_file_new(struct ivshmem_device *device, struct file *filp)
 {
 	struct ivshmem_file *file;

@@ -66,7 +66,7 @@ static vm_fault_t ivshmem_vma_fault(struct vm_fault *vmf)
 	if (ivshmem_vma_kind(vma) == IVS_MMAP_STATUS)
 		return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(virt_to_phys(device->status)));
 	down_read(&device->hardware);
-	if (device->gone) /* the zero page is RAM: do not use the protection of device memory */
+	if (device->gone) /* this page is RAM; device memory needs other bits */
 		result = vmf_insert_pfn_prot(vma, vmf->address, page_to_pfn(device->zeroes),
 					     vm_get_page_prot(vma->vm_flags));
 	else if (ivshmem_vma_is_memory(vma))
@@ -99,7 +99,9 @@ void ivshmem_memory_unclaim(struct ivshmem_device *device)
 	spin_unlock(&device->map_lock);
 }
 
-/* Called when an existing mapping is copied or split, so its memory type is already claimed. */
+/*
+ * Called when an existing mapping is copied or split, so the memory type has already been claimed.
+ */
 static void ivshmem_vma_open(struct vm_area_struct *vma)
 {
 	struct ivshmem_device *device = vma->vm_private_data;
@@ -143,7 +145,7 @@ static int ivshmem_vma_claim(struct ivshmem_device *device, struct vm_area_struc
 	return ivshmem_memory_claim(device, type);
 }
 
-/* Return: length of the region, registers or status page that the offset selects; or -errno. */
+/* Return: the length of what the offset selects (region, registers or status page), or -errno. */
 static s64 ivshmem_vma_limit(const struct ivshmem_device *device, const struct vm_area_struct *vma,
 			     bool writable)
 {

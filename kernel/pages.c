@@ -9,8 +9,8 @@
  *
  * Any user of the device can have them created, so they must not use up the guest's memory: if
  * memory runs out, memremap_pages() fails without giving back what it has added, and the kernel may
- * find no process to kill, and panic. So the cost is known before the first attempt, and a failed
- * attempt is not repeated.
+ * find no process to kill and then panic. So the cost is known before the first attempt, and a
+ * failed attempt is not repeated.
  */
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -45,8 +45,8 @@ static bool ivshmem_pages_overlap(const struct ivshmem_device *device)
 }
 
 /*
- * Return: bytes of guest memory that the struct pages of @device take, with the page tables for the
- * kernel's mapping of its region. Memory is added in whole sections.
+ * Return: bytes of guest memory that the struct pages of @device take, including the page tables
+ * for the kernel's mapping of the region. Memory is added in whole sections.
  */
 static s64 ivshmem_pages_cost(const struct ivshmem_device *device)
 {
@@ -57,7 +57,7 @@ static s64 ivshmem_pages_cost(const struct ivshmem_device *device)
 
 /*
  * Return: bytes of memory that are free, or used by files that can be dropped. Struct pages cannot
- * be in ZONE_MOVABLE or in CMA areas, which si_mem_available() counts, too.
+ * be in ZONE_MOVABLE or in CMA areas, which si_mem_available() also counts.
  */
 static s64 ivshmem_pages_available(void)
 {
@@ -78,9 +78,9 @@ static s64 ivshmem_pages_available(void)
 }
 
 /*
- * Return: how many bytes are missing for the struct pages of @device; 0 or less: none. A sixteenth
- * of the guest's memory, and at least SPARED_MIN, must remain available. The struct pages of all
- * devices take at most a quarter of the guest's memory.
+ * Return: how many bytes are missing for the struct pages of @device; 0 or less if none are
+ * missing. A sixteenth of the guest's memory, and at least SPARED_MIN, must remain available. The
+ * struct pages of all devices take at most a quarter of the guest's memory.
  */
 static s64 ivshmem_pages_missing(const struct ivshmem_device *device)
 {

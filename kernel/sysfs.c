@@ -112,7 +112,7 @@ void ivshmem_sysfs_init(struct ivshmem_device *device)
 	device->path.size = min_t(u64, device->memory_len, SIZE_MAX);
 	device->path.mmap = ivshmem_path_mmap;
 	device->paths[0] = &device->path;
-	device->path_group.bin_attrs = (void *)device->paths; /* const since 6.17 */
+	device->path_group.bin_attrs = (void *)device->paths; /* this member is const since 6.17 */
 	device->path_groups[0] = &device->path_group;
 	device->dev.groups = device->path_groups;
 }
