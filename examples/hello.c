@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The smallest useful program: write a word into the region and ring a peer, or wait to be rung. It
- * runs on the host and in a guest:
+ * The smallest useful program: write a word into the region and ring a peer, or wait to be rung.
+ * The program runs on the host and in a guest:
  *
  *   hello unix:/tmp/ivshmem_socket         waits for a doorbell, then prints the word in the region
  *   hello unix:/tmp/ivshmem_socket 0 hi    writes "hi" into the region and rings peer 0
- *   hello pci: 0 hi                        the same, from a guest
+ *   hello pci: 0 hi                        does the same from a guest
  */
 #include <ctype.h>
 #include <errno.h>
@@ -56,7 +56,7 @@ static int receive_word(struct ivs_peer *peer)
 	fflush(stdout);
 	do {
 		result = ivs_peer_wait(peer, 0, -1);
-	} while (result == -EINTR); /* the process was stopped and continued (Ctrl-Z, fg) */
+	} while (result == -EINTR); /* retry after the process was stopped (Ctrl-Z, fg) */
 	if (result) {
 		fprintf(stderr, "hello: cannot wait: %s\n", why(peer, IVS_CAP_WAIT, result));
 		return 1;
@@ -65,7 +65,7 @@ static int receive_word(struct ivs_peer *peer)
 	memcpy(word, memory, WORD_LEN);
 	word[WORD_LEN - 1] = 0;
 	for (char *c = word; *c; c++)
-		*c = isprint((unsigned char)*c) ? *c : '?'; /* no terminal escapes */
+		*c = isprint((unsigned char)*c) ? *c : '?'; /* print no terminal escape sequences */
 	printf("hello: peer %d was told: %s\n", ivs_peer_id(peer), word);
 	return 0;
 }

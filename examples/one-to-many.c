@@ -5,11 +5,12 @@
  *   one-to-many read unix:/tmp/ivshmem_socket          any number of readers
  *   date | one-to-many write unix:/tmp/ivshmem_socket  each line is a message
  *   one-to-many read pci:                              in a guest
- *   date | one-to-many write pci: 0 1 2                in a guest, with the ids of the readers,
- *                                                      unless ivshmem-server has --roster
+ *   date | one-to-many write pci: 0 1 2                in a guest; 0 1 2 are the ids of the
+ *                                                      readers, which are not needed if
+ *                                                      ivshmem-server has --roster
  *
- * The writer never waits. A reader that starts late or is slow prints only the last 64 messages,
- * and the number of messages that it missed. Run only one writer at a time.
+ * The writer never waits. A reader that starts late or is slow prints only the last 64 messages and
+ * the number of messages that it missed. Run only one writer at a time.
  *
  * Readers do not trust the region: they copy and check each number before they use it, and read at
  * most 64 cells before they wait again. So a hostile peer can make readers print nonsense, but
@@ -31,8 +32,8 @@
 
 /*
  * Each run of the writer starts a new generation, whose messages are numbered from 1. A message is
- * identified by its stamp: generation and number in one word, so that both are read and written
- * together.
+ * identified by its stamp, which holds generation and number in one word, so that both are read and
+ * written together.
  */
 #define STAMP(generation, number) ((uint64_t)(generation) << 32 | (uint32_t)(number))
 #define GENERATION(stamp) ((uint32_t)((stamp) >> 32))
@@ -95,7 +96,7 @@ static bool board_get(struct board *board, uint64_t stamp, char *text)
 	memcpy(text, words, len);
 	text[len] = 0;
 	for (char *c = text; *c; c++)
-		*c = isprint((unsigned char)*c) ? *c : '?'; /* no terminal escapes */
+		*c = isprint((unsigned char)*c) ? *c : '?'; /* print no terminal escape sequences */
 	return true;
 }
 
@@ -149,7 +150,7 @@ static void print_messages(struct board *board, uint64_t *seen)
 	char text[TEXT_LEN + 1];
 
 	if (NUMBER(latest) < number)
-		number = 0; /* within a generation, only a faulty writer goes back */
+		number = 0; /* numbers go back within a generation only if the writer is faulty */
 	if (NUMBER(latest) - number > CELLS_N)
 		lost = NUMBER(latest) - number - CELLS_N;
 	number += lost;
@@ -157,7 +158,7 @@ static void print_messages(struct board *board, uint64_t *seen)
 		if (board_get(board, STAMP(GENERATION(latest), ++number), text))
 			printf("%u: %s\n", number, text);
 		else
-			lost++; /* overwritten */
+			lost++; /* this one has been overwritten */
 	}
 	if (lost)
 		printf("one-to-many: missed %u messages\n", lost);

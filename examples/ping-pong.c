@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Two peers measure the round trip of a doorbell. On the host, run this in two terminals; the two
- * peers find each other by the roster, if no other peers are connected:
+ * Two peers measure the round-trip time of a doorbell. On the host, run this in two terminals; the
+ * two peers find each other by the roster, if no other peers are connected:
  *
  *   ping-pong unix:/tmp/ivshmem_socket
  *
@@ -10,7 +10,7 @@
  *   ping-pong pci: 1 10000                       in the guest with id 0
  *   ping-pong /dev/ivshmem0 0 10000              in the guest with id 1
  *
- * The peer with the lower id measures, the other one answers. Any peer can ring, and doorbells
+ * The peer with the lower id measures; the other one answers. Any peer can ring, and doorbells
  * coalesce, so a doorbell is only a hint; numbers in the region identify pings and answers.
  */
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 #include <ivshmem/peer.h>
 
-#define MEETING_MS 30000 /* time for the peers to find each other */
+#define MEETING_MS 30000 /* time limit for the peers to find each other */
 #define AGAIN_MS 100	 /* ring at this interval: the other peer may not have joined yet */
 #define ANSWER_MS 30000	 /* long, because an emulated guest on a loaded machine may stall */
 
@@ -69,8 +69,8 @@ static bool has_left(const struct game *game, int result)
 }
 
 /*
- * Ring until the answer arrives; once may not be enough, because the other peer may not have joined
- * yet, and an untrusted peer may consume doorbells.
+ * Ring until the answer arrives. Ringing once may not be enough, because the other peer may not
+ * have joined yet, and an untrusted peer may consume doorbells.
  */
 static enum outcome ping(const struct game *game, uint64_t number, bool met)
 {
@@ -106,7 +106,7 @@ static enum outcome measure(const struct game *game)
 	unsigned int n = game->rounds;
 	size_t p50 = n / 2, p99 = n * 99ull / 100;
 	uint64_t *ns = calloc(n, sizeof(*ns));
-	uint64_t number = now_ns(); /* differs from the numbers in cells of earlier games */
+	uint64_t number = now_ns(); /* no earlier game used it */
 	enum outcome outcome = ns ? ping(game, number, false) : fail("no memory", 0);
 	int result;
 
@@ -168,7 +168,7 @@ static enum outcome answer(const struct game *game)
 	return DONE;
 }
 
-/* Return: the id of the next peer that is connected, or joins; -1 on failure. */
+/* Return: the id of the next peer that is connected or that joins; -1 on failure. */
 static int find_other(struct ivs_peer *peer)
 {
 	struct ivs_event event;

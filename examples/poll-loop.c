@@ -57,7 +57,9 @@ static void show(struct loop *loop, const struct ivs_event *event)
 	}
 }
 
-/* Handle all pending events: if the peer's fd is readable, there may be several, or none. */
+/*
+ * Handle all pending events. When the peer's fd is readable, there may be several events, or none.
+ */
 static int take_events(struct loop *loop)
 {
 	struct ivs_event event;

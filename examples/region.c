@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Create a region of the given size, mode and owner for VMs with ivshmem-plain (to run Looking
- * Glass, for instance), reserve its memory, and print the options for QEMU.
+ * Glass, for instance), reserve the region's memory, and print the options for QEMU.
  *
  *   region shm:looking-glass 32M                     mode 0600, owned by the caller
  *   region shm:looking-glass 32M 0660 $(id -u) $(getent group kvm | cut -d: -f3)
  *
  * An existing region of the given size is left unchanged; one of another size is an error. If
- * another user may have made it, a warning is printed.
+ * another user may have created it, a warning is printed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 #include <ivshmem/region.h>
 
-/* Return: the size in bytes that @text, such as "32M" (or K, G), stands for; 0 if invalid. */
+/* Return: the size in bytes that @text stands for ("32M", also with K or G); 0 if it is invalid. */
 static uint64_t parse_size(const char *text)
 {
 	static const char suffixes[] = "KMG";
@@ -30,7 +30,7 @@ static uint64_t parse_size(const char *text)
 	return *end ? 0 : n;
 }
 
-/* In /dev/shm any user can be the first to make an object with this name. */
+/* In /dev/shm, any user can be the first to create an object with this name. */
 static void warn_of_others(const struct ivs_region *region)
 {
 	struct stat st;

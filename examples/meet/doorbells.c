@@ -10,7 +10,7 @@
 
 /*
  * A doorbell carries no data and does not identify its sender. So before a peer rings, it announces
- * the doorbell in its cell, and the peer that is rung acknowledges that doorbell in its own cell.
+ * the doorbell in its cell, and the peer that is rung acknowledges the doorbell in its own cell.
  */
 static uint64_t pack_ring(unsigned int to, unsigned int vector, unsigned int number)
 {
@@ -227,7 +227,10 @@ static bool measure_with(struct meet *meet, unsigned int with)
 	return ok;
 }
 
-/* Measure round trips of pair number @pair, from 1: @from rings, @to answers, the others wait. */
+/*
+ * Measure round trips of pair number @pair, from 1: @from rings, @to answers, and the other peers
+ * wait.
+ */
 static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, uint64_t pair)
 {
 	struct cell *mine = &meet->cells[meet->id];

@@ -22,7 +22,10 @@ static const char help_text[] =
 	"Example: two processes on the host\n"
 	"  ivshmem-server -F -S /tmp/iv.sock & meet unix:/tmp/iv.sock & meet unix:/tmp/iv.sock\n";
 
-/* Print a line of JSON for scripts. The names need no escaping: they were checked when read. */
+/*
+ * Print a line of JSON for scripts. The names need no escaping, because they were checked when they
+ * were read.
+ */
 static void print_result(const struct meet *meet)
 {
 	const char *comma = "";

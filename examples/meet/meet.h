@@ -33,11 +33,13 @@ enum stage {
 
 /**
  * struct cell - what a peer tells the other peers; the region has an array of cells, indexed by id
- * @nonce:      random number, not 0, that tells cells of this run from cells of earlier runs
+ * @nonce:      random number, not 0, that distinguishes cells of this run from cells of earlier
+ *              runs
  * @saw:        for each peer id, the nonce that the owner of this cell has read in that peer's cell
- * @stage:      enum stage that the owner has reached
+ * @stage:      enum stage that the owner has entered
  * @ring:       doorbell that the owner is about to ring: peer << 32 | vector << 16 | number
- * @heard:      for each peer id, the last @ring of that peer whose doorbell the owner received
+ * @heard:      for each peer id, the last @ring of that peer for which the owner received the
+ *              doorbell
  * @pairs_done: number of the last pair that the owner has measured
  * @ready:      number of the pair, from 1, for which the owner is ready to be rung
  */
@@ -101,7 +103,7 @@ struct meet {
 	struct speeds speeds;
 };
 
-/* table.c: find the other peers, and wait for them. Return: whether this succeeded. */
+/* table.c: find the other peers, and wait for them. Each function returns whether it succeeded. */
 bool meet_open(struct meet *meet, const char *address);
 bool meet_others(struct meet *meet);
 void meet_enter(struct meet *meet, enum stage stage);

@@ -81,7 +81,7 @@ static double copy_speed(void *to, const void *from, size_t len)
 		__asm__ volatile(""
 				 :
 				 : "r"(to)
-				 : "memory"); /* or memcpy() could be optimised away */
+				 : "memory"); /* otherwise the compiler could remove the memcpy() */
 		copies++;
 		seconds = now_s() - start;
 	} while (seconds < MEASURE_S);

@@ -93,7 +93,7 @@ static void cell_take_name(char out[NAME_LEN], const struct cell *cell)
 	}
 }
 
-/* Return: whether @other has joined: it has written a nonce and has seen this peer's nonce. */
+/* Return: whether @other has joined, that is, has written a nonce and seen this peer's nonce. */
 static bool meet_look_for(struct meet *meet, unsigned int other)
 {
 	struct cell *mine = &meet->cells[meet->id];
@@ -132,7 +132,10 @@ bool meet_others(struct meet *meet)
 			if (now_ms() > deadline)
 				return meet_fail("peer %u did not appear", other);
 			pause_briefly();
-			/* Look at all peers: each waits until this peer has seen its nonce. */
+			/*
+			 * Look at all peers, because each one waits until this peer has seen its
+			 * nonce.
+			 */
 			for (unsigned int id = 0; id < meet->peers_n; id++)
 				if (id != meet->id)
 					meet_look_for(meet, id);
