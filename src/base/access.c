@@ -10,7 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define LINE_LEN 16384 /* of /etc/passwd or /etc/group; reading ends at a longer line */
+#define LINE_LEN 16384 /* for a line of /etc/passwd or /etc/group; reading ends at a longer line */
 
 /* Find the line of /etc/passwd for @uid. Set @name, if not NULL, and @gid, if not NULL. */
 static bool passwd_find(uid_t uid, char name[IVS_ACCESS_NAME_LEN], gid_t *gid)
@@ -162,7 +162,7 @@ const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCES
 	return out;
 }
 
-/* Return: the bits that are wanted, as chmod(1) expects them. */
+/* Return: the wanted bits in the notation of chmod(1). */
 static const char *access_bits(int wanted)
 {
 	static const char *const bits[] = {"", "x", "w", "wx", "r", "rx", "rw", "rwx"};
@@ -194,7 +194,7 @@ static void access_cure(const struct ivs_access *access, char *out, size_t out_l
 			 "; user %s is in this group, but this login is older: log in again", user);
 		break;
 	case IVS_ACCESS_MODE:
-		/* Opening a directory to more users may expose other files. */
+		/* Giving more users access to a directory may expose other files. */
 		if (access->on_way) {
 			snprintf(out, out_len, ": use a directory %s user %s may %s",
 				 access->wanted & W_OK ? "to which" : "that", user,

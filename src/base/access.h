@@ -3,7 +3,7 @@
  * Why the kernel denies this process access to a file (EACCES), and the command that allows it.
  *
  * Names come from /etc/passwd and /etc/group only: name services cannot be used in static programs.
- * Not for use under a system call filter.
+ * Do not use these functions under a system call filter.
  */
 #ifndef IVS_BASE_ACCESS_H
 #define IVS_BASE_ACCESS_H
@@ -17,11 +17,12 @@
 /**
  * enum ivs_access_cause - what denies access
  * @IVS_ACCESS_UNKNOWN: the file cannot be examined
- * @IVS_ACCESS_ALLOWED: something other than owner, group and mode
- * @IVS_ACCESS_OWN:     the mode; the process is the owner
+ * @IVS_ACCESS_ALLOWED: owner, group and mode allow access; something else denies it
+ * @IVS_ACCESS_OWN:     the mode denies access to the owner, who runs the process
  * @IVS_ACCESS_GROUP:   the process is not in the group, whose members have access
- * @IVS_ACCESS_LOGIN:   the same, but the user became a member only after logging in
- * @IVS_ACCESS_MODE:    the mode: the group has no access either
+ * @IVS_ACCESS_LOGIN:   the process is not in the group, because the user became a member after
+ *                      logging in
+ * @IVS_ACCESS_MODE:    the mode: the group has no access, either
  */
 enum ivs_access_cause {
 	IVS_ACCESS_UNKNOWN,

@@ -25,7 +25,7 @@ static inline void ivs_bitmap_remove(uint64_t *map, unsigned int bit)
 
 /**
  * ivs_bitmap_next_andnot() - find the first number from @from to @end - 1, in @in and not in @out
- * @out: NULL: the empty set
+ * @out: NULL stands for the empty set
  *
  * Return: the number, or @end if no number qualifies.
  */

@@ -42,7 +42,7 @@ static inline int64_t ivs_clock_wall_ms(void)
 /**
  * ivs_clock_wall_text() - format a time as "2024-05-31T12:34:56.789Z"
  *
- * The first call opens /etc/localtime, see tzset(3).
+ * The first call opens /etc/localtime; see tzset(3).
  */
 const char *ivs_clock_wall_text(int64_t wall_ms, char out[IVS_CLOCK_TEXT_LEN]);
 
@@ -54,7 +54,10 @@ static inline int64_t ivs_clock_deadline(int timeout_ms)
 	return ivs_clock_ns() + (int64_t)timeout_ms * IVS_NS_PER_MS;
 }
 
-/** ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: it has passed; -1: it never will */
+/**
+ * ivs_clock_left_ms() - ms until @deadline_ns, rounded up; 0: it has passed; -1: there is no
+ * deadline
+ */
 static inline int ivs_clock_left_ms(int64_t deadline_ns)
 {
 	int64_t left_ms;

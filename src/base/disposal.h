@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Closing fds that an untrusted process has sent. close(2) of such an fd may wait, so a program
- * that must not wait supplies a function that closes them.
+ * that must not wait supplies a function that closes the fds.
  */
 #ifndef IVS_BASE_DISPOSAL_H
 #define IVS_BASE_DISPOSAL_H

@@ -6,7 +6,7 @@
 #include "ivshmem/api.h"
 
 /**
- * ivs_error_set() - set the text of an error: what was wrong, with the value, and how to fix it
+ * ivs_error_set() - set the text of an error: what was wrong, the value, and how to fix it
  * @err:    may be NULL
  * @result: returned, so that a function can fail with a single return statement
  */

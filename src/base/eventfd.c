@@ -41,7 +41,7 @@ int ivs_eventfd_signal(int fd)
 	}
 	if (fd < 0 || pfd.revents & POLLNVAL)
 		return -EBADF;
-	if (!(pfd.revents & POLLOUT)) /* full; if POLLERR is set, the kernel has filled it */
+	if (!(pfd.revents & POLLOUT)) /* it is full (POLLERR: the kernel filled it) */
 		return 0;
 	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return -errno;
@@ -67,5 +67,5 @@ int ivs_eventfd_take(int fd)
 		return 1;
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	return -EIO; /* not an eventfd */
+	return -EIO; /* the fd is not an eventfd */
 }

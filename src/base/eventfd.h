@@ -11,10 +11,11 @@
 extern const struct ivs_syscall ivs_eventfd_syscalls[];
 
 /**
- * ivs_eventfd_is() - is @fd an eventfd?
+ * ivs_eventfd_is() - whether @fd is an eventfd
  *
  * Check fds from untrusted processes: writing to a pipe could raise SIGPIPE, writing to a file
- * would modify it, and writing to a socket could block. Returns true if /proc is not available.
+ * would modify it, and writing to a socket could block. The result is true if /proc is not
+ * available.
  */
 IVS_MUST_USE bool ivs_eventfd_is(int fd);
 

@@ -9,12 +9,15 @@ int ivs_fd_fill_standard(void)
 {
 	int fd = STDIN_FILENO;
 
-	/* Usually all are open; in that case avoid open(2), which the sandbox may not allow. */
+	/*
+	 * Usually all of these fds are open. In that case avoid open(2), which the sandbox may not
+	 * allow.
+	 */
 	while (fd <= STDERR_FILENO && fcntl(fd, F_GETFD) >= 0)
 		fd++;
 	if (fd > STDERR_FILENO)
 		return 0;
-	/* Not close-on-exec: child processes inherit them. */
+	/* These fds are not close-on-exec, so child processes inherit them. */
 	do {
 		fd = open("/dev/null", O_RDWR);
 	} while (fd >= 0 && fd <= STDERR_FILENO);

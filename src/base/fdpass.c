@@ -10,7 +10,10 @@ IVS_SYSCALLS(ivs_fdpass_send_syscalls, {"sendmmsg"});
 IVS_SYSCALLS(ivs_fdpass_recv_syscalls, {"recvmsg"},
 	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_OOBINLINE)}});
 
-/* The kernel charges at least this for a message of 8 bytes (768 or more on 64-bit machines). */
+/*
+ * The kernel charges at least this many bytes for an 8-byte message (768 or more on 64-bit
+ * machines).
+ */
 #define MESSAGE_BYTES_MIN 512
 
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd)
@@ -101,6 +104,9 @@ unsigned int ivs_fdpass_unread(int sock)
 	if (getsockopt(sock, SOL_SOCKET, SO_MEMINFO, info, &len) ||
 	    len <= SK_MEMINFO_WMEM_ALLOC * sizeof(*info))
 		return 0;
-	/* Round down: when the kernel reports that a message was read, it still counts 1 byte. */
+	/*
+	 * Round down: when the kernel reports that a message was read, it still counts 1 byte of
+	 * it.
+	 */
 	return info[SK_MEMINFO_WMEM_ALLOC] / MESSAGE_BYTES_MIN;
 }

@@ -21,7 +21,7 @@ union ivs_fdpass_control {
 	char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-/** ivs_fdpass_attach() - attach @fd to the message @hdr; @control must be valid until it is sent */
+/** ivs_fdpass_attach() - attach @fd to the message @hdr; @control must stay valid until the send */
 void ivs_fdpass_attach(struct msghdr *hdr, union ivs_fdpass_control *control, int fd);
 
 /**
@@ -37,7 +37,8 @@ IVS_MUST_USE int ivs_fdpass_send(int sock, struct mmsghdr *hdrs, unsigned int hd
  * struct ivs_fdpass_fds - fds received with bytes of a stream
  * @max:       number of fds to accept, 1 to IVS_FDPASS_MAX; the kernel closes the rest
  * @n:         number of fds received, which are close-on-exec and belong to the caller
- * @truncated: some fds were lost: more than @max were sent, or more than this process may open
+ * @truncated: some fds were lost, because more than @max were sent, or more than this process may
+ *             open
  */
 struct ivs_fdpass_fds {
 	unsigned int max;
@@ -48,7 +49,7 @@ struct ivs_fdpass_fds {
 
 /**
  * ivs_fdpass_take_urgent() - receive out-of-band bytes (MSG_OOB) like all others, with their fds
- * @sock: a UNIX stream socket that no untrusted process has a copy of
+ * @sock: a UNIX stream socket of which no untrusted process has a copy
  *
  * Otherwise the kernel discards these bytes in recvmsg(2), and closes their fds, which can block;
  * and recv(2) with MSG_PEEK does not show them. The option is not inherited from a listening
@@ -60,7 +61,8 @@ IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
 
 /**
  * ivs_fdpass_recv() - receive at most @len bytes of a stream, and the fds that came with them
- * @fds: the caller sets @max; the rest is set here, even if the result is not positive
+ * @fds: the caller sets @max; the function sets the other members, even if the result is not
+ *       positive
  *
  * Return: the number of bytes; 0 at the end of the stream; -errno (-EAGAIN: nothing to receive yet;
  * -EINTR).
@@ -68,7 +70,7 @@ IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
 IVS_MUST_USE ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds);
 
 /**
- * ivs_fdpass_unread() - an upper bound for the number of sent messages that are unread
+ * ivs_fdpass_unread() - get an upper bound on the number of sent messages that are still unread
  * @sock: a UNIX stream socket
  *
  * The fds of these messages are in flight. When the receiver has read a message, the kernel reports

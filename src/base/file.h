@@ -13,14 +13,14 @@ enum ivs_file_error {
 	IVS_FILE_E_BUSY = 1, /* another process held the lock for 5 s */
 };
 
-/** ivs_stat_same() - do @a and @b describe the same file? */
+/** ivs_stat_same() - whether @a and @b describe the same file */
 static inline bool ivs_stat_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 /**
- * ivs_path_is() - does @path, which may itself be a symbolic link, still name @file?
+ * ivs_path_is() - check that @path, which may itself be a symbolic link, still names @file
  *
  * Return: 1, 0 (also if @path does not exist) or -errno.
  */
@@ -34,7 +34,7 @@ IVS_MUST_USE static inline int ivs_path_is(const char *path, const struct stat *
 }
 
 /**
- * ivs_path_is_fd() - does @path still name the file that is open as @fd?
+ * ivs_path_is_fd() - check that @path still names the file that is open as @fd
  *
  * Return: 1, 0 (also if @path does not exist) or -errno.
  */
@@ -45,11 +45,11 @@ IVS_MUST_USE static inline int ivs_path_is_fd(const char *path, int fd)
 	return fstat(fd, &st) ? -errno : ivs_path_is(path, &st);
 }
 
-/** ivs_file_kind() - what kind of file @mode, of struct stat, is: "a directory" */
+/** ivs_file_kind() - name the kind of file of @mode (st_mode), such as "a directory" */
 const char *ivs_file_kind(mode_t mode);
 
 /**
- * ivs_file_lock() - flock(2) that waits at most 5 s
+ * ivs_file_lock() - flock(2), but wait at most 5 s
  * @kind: LOCK_SH or LOCK_EX
  *
  * Return: 0, IVS_FILE_E_BUSY, -errno.

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Parse the digits at the start of @text. Return: their end; NULL: no digits, or an overflow. */
+/*
+ * Parse the digits at the start of @text. Return: the end of the digits; NULL if there are none, or
+ * on overflow.
+ */
 static const char *parse_digits(const char *text, uint64_t *out)
 {
 	const char *end = text;

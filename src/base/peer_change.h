@@ -7,8 +7,8 @@
 
 /**
  * struct ivs_peer_change - a join or a leave
- * @joined:    false: the peer left
- * @vectors_n: number of the peer's vectors; 0 if it left
+ * @joined:    whether the peer joined; false: it left
+ * @vectors_n: number of the peer's vectors; 0 if the peer left
  */
 struct ivs_peer_change {
 	bool joined;

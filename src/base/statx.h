@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Facts about an open file that the kernel can tell without a request to its file system. */
+/* Facts about an open file that the kernel knows without a request to the file system. */
 #ifndef IVS_BASE_STATX_H
 #define IVS_BASE_STATX_H
 
@@ -23,8 +23,8 @@
  * @mask: the facts that are wanted (STATX_*)
  * @out:  its stx_mask shows which facts are known
  *
- * Makes the system call directly, because libc's wrapper may fall back to fstat(2), which asks the
- * file system.
+ * The function makes the system call directly, because libc's wrapper may fall back to fstat(2),
+ * which asks the file system.
  *
  * Return: 0, or -1 with errno.
  */
@@ -34,10 +34,10 @@ static inline int ivs_statx(int fd, unsigned int mask, struct statx *out)
 }
 
 /**
- * ivs_statx_at() - the same for @path in the directory @dir_fd
+ * ivs_statx_at() - like ivs_statx(), but for @path in the directory @dir_fd
  * @flags: AT_SYMLINK_NOFOLLOW or 0
  *
- * Looking up a path asks its file systems. A link in /proc/PID/fd asks none but procfs.
+ * Looking up a path asks its file systems. Looking up a link in /proc/PID/fd asks only procfs.
  */
 static inline int ivs_statx_at(int dir_fd, const char *path, int flags, unsigned int mask,
 			       struct statx *out)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lists of system calls, each in the source file that makes them. daemon/sandbox.c builds the
- * seccomp filter from them.
+ * Lists of system calls, each in the source file that makes these calls. daemon/sandbox.c builds
+ * the seccomp filter from them.
  *
  * A list contains the system calls that its own file makes once the filter is loaded. It omits
  * those made during startup, and those made by our functions in other files, which have their own

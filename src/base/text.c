@@ -5,7 +5,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Decode the first byte of a character. Return: the number of its bytes; 0: invalid. */
+/*
+ * Decode the first byte of a character. Return: the length of the character in bytes; 0 if it is
+ * invalid.
+ */
 static size_t utf8_first(uint8_t byte, uint32_t *code)
 {
 	if (byte < 0x80) {

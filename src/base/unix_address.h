@@ -13,7 +13,7 @@
 #define IVS_UNIX_PATH_LEN sizeof(((struct sockaddr_un *)0)->sun_path)
 
 /**
- * ivs_unix_address() - make the address of the socket @path
+ * ivs_unix_address() - create the address of the socket @path
  * @err: set if @path is empty or too long
  *
  * Return: whether @path can be used.
