@@ -95,7 +95,7 @@ static int connection_receive_error(const struct ivs_connection *connection, int
 	}
 }
 
-/* Store the next doorbell of another peer; pass the client's own to the caller. */
+/* Store the next doorbell of another peer; pass a doorbell of the client itself to the caller. */
 static int connection_take_vector(struct ivs_connection *connection,
 				  struct ivs_connection_event *event, struct ivs_error *err)
 {
@@ -123,7 +123,7 @@ static int connection_take_message(struct ivs_connection *connection,
 	*event = (struct ivs_connection_event){IVS_CONNECTION_PEER, msg->id, msg->fd};
 	switch (msg->type) {
 	case IVS_V0_VERSION:
-		break; /* checked by the decoder */
+		break; /* no other value is possible: the decoder has checked it */
 	case IVS_V0_ID:
 		connection->id = (int)msg->id;
 		event->type = IVS_CONNECTION_ID;

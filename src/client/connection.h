@@ -13,10 +13,10 @@
 #include "protocol/v0.h"
 
 enum ivs_connection_error {
-	IVS_CONNECTION_E_ADDRESS = 1, /* the path cannot be that of a socket */
+	IVS_CONNECTION_E_ADDRESS = 1, /* the path is empty or too long for a socket */
 	IVS_CONNECTION_E_ABSENT,      /* no server listens at the path */
 	IVS_CONNECTION_E_BUSY,	      /* the server's listen queue is full: retry later */
-	IVS_CONNECTION_E_AGAIN,	      /* nothing more to receive now */
+	IVS_CONNECTION_E_AGAIN,	      /* there is nothing more to receive now */
 	IVS_CONNECTION_E_TIMEOUT,     /* the greeting was not complete in time */
 	IVS_CONNECTION_E_LOST,	      /* the server closed the connection */
 	IVS_CONNECTION_E_PROTOCOL,    /* the server violated the protocol */

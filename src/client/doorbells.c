@@ -115,7 +115,7 @@ bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id)
 	return true;
 }
 
-/* Return: whether there is a join or a leave of @id to report. */
+/* Return: whether a join or a leave of @id is to be reported. */
 static bool doorbells_report_entry(struct ivs_doorbells_entry *entry, unsigned int id,
 				   struct ivs_peer_change *change)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The doorbells of the other peers, and which joins and leaves have been reported.
+ * The doorbells of the other peers, and the record of which joins and leaves have been reported.
  *
  * As in the server, the state is stored and not its history: the next report is the difference
  * between the present state and what has been reported, so memory is bounded by the number of ids.
- * No function takes a lock; the owner of the doorbells has to.
+ * No function takes a lock; the owner of the doorbells has to take one.
  */
 #ifndef IVS_CLIENT_DOORBELLS_H
 #define IVS_CLIENT_DOORBELLS_H
@@ -61,7 +61,10 @@ struct ivs_doorbells {
 
 void ivs_doorbells_deinit(struct ivs_doorbells *doorbells);
 
-/** ivs_doorbells_add() - add the next vector of @id; set @fd to -1 if taken. Return: 0, -errno. */
+/**
+ * ivs_doorbells_add() - add the next vector of @id; set @fd to -1 if it was taken. Return: 0,
+ * -errno.
+ */
 IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd);
 
 /** ivs_doorbells_remove() - remove peer @id, which left. Return: whether it was present. */

@@ -101,7 +101,7 @@ static int greeting_end(const struct ivs_greeting *greeting,
 	return ivs_greeting_timeout(greeting, connection, err);
 }
 
-/* Wait for bytes. Return: 0 if some may have arrived, otherwise as ivs_greeting_next(). */
+/* Wait for bytes. Return: 0 if some may have arrived; otherwise like ivs_greeting_next(). */
 static int greeting_wait(const struct ivs_greeting *greeting,
 			 const struct ivs_connection *connection, struct ivs_error *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Waiting until a client can start: for the greeting, and for the client's own vectors. In this
- * file, "greeting" includes both.
+ * Waiting until a client can start, that is, until the greeting and the client's own vectors have
+ * arrived. In this file, "greeting" includes both.
  *
  * A server announces neither the number of vectors nor the end of the greeting (W-6). A client's
  * own vectors count as complete when there are as many as another peer has, or when the server has
@@ -41,7 +41,8 @@ struct ivs_greeting {
 /**
  * ivs_greeting_connect() - connect; wait while the server's listen queue is full
  *
- * Return: 0, IVS_CONNECTION_E_ADDRESS, _ABSENT, _BUSY (still at the deadline); -errno.
+ * Return: 0, IVS_CONNECTION_E_ADDRESS, _ABSENT, _BUSY (the queue is still full at the deadline);
+ * -errno.
  */
 IVS_MUST_USE int ivs_greeting_connect(const struct ivs_greeting *greeting,
 				      struct ivs_connection *connection, const char *path,
@@ -62,7 +63,7 @@ void ivs_greeting_note(struct ivs_greeting *greeting, const struct ivs_connectio
 /** ivs_greeting_is_over() - whether the region and the client's own vectors have arrived */
 bool ivs_greeting_is_over(const struct ivs_greeting *greeting);
 
-/** ivs_greeting_timeout() - say in @err what is missing. Return: IVS_CONNECTION_E_TIMEOUT. */
+/** ivs_greeting_timeout() - describe in @err what is missing. Return: IVS_CONNECTION_E_TIMEOUT. */
 int ivs_greeting_timeout(const struct ivs_greeting *greeting,
 			 const struct ivs_connection *connection, struct ivs_error *err);
 
