@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Configurations of VMs and of the host for given devices, as pieces to be pasted. */
+/* Configurations of VMs and of the host for given devices, as pieces that users paste. */
 #ifndef IVS_CONFIG_CONFIG_H
 #define IVS_CONFIG_CONFIG_H
 
@@ -8,7 +8,9 @@
 
 #include "config/pieces.h"
 
-/* The settings of units have a name of a user that systemd-sysusers accepts: ivshmem-NAME. */
+/*
+ * Maximum length of NAME: the units run as user ivshmem-NAME, which systemd-sysusers must accept.
+ */
 #define IVS_CONFIG_SERVER_NAME_MAX 23
 #define IVS_CONFIG_DEVICE_NAME_MAX 16
 
@@ -18,7 +20,7 @@
  * enum ivs_config_kind - the device of the VM
  * @IVS_CONFIG_PLAIN:     QEMU's ivshmem-plain
  * @IVS_CONFIG_DOORBELL:  QEMU's ivshmem-doorbell, a client of a server
- * @IVS_CONFIG_VFIO_USER: that of ivshmem-device(1)
+ * @IVS_CONFIG_VFIO_USER: the device of ivshmem-device(1)
  */
 enum ivs_config_kind {
 	IVS_CONFIG_PLAIN,
@@ -33,19 +35,19 @@ enum ivs_config_role {
 };
 
 /**
- * struct ivs_config_device - a device. All texts pass ivs_escape_valid().
- * @name:      name of the region or of the server, in names of units and of elements
- * @id:        id in QEMU: ivs_config_id() accepts it
- * @region:    address of the region; NULL: that of a server
- * @path:      path of the region; NULL: that of a server
+ * struct ivs_config_device - a device; ivs_escape_valid() accepts all texts
+ * @name:      name of the region or of the server; used in the names of units and elements
+ * @id:        QEMU's id of the device, which ivs_config_id() accepts
+ * @region:    address of the region; NULL: the server supplies the region
+ * @path:      path of the region; NULL: the server supplies the region
  * @shm:       whether @path is /dev/shm/@name
- * @size:      of the region; 0: unknown, that of a server
+ * @size:      size of the region in bytes; 0: unknown, because the server sets it
  * @server:    path of the server's socket; NULL: there is none
  * @socket:    path of ivshmem-device's socket
- * @vectors:   of a client of a server
- * @owner:     owner of the region or socket, a name or number; so is @group
- * @mode:      of the region or socket
- * @names_itself: @name can be shown to the guest (R-9)
+ * @vectors:   number of vectors; only for a client of a server
+ * @owner:     owner of the region or socket, as a name or number; @group has the same form
+ * @mode:      mode of the region or socket
+ * @names_itself: the device can show @name to the guest (R-9)
  */
 struct ivs_config_device {
 	enum ivs_config_kind kind;

@@ -11,8 +11,8 @@
 /**
  * struct rules - how a syntax represents characters
  * @bare:   a text that consists of these characters is added as it is; NULL: any text
- * @quote:  what begins and ends any other text
- * @marked: characters that get "\\" before them
+ * @quote:  the character that begins and ends any other text
+ * @marked: characters that get a "\\" in front of them
  * @twice:  characters that are written twice
  */
 struct rules {
@@ -22,7 +22,9 @@ struct rules {
 	const char *twice;
 };
 
-/* For AppArmor "\" also removes the special meaning of globs, in quotation marks too. */
+/*
+ * For AppArmor, "\" also removes the special meaning of glob characters, even in quotation marks.
+ */
 static const struct rules all_rules[] = {
 	[IVS_SYNTAX_QEMU] = {NULL, "", "", ","},
 	[IVS_SYNTAX_JSON] = {NULL, "", "\"\\", ""},
@@ -137,7 +139,10 @@ static void escape_instance(struct ivs_out *out, const char *text)
 	}
 }
 
-/* udev substitutes "%" and "$". In e"", "\" begins an escape; in "", it cannot be the last one. */
+/*
+ * udev substitutes "%" and "$". In e"", "\" begins an escape sequence; in "", it must not be the
+ * last character.
+ */
 static void escape_udev(struct ivs_out *out, const char *text)
 {
 	static const struct rules value = {NULL, "\"", "\"\\", "%$"};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Escaping names and paths for the files and command lines in which they are pasted. */
+/* Escaping names and paths for the files and command lines into which they are pasted. */
 #ifndef IVS_CONFIG_ESCAPE_H
 #define IVS_CONFIG_ESCAPE_H
 
@@ -8,18 +8,18 @@
 #include "config/out.h"
 
 /**
- * enum ivs_syntax - where a name is pasted
- * @IVS_SYNTAX_SHELL:    a word of a POSIX shell's command
+ * enum ivs_syntax - where a name is to be pasted
+ * @IVS_SYNTAX_SHELL:    a word of a POSIX shell command
  * @IVS_SYNTAX_QEMU:     a value of a QEMU option: "-object memory-backend-file,mem-path=VALUE"
  * @IVS_SYNTAX_JSON:     the inside of a JSON string, between its quotation marks
- * @IVS_SYNTAX_XML:      text of XML, or the inside of an attribute in either quotation marks
- * @IVS_SYNTAX_UNIT:     a word of ExecStart= of a systemd unit
- * @IVS_SYNTAX_INSTANCE: an instance of a systemd unit, as systemd-escape(1) makes it
- * @IVS_SYNTAX_ENVIRONMENT: a value in a file of EnvironmentFile=
+ * @IVS_SYNTAX_XML:      XML text, or the inside of an attribute in single or double quotation marks
+ * @IVS_SYNTAX_UNIT:     a word in the ExecStart= line of a systemd unit
+ * @IVS_SYNTAX_INSTANCE: the instance name of a systemd unit, as systemd-escape(1) writes it
+ * @IVS_SYNTAX_ENVIRONMENT: a value in a file that EnvironmentFile= names
  * @IVS_SYNTAX_WORDS:    a word of a variable that ExecStart= splits into words ($NAME)
- * @IVS_SYNTAX_TMPFILES: the path of a line of tmpfiles.d(5)
+ * @IVS_SYNTAX_TMPFILES: the path in a line of tmpfiles.d(5)
  * @IVS_SYNTAX_UDEV:     a value that a udev rule assigns, with its quotation marks
- * @IVS_SYNTAX_APPARMOR: a path of an AppArmor rule
+ * @IVS_SYNTAX_APPARMOR: a path in an AppArmor rule
  */
 enum ivs_syntax {
 	IVS_SYNTAX_SHELL,
@@ -37,7 +37,7 @@ enum ivs_syntax {
 
 /**
  * ivs_escape_valid() - whether a text can be pasted everywhere: it is not empty, is UTF-8, and has
- * neither control characters nor characters that XML lacks
+ * neither control characters nor characters that XML does not allow
  */
 IVS_MUST_USE bool ivs_escape_valid(const char *text);
 

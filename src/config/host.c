@@ -9,7 +9,7 @@
 #include "config/region_boot.h"
 
 #define KVMFR "/dev/kvmfr"
-#define STEM_LEN (4 * 4096) /* each byte of a path can become four */
+#define STEM_LEN (4 * 4096) /* escaping can turn each byte of a path into four */
 
 static void add_option(struct ivs_out *out, enum ivs_syntax syntax, const char *option,
 		       const char *value)
@@ -64,7 +64,7 @@ static void tmpfiles_line(struct ivs_out *out, const struct ivs_config_device *d
 	ivs_out_format(out, " 0%o %s %s -\n", device->mode, device->owner, device->group);
 }
 
-/* The directory of a socket, which is often missing after a reboot. */
+/* Add a line for the directory of a socket, which is often missing after a reboot. */
 static void tmpfiles_directory(struct ivs_out *out, const char *socket)
 {
 	const char *end = strrchr(socket, '/');
@@ -99,7 +99,7 @@ void ivs_config_tmpfiles(const struct ivs_config *config, struct ivs_pieces *pie
 	}
 }
 
-/* The unit that "ivshmem create --boot" writes, too: it also reserves the memory. */
+/* Add the unit that "ivshmem create --boot" also writes; it also reserves the memory. */
 static void systemd_plain(const struct ivs_config *config, struct ivs_pieces *pieces,
 			  const struct ivs_config_device *device)
 {
@@ -229,7 +229,10 @@ void ivs_config_udev(const struct ivs_config *config, struct ivs_pieces *pieces)
 					     device->id);
 			ivs_out_format(out, "SUBSYSTEM==\"kvmfr\", KERNEL==\"%s\"", device->name);
 		} else {
-			/* Only the name that ivshmem-device gives a region reaches the guest. */
+			/*
+			 * A guest sees a region's name only if ivshmem-device gives the region that
+			 * name.
+			 */
 			bool named = device->kind == IVS_CONFIG_VFIO_USER && device->names_itself;
 
 			out = ivs_pieces_add(pieces, IVS_LANGUAGE_UDEV,

@@ -5,7 +5,7 @@
 
 #include "config/config.h"
 
-/** ivs_config_tmpfiles() and its neighbours - add the pieces for a target */
+/** ivs_config_tmpfiles() and the functions below - add the pieces for a target */
 void ivs_config_tmpfiles(const struct ivs_config *config, struct ivs_pieces *pieces);
 void ivs_config_systemd(const struct ivs_config *config, struct ivs_pieces *pieces);
 void ivs_config_udev(const struct ivs_config *config, struct ivs_pieces *pieces);

@@ -10,7 +10,10 @@
 
 #define DOMAIN_OF_DEVICE "In <devices> of the domain (virsh edit DOMAIN)"
 
-/* libvirt has an element for QEMU's own devices, and plain ones are in /dev/shm. */
+/*
+ * libvirt has an element only for QEMU's own devices; plain ones must have their region in
+ * /dev/shm.
+ */
 static bool has_element(const struct ivs_config_device *device)
 {
 	return device->kind == IVS_CONFIG_DOORBELL ||
@@ -59,7 +62,10 @@ static void libvirt_elements(const struct ivs_config *config, struct ivs_pieces 
 	}
 }
 
-/* The role of a doorbell device, which libvirt 9.0 does not pass on. */
+/*
+ * Return: whether the role "master" must be set separately, because libvirt 9.0 does not pass it
+ * on.
+ */
 static bool needs_master(const struct ivs_config *config)
 {
 	for (unsigned int i = 0; i < config->devices_n; i++) {
@@ -100,7 +106,10 @@ static void commandline_fill(const struct ivs_config *config, struct arguments *
 	}
 }
 
-/* A domain has one such element. It declares its namespace, so that it can be pasted as it is. */
+/*
+ * A domain has one such element. The element declares its namespace, so that it can be pasted as it
+ * is.
+ */
 static void libvirt_commandline(const struct ivs_config *config, struct ivs_pieces *pieces)
 {
 	bool needed = config->hotplug || needs_master(config);
@@ -169,7 +178,7 @@ static void virsh_step(const struct ivs_config *config, struct ivs_out *out, uns
 	out->full |= command.full;
 }
 
-/* Plug in a device that has an element. */
+/* Plug in a device for which libvirt has an element. */
 static void attach_element(const struct ivs_config *config, struct ivs_pieces *pieces,
 			   unsigned int index)
 {
@@ -193,7 +202,7 @@ static void attach_element(const struct ivs_config *config, struct ivs_pieces *p
 	ivs_out_format(out, " %s.xml --live\n", device->id);
 }
 
-/* Plug in a device of which libvirt does not know. */
+/* Plug in a device for which libvirt has no element. */
 static void attach_by_monitor(const struct ivs_config *config, struct ivs_pieces *pieces,
 			      unsigned int index)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A text that is composed in a buffer of the caller. */
+/* A text that is composed in the caller's buffer. */
 #ifndef IVS_CONFIG_OUT_H
 #define IVS_CONFIG_OUT_H
 
@@ -11,7 +11,7 @@
 /**
  * struct ivs_out - a text and its buffer; start from IVS_OUT_INIT(buffer, size)
  * @text: always ends with a NUL
- * @room: bytes of the buffer, at least 1
+ * @room: size of the buffer in bytes, at least 1
  * @full: the buffer was too small, so @text is incomplete
  */
 struct ivs_out {

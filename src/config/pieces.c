@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define WHERE_LEN (4 * 4096 + 256) /* with the name of a file, which can be escaped */
+#define WHERE_LEN (4 * 4096 + 256) /* room for a file name, which can be escaped */
 
 struct ivs_out *ivs_pieces_add(struct ivs_pieces *pieces, enum ivs_language language,
 			       const char *format, ...)

@@ -8,13 +8,13 @@
 #define IVS_PIECES_MAX 256
 
 /**
- * enum ivs_language - what a piece is written in, and so what its comments look like
+ * enum ivs_language - the language of a piece, which determines what its comments look like
  * @IVS_LANGUAGE_SHELL:     commands, or arguments of a command
- * @IVS_LANGUAGE_XML:       elements of libvirt's XML
- * @IVS_LANGUAGE_QMP:       one command of QEMU's monitor on each line
+ * @IVS_LANGUAGE_XML:       elements of libvirt's domain XML
+ * @IVS_LANGUAGE_QMP:       commands of QEMU's monitor, one per line
  * @IVS_LANGUAGE_TMPFILES:  lines of tmpfiles.d(5)
  * @IVS_LANGUAGE_UNIT:      a unit of systemd, or a part of one
- * @IVS_LANGUAGE_ENVIRONMENT: lines of a file of EnvironmentFile=
+ * @IVS_LANGUAGE_ENVIRONMENT: lines of a file that EnvironmentFile= names
  * @IVS_LANGUAGE_UDEV:      rules of udev
  * @IVS_LANGUAGE_APPARMOR:  rules of AppArmor
  * @IVS_LANGUAGE_QEMU_CONF: lines of libvirt's qemu.conf
@@ -53,17 +53,19 @@ struct ivs_pieces {
 	}
 
 /**
- * ivs_pieces_add() - begin a piece; what is then added to the result is its text
- * @format: where it goes, in one line; for XML without "--"
+ * ivs_pieces_add() - begin a piece; everything then added to the result is the piece's text
+ * @format: says where the piece goes, in one line; in XML, the line must not contain "--"
  */
 IVS_PRINTF(3, 4)
 struct ivs_out *ivs_pieces_add(struct ivs_pieces *pieces, enum ivs_language language,
 			       const char *format, ...);
 
-/** ivs_language_name() - "shell", "xml", ... */
+/** ivs_language_name() - the name of a language: "shell", "xml", ... */
 const char *ivs_language_name(enum ivs_language language);
 
-/** ivs_piece_print() - add a piece as a person pastes it: a comment, then its text */
+/**
+ * ivs_piece_print() - add a piece in the form in which a user pastes it: a comment, then the text
+ */
 void ivs_piece_print(struct ivs_out *out, const struct ivs_piece *piece);
 
 #endif

@@ -9,7 +9,7 @@
 #include "config/private.h"
 
 #define BUS_LEN 80
-#define CHASSIS_FIRST 101 /* not those of other ports */
+#define CHASSIS_FIRST 101 /* other ports do not use such numbers */
 #define LARGE_WINDOW (UINT64_C(4) << 30)
 
 void ivs_arguments_add(struct arguments *arguments, const char *option, const char *value)
@@ -139,7 +139,9 @@ static void qmp_device(struct ivs_out *out, const struct ivs_config_device *devi
 	ivs_out_text(out, "}");
 }
 
-/* QEMU may crash if a device with vectors is unplugged: ivshmem-qemu(7), ivshmem-device-vmm(7). */
+/*
+ * QEMU may crash if a device with vectors is unplugged; see ivshmem-qemu(7), ivshmem-device-vmm(7).
+ */
 static bool can_unplug(const struct ivs_config_device *device)
 {
 	return !device->server;

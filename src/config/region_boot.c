@@ -13,7 +13,7 @@ void ivs_region_boot_stem(struct ivs_out *out, const char *address)
 	bool is_name = !strncmp(address, "shm:", 4);
 	const char *text = address + (is_name ? 4 : strlen("file:/"));
 
-	/* No name has a bare ":", so that no name has the stem of a path. */
+	/* The stem of a name never has a bare ":", so it never equals the stem of a path. */
 	if (!is_name)
 		ivs_out_text(out, "file:");
 	for (const char *at = text; *at; at++) {
@@ -46,7 +46,10 @@ void ivs_region_boot_tmpfiles(struct ivs_out *out, const struct ivs_region_boot 
 	ivs_out_text(out, " -\n");
 }
 
-/* Text that systemd does not split into words: "%" is special. It must not end with "\". */
+/*
+ * Write text that systemd does not split into words. "%" is special; the text must not end with
+ * "\".
+ */
 static void put_description(struct ivs_out *out, const struct ivs_region_boot *boot)
 {
 	char size[IVS_SIZE_TEXT_LEN];

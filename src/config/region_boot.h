@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The files that make a region at boot: a line for tmpfiles.d(5), and a systemd unit. Pure. */
+/* The files that create a region at boot: a line for tmpfiles.d(5), and a systemd unit. Pure. */
 #ifndef IVS_CONFIG_REGION_BOOT_H
 #define IVS_CONFIG_REGION_BOOT_H
 
@@ -8,11 +8,12 @@
 #include "config/out.h"
 
 /**
- * struct ivs_region_boot - a region to make at boot; all texts pass ivs_escape_valid()
+ * struct ivs_region_boot - a region to create at boot; ivs_escape_valid() accepts all texts
  * @address: shm:NAME or file:PATH
- * @path:    its path
+ * @path:    path of the region's file
  * @size:    in bytes
- * @owner:   name or number of the user; names of the network are not known so early
+ * @owner:   name or number of the user; names from the network are not available so early in the
+ *           boot
  * @group:   name or number of the group
  * @mode:    permission bits
  * @program: path of ivshmem
@@ -27,27 +28,29 @@ struct ivs_region_boot {
 	const char *program;
 };
 
-/** IVS_REGION_BOOT_MARK - begins each of these files */
+/** IVS_REGION_BOOT_MARK - the text with which each of these files begins */
 #define IVS_REGION_BOOT_MARK "# Made by \"ivshmem create --boot\""
 
 /**
  * ivs_region_boot_stem() - the part of the names of the files that stands for the region
  *
- * Two regions have two stems. That of shm:NAME is NAME, if its characters are plain.
+ * Different regions have different stems. The stem of shm:NAME is NAME, if its characters are
+ * plain.
  */
 void ivs_region_boot_stem(struct ivs_out *out, const char *address);
 
 /**
- * ivs_region_boot_tmpfiles() - a file of tmpfiles.d(5): an empty file with owner and mode
+ * ivs_region_boot_tmpfiles() - write a tmpfiles.d(5) file, which creates an empty file with owner
+ * and mode
  *
- * tmpfiles.d can neither set a size nor reserve memory. The unit does.
+ * tmpfiles.d can neither set a size nor reserve memory. The unit does both.
  */
 void ivs_region_boot_tmpfiles(struct ivs_out *out, const struct ivs_region_boot *boot);
 
 /**
- * ivs_region_boot_unit() - a systemd unit that creates the region, before any VM starts
+ * ivs_region_boot_unit() - write a systemd unit that creates the region before any VM starts
  *
- * Only for file systems in memory: one on the network may be mounted later.
+ * Use this only for file systems in memory: a network file system may be mounted later.
  */
 void ivs_region_boot_unit(struct ivs_out *out, const struct ivs_region_boot *boot);
 
