@@ -98,7 +98,7 @@ static int pidfile_open_error(const char *path, int errnum, struct ivs_error *er
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	dir = dirname(copy);
-	if (errnum == ENOENT && !access(dir, F_OK)) /* the path is "" */
+	if (errnum == ENOENT && !access(dir, F_OK)) /* this is the case if the path is "" */
 		return ivs_error_errno(err, errnum, "cannot open the pidfile \"%s\"", path);
 	switch (errnum) {
 	case EACCES:
@@ -126,7 +126,7 @@ static int pidfile_open_error(const char *path, int errnum, struct ivs_error *er
 	}
 }
 
-/* Lock the file of @fd through a separate, read-only fd. Return: as ivs_pidfile_open(). */
+/* Lock the file of @fd through a separate, read-only fd. Return: like ivs_pidfile_open(). */
 static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, struct ivs_error *err)
 {
 	int result;
@@ -134,11 +134,11 @@ static int lock_for_good(int fd, const char *path, int *lock_fd, int *same, stru
 	*same = 0;
 	*lock_fd = open(path, O_RDONLY | OPEN_FLAGS);
 	if (*lock_fd < 0 && (errno == ENOENT || errno == ELOOP))
-		return 0; /* it has been removed or replaced meanwhile */
+		return 0; /* the file has been removed or replaced in the meantime */
 	if (*lock_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open the pidfile %s", path);
 	result = lock_pidfile(*lock_fd, path, err);
-	/* Its owner may have removed the pidfile between our open() and our lock. */
+	/* The owner of the pidfile may have removed it between our open() and our lock. */
 	*same = ivs_path_is_fd(path, *lock_fd);
 	if (*same > 0)
 		*same = ivs_path_is_fd(path, fd);
@@ -162,7 +162,7 @@ int ivs_pidfile_open(struct ivs_pidfile *file, const char *path, struct ivs_erro
 			return pidfile_open_error(path, errno, err);
 		result = lock_for_good(fd, path, &lock_fd, &same, err);
 		if (result < 0 && made && (same || lock_fd < 0))
-			unlink(path); /* safe: no other process has locked the file */
+			unlink(path); /* this is safe: no other process has locked the file */
 		if (result)
 			return result;
 		if (!same)
@@ -242,7 +242,7 @@ int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_
 	close(ends[0]);
 	daemon->ready_fd = ends[1];
 	daemon->null_fd = ivs_fd_take(&null);
-	setsid(); /* cannot fail: a new child does not lead a process group */
+	setsid(); /* this cannot fail: a new child does not lead a process group */
 	return 0;
 }
 

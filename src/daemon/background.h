@@ -15,7 +15,7 @@ extern const struct ivs_syscall ivs_background_syscalls[];
  * @fd:   locked, and open for reading only, so that an attacker who takes over the process
  *        cannot change the number; -1: none
  * @write_fd: open for writing until the process id has been written; then -1
- * @ours: this process created or wrote the file, and removes it at exit
+ * @ours: this process created the file or wrote to it, and removes the file at exit
  * @path: must stay valid as long as this structure
  */
 struct ivs_pidfile {
@@ -51,7 +51,8 @@ IVS_MUST_USE int ivs_pidfile_write(struct ivs_pidfile *file, struct ivs_error *e
 void ivs_pidfile_close(struct ivs_pidfile *file);
 
 /**
- * struct ivs_background - fds of a process that is becoming a daemon; otherwise they are -1
+ * struct ivs_background - fds of a process that is becoming a daemon; in any other process they are
+ * -1
  * @ready_fd: a pipe to the parent, which waits for one byte from it
  * @null_fd:  /dev/null, opened before the sandbox forbids it
  */

@@ -137,7 +137,7 @@ static bool refuses_fds(int sock)
 	return !getsockopt(sock, SOL_SOCKET, SO_PASSRIGHTS, &value, &len) && !value;
 }
 
-/* recv(2) skips an out-of-band byte, which may have come with fds; poll(2) reports it. */
+/* recv(2) skips an out-of-band byte, which may have come with fds; poll(2) reports such a byte. */
 static bool may_have_unread_fds(int sock)
 {
 	struct pollfd pfd = {.fd = sock, .events = POLLPRI};
@@ -146,7 +146,7 @@ static bool may_have_unread_fds(int sock)
 
 	do {
 		n = recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	} while (n < 0 && (errno == EINTR || errno == ECONNRESET)); /* reported once */
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET)); /* each is reported once */
 	if (n > 0 || (n < 0 && errno != EAGAIN))
 		return true;
 	return poll(&pfd, 1, 0) < 0 || pfd.revents & POLLPRI;

@@ -12,22 +12,24 @@
 
 extern const struct ivs_syscall ivs_close_syscalls[];
 
-/* Option: whether a socket receives fds. A connection inherits it from its listening socket. */
+/*
+ * Socket option: whether a socket receives fds. A connection inherits it from its listening socket.
+ */
 #ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#define SO_PASSRIGHTS 83 /* since Linux 6.16 */
 #endif
 
 /*
- * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose. So
- * does closing a socket that holds such a socket, as an unread fd or as a connection not yet
- * accepted. A file on FUSE, and any file that an epoll watches (closer.h), can make close(2) block
- * forever. So these functions pass the fds to helper processes, if ivs_closer_open() has started
- * them. Otherwise the calling thread closes the fds. ivs_stall_open(), which must have been called,
- * then ends each wait that a signal can end.
+ * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose.
+ * Closing a socket that holds such a socket, as an unread fd or as a connection not yet accepted,
+ * blocks in the same way. A file on FUSE, and any file that an epoll watches (closer.h), can make
+ * close(2) block forever. So these functions pass the fds to helper processes, if ivs_closer_open()
+ * has started them. Otherwise the calling thread closes the fds. ivs_stall_open(), which must have
+ * been called, then ends each wait that a signal can end.
  */
 
 /**
- * ivs_fds_release() - close fds that untrusted processes have, too; skip negative ones
+ * ivs_fds_release() - close fds of which untrusted processes have copies; skip negative fds
  * @fds: set to -1
  *
  * Return: false: some fds stay open, and remain in @fds, because all helper processes are blocked
@@ -36,14 +38,14 @@ extern const struct ivs_syscall ivs_close_syscalls[];
 bool ivs_fds_release(int *fds, unsigned int fds_n);
 
 /**
- * ivs_fds_discard() - close fds that untrusted processes have, too; skip negative ones
+ * ivs_fds_discard() - close fds of which untrusted processes have copies; skip negative fds
  * @fds: set to -1; an fd that the helper processes do not take now stays open until they take it
  */
 void ivs_fds_discard(int *fds, unsigned int fds_n);
 
 /**
  * ivs_socket_close() - close a listening socket, which may have connections not yet accepted. It is
- * not passed to a helper process, so no process listens any more when this function returns
+ * not passed to a helper process, so no process is still listening when this function returns
  * @sock: set to -1
  */
 void ivs_socket_close(int *sock);
@@ -76,11 +78,11 @@ ssize_t ivs_socket_take(int sock, void *bytes, size_t len);
  *
  * The connection must have been shut down, unless a trusted process has a copy of the socket.
  *
- * Return: as ivs_fds_release().
+ * Return: like ivs_fds_release().
  */
 bool ivs_socket_release(int *sock);
 
-/** ivs_socket_discard() - shut a connected stream socket down, and ivs_socket_release() it */
+/** ivs_socket_discard() - shut down a connected stream socket, then call ivs_socket_release() */
 void ivs_socket_discard(int *sock);
 
 #endif

@@ -29,7 +29,7 @@ IVS_SYSCALLS(ivs_closer_syscalls, {"sendmsg"}, {"recv"}, {"recvfrom"}, {"poll"},
 #define MESSAGE_DIVISOR 2048
 #define MESSAGE_MIN 8
 #define MESSAGE_BYTES 768 /* memory that the kernel charges for a small message */
-#define FDS_MAX (IVS_FDPASS_MAX * MESSAGE_DIVISOR) /* for a queue of 128 messages */
+#define FDS_MAX (IVS_FDPASS_MAX * MESSAGE_DIVISOR) /* fds that fit into a queue of 128 messages */
 /* While an owner blocks helper processes, the holder reports it every IVS_CLOSER_HOLD_MS. */
 #define BLOCKING_MS (2 * IVS_CLOSER_HOLD_MS)
 #define BRIEF_MS 100
@@ -77,9 +77,9 @@ int ivs_closer_open(int (*confine)(const void *context), const void *context, st
 }
 
 /*
- * Fds in the queue to the holder are in flight. The kernel limits the fds in flight of a user to
- * the number of fds that a process may open, here the hard limit (ivs_privileges_raise_files()). So
- * the queue may use only a small part of that limit.
+ * Fds in the queue to the holder are in flight. The kernel limits the number of a user's fds in
+ * flight to the number of fds that a process may open, which here is the hard limit
+ * (ivs_privileges_raise_files()). So the queue may use only a small part of that limit.
  */
 static void bound_queue(void)
 {
@@ -179,7 +179,7 @@ bool ivs_closer_wait(void)
 	return pool->fd >= 0 && ivs_clock_ns() < until_ns;
 }
 
-/* Copy the first fds to @batch, as many as fit; skip negative ones. Return: how many were read. */
+/* Copy as many fds to @batch as fit, and skip negative ones. Return: how many of @fds were read. */
 static unsigned int fill_batch(const int *fds, unsigned int fds_n, int *batch,
 			       unsigned int *batch_n)
 {
@@ -324,7 +324,7 @@ int ivs_closer_take(int *fds, unsigned int fds_n)
 void ivs_closer_keep(int *fd)
 {
 	if (!keep(fd, 1))
-		*fd = -1; /* the fd stays open, and is not counted */
+		*fd = -1; /* the fd stays open, but is not counted */
 }
 
 void ivs_closer_collect(bool collects)
@@ -343,9 +343,9 @@ struct ivs_closer *ivs_closer_use(struct ivs_closer *other)
 }
 
 /*
- * An fd that is still open when the process exits would be closed then, and could block the exit.
- * Fds can wait in the socket while the helper processes are blocked. If the socket is full, enlarge
- * its buffer.
+ * An fd that is still open when the process exits would be closed during the exit, and could block
+ * it. Fds can wait in the socket while the helper processes are blocked. If the socket is full,
+ * enlarge its buffer.
  */
 void ivs_closer_close(void)
 {

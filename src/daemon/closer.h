@@ -10,16 +10,16 @@
  *
  * The program passes these fds to a pool of helper processes instead. The pool keeps an fd for
  * IVS_CLOSER_HOLD_MS and then closes it, so that other processes that close their copies at the
- * same time are not the last either. If close(2) blocks a helper process, another one takes its
- * place, until @workers_max of them are blocked.
+ * same time are not the last to do so, either. If close(2) blocks a helper process, another one
+ * takes its place, until @workers_max of them are blocked.
  *
- * Each fd has an owner, the party that can make its close(2) block. An owner blocks at most
- * IVS_CLOSER_BLOCKED_MAX helper processes. While it blocks that many, the pool does not close the
- * other fds of this owner that it holds, and takes no more of them. So one owner does not affect
- * the fds of another. Only a pool that is full lets one owner block more.
+ * Each fd has an owner: the party that can make close(2) of the fd block. An owner blocks at most
+ * IVS_CLOSER_BLOCKED_MAX helper processes. While an owner blocks that many, the pool neither closes
+ * the other fds of this owner that it holds nor takes more of them. So one owner does not affect
+ * the fds of another. Only a full pool lets one owner block more helper processes.
  *
- * A process has one pool, or several. All functions but ivs_closer_use() apply to the pool in use.
- * Not thread-safe.
+ * A process has one pool or several. All functions except ivs_closer_use() apply to the pool in
+ * use. The functions are not thread-safe.
  */
 #ifndef IVS_DAEMON_CLOSER_H
 #define IVS_DAEMON_CLOSER_H
@@ -31,11 +31,11 @@
 #include "daemon/closer_helper.h"
 #include "ivshmem/api.h"
 
-extern const struct ivs_syscall ivs_closer_syscalls[]; /* of the program */
+extern const struct ivs_syscall ivs_closer_syscalls[]; /* calls that the program makes */
 
 #define IVS_CLOSER_COLLECTED_MAX 64
 #define IVS_CLOSER_WAIT_MS (3 * IVS_CLOSER_HOLD_MIN_MS)
-#define IVS_CLOSER_OWNERS_MAX 64 /* more than can block workers at the same time */
+#define IVS_CLOSER_OWNERS_MAX 64 /* more owners than can block workers at the same time */
 
 /**
  * struct ivs_closer - a pool
@@ -73,7 +73,7 @@ struct ivs_closer {
 	}
 
 /**
- * ivs_closer_use() - use @other from now on; NULL: the pool of the program
+ * ivs_closer_use() - use the pool @other from now on; NULL: use the pool of the program
  *
  * Return: the pool that was in use.
  */
@@ -89,8 +89,8 @@ void ivs_closer_set_owner(uint64_t owner);
  * @context: for @confine
  *
  * Call it while the process has one thread, and before it is confined. The helper processes are not
- * children of the caller. They exit when no process has ivs_closer_fd() any more and they have
- * closed all fds that they have.
+ * children of the caller. They exit once no process has ivs_closer_fd() open any more and they have
+ * closed all fds that they hold.
  *
  * Return: 0 or -errno.
  */
@@ -98,7 +98,8 @@ IVS_MUST_USE int ivs_closer_open(int (*confine)(const void *context), const void
 				 struct ivs_error *err);
 
 /**
- * ivs_closer_adopt() - use the pool of a program that ran in this process before; @fd: its socket
+ * ivs_closer_adopt() - use the pool of a program that ran in this process before; @fd: the pool's
+ * socket
  */
 void ivs_closer_adopt(int fd);
 
@@ -115,7 +116,7 @@ enum ivs_closer_error {
 };
 
 /**
- * ivs_closer_take() - have fds closed; negative ones are skipped
+ * ivs_closer_take() - have the pool close fds; negative fds are skipped
  * @fds: fds that were taken are set to -1
  *
  * Return: 0, IVS_CLOSER_E_*.
@@ -143,11 +144,11 @@ unsigned int ivs_closer_kept_n(void);
 /** ivs_closer_kept_of() - number of kept fds of an owner */
 unsigned int ivs_closer_kept_of(uint64_t owner);
 
-/** ivs_closer_take_kept() - have kept fds closed. Return: 0 (none is left), IVS_CLOSER_E_*. */
+/** ivs_closer_take_kept() - pass kept fds to the pool. Return: 0 (none is left), IVS_CLOSER_E_*. */
 int ivs_closer_take_kept(void);
 
 /**
- * ivs_closer_wait() - at the end of a program: wait a little after ivs_closer_take() has failed
+ * ivs_closer_wait() - at the end of a program, wait a little after ivs_closer_take() has failed
  *
  * From now on, the pool also takes fds of owners that block helper processes.
  *

@@ -33,13 +33,13 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
 #define AGAIN_MS 10
 #define BLOCKED_MS 500 /* a worker that takes longer counts as blocked */
 #define BORN_MS 100
-#define MESSAGES_MAX 64 /* received in a turn */
-/* Fractions of the number of fds that the holder may hold. */
+#define MESSAGES_MAX 64 /* messages received in one turn */
+/* Thresholds, as fractions of the number of fds that the holder may hold. */
 #define MANY_DIVISOR 8
 #define VERY_MANY_DIVISOR 4
-#define SHARE_DIVISOR 2 /* the maximum for one owner */
+#define SHARE_DIVISOR 2 /* maximum share of one owner */
 
-#define OWNERS_MAX 256 /* others are counted together */
+#define OWNERS_MAX 256 /* the fds of further owners are counted together */
 /* Fds may be closed early, by this fraction of the hold time, so that a worker closes several. */
 #define SLACK_DIVISOR 32
 
@@ -48,16 +48,16 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
  * them, its number is a copy of POOL_FD, so that no received fd gets that number.
  */
 #define POOL_FD 0
-#define WORKER_FD 1 /* the worker's end of its socket */
+#define WORKER_FD 1 /* the worker's end of the socket */
 #define BATCH_FD 2  /* the first of the fds that the worker closes */
 #define BATCH_MAX 64
-#define MESSAGE_FDS 64 /* in a typical large message */
+#define MESSAGE_FDS 64 /* number of fds in a typical large message */
 
 /**
- * struct worker - a process that closes the fds of one owner, and ends
- * @sock:     the holder's end of its socket; -1: it has ended
+ * struct worker - a process that closes some fds of one owner and then ends
+ * @sock:     the holder's end of the worker's socket; -1: the worker has ended
  * @owner:    owner of the fds
- * @since_ns: when it was started
+ * @since_ns: when the worker was started
  */
 struct worker {
 	int sock;
@@ -71,7 +71,7 @@ struct worker {
  * @held_max:    maximum number of fds held when the next message is received
  * @share_max:   number of fds of one owner above which the holder reports the owner
  * @batch_max:   maximum number of fds that a worker closes
- * @again_ns:    when to try to start a worker again
+ * @again_ns:    when to retry starting a worker
  * @ended:       no process can send any more
  */
 struct holder {
@@ -141,7 +141,7 @@ static bool await_byte(int sock)
  */
 static void work(unsigned int fds_n)
 {
-	(void)prctl(PR_SET_NAME, NAME); /* also tells test/support/c/programs/faults.c who calls */
+	(void)prctl(PR_SET_NAME, NAME); /* test/support/c/programs/faults.c looks for this name */
 	if (close_range(BATCH_FD + fds_n, ~0U, CLOSE_RANGE_UNSHARE) ||
 	    send(WORKER_FD, "", 1, MSG_NOSIGNAL) != 1)
 		end();
@@ -151,7 +151,7 @@ static void work(unsigned int fds_n)
 	 */
 	(void)await_byte(WORKER_FD);
 	for (unsigned int i = 0; i < fds_n; i++)
-		(void)close(BATCH_FD + (int)i); /* may block */
+		(void)close(BATCH_FD + (int)i); /* this may block */
 	end();
 }
 
@@ -172,7 +172,7 @@ static void free_fixed_fd(int fd)
 	(void)dup2(POOL_FD, fd);
 }
 
-/* @ends: the socket of the new worker. Return: whether it has copies of the fds. */
+/* @ends: the two ends of the new worker's socket. Return: whether it has copies of the fds. */
 static bool fork_worker(const int ends[2], const int *fds, unsigned int fds_n)
 {
 	bool ready = dup2(ends[1], WORKER_FD) == WORKER_FD;
@@ -215,7 +215,7 @@ static bool start_worker(struct worker *worker, int *fds, unsigned int fds_n)
 static void note_end(struct holder *holder, struct worker *worker)
 {
 	ivs_fd_close(&worker->sock);
-	while (waitpid(-1, NULL, WNOHANG) > 0) /* maybe not this one yet */
+	while (waitpid(-1, NULL, WNOHANG) > 0) /* this worker may not be among them yet */
 		;
 	holder->again_ns = 0;
 }
@@ -246,8 +246,8 @@ static bool are_all_blocked(const struct holder *holder)
 }
 
 /**
- * count_workers() - how many workers close fds of @owner
- * @blocked_n: set to how many of them seem blocked
+ * count_workers() - count the workers that are closing fds of @owner
+ * @blocked_n: set to the number of those workers that seem blocked
  */
 static unsigned int count_workers(const struct holder *holder, uint64_t owner, int64_t now_ns,
 				  unsigned int *blocked_n)
@@ -313,7 +313,7 @@ static bool is_any_blocked(const struct holder *holder)
 	return false;
 }
 
-/* Return: for how long to hold fds. */
+/* Return: how long to hold fds. */
 static int64_t hold_ns(const struct holder *holder)
 {
 	int64_t ms = IVS_CLOSER_HOLD_MS;
@@ -339,7 +339,10 @@ static void report(uint64_t owner)
 	(void)!send(POOL_FD, &owner, sizeof(owner), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Receive a message: an owner and its fds. Return: whether another may be waiting. */
+/*
+ * Receive one message, which consists of an owner and its fds. Return: whether another message may
+ * be waiting.
+ */
 static bool receive(struct holder *holder)
 {
 	struct ivs_fdpass_fds fds = {.max = IVS_FDPASS_MAX};
@@ -360,7 +363,10 @@ static bool receive(struct holder *holder)
 	return n > 0;
 }
 
-/* Set @fds to the fds at the front that are due and have the same owner. Return: how many. */
+/*
+ * Set @fds to the fds at the front that are due and have the same owner. Return: how many there
+ * are.
+ */
 static unsigned int first_fds(struct holder *holder, int64_t now_ns, int fds[BATCH_MAX])
 {
 	uint64_t owner = at(holder, 0)->owner;
@@ -383,7 +389,7 @@ static void postpone(struct holder *holder, uint64_t owner, const int *fds, unsi
 		hold(holder, owner, fds[i]);
 }
 
-/* Close or postpone the first fds. Return: false: try again later. */
+/* Close or postpone the first fds. Return: false if the caller has to try again later. */
 static bool close_first(struct holder *holder, int64_t now_ns)
 {
 	uint64_t owner = at(holder, 0)->owner;
@@ -424,7 +430,9 @@ static void close_due(struct holder *holder)
 		;
 }
 
-/* Wait for ends of workers, for deadlines and, unless too many fds are held, for messages. */
+/*
+ * Wait until a worker ends, a deadline expires or, unless too many fds are held, a message arrives.
+ */
 static void wait_for_events(struct holder *holder)
 {
 	struct pollfd polled[1 + IVS_CLOSER_WORKERS_MAX];
@@ -465,7 +473,7 @@ static void leave_everything(int sock)
 	sigset_t all;
 
 	sigfillset(&all);
-	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* fails for invalid values only */
+	(void)sigprocmask(SIG_SETMASK, &all, NULL); /* this fails for invalid values only */
 	(void)setsid();
 	(void)chdir("/");
 	if (sock != POOL_FD)
@@ -478,7 +486,7 @@ static unsigned int at_most(rlim_t n, unsigned int max)
 	return n < max ? (unsigned int)n : max;
 }
 
-/* Share out the fds that this process may open. Return: 0 or an errno. */
+/* Divide up the fds that this process may open. Return: 0 or an errno. */
 static int share_out_fds(struct holder *holder)
 {
 	struct rlimit limit;
@@ -523,5 +531,5 @@ int ivs_closer_start(const struct ivs_closer_start *start)
 	if (start->confine(start->context))
 		end();
 	serve(&holder);
-	return 0; /* not reached */
+	return 0; /* this is not reached */
 }

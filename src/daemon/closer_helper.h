@@ -16,10 +16,10 @@
 extern const struct ivs_syscall ivs_closer_helper_syscalls[];
 
 #define IVS_CLOSER_HOLD_MS 5000
-#define IVS_CLOSER_HOLD_MIN_MS 1000  /* if the holder holds many fds */
-#define IVS_CLOSER_HOLD_SHORT_MS 100 /* if it holds very many, and no worker is blocked */
+#define IVS_CLOSER_HOLD_MIN_MS 1000  /* hold time if the holder has many fds */
+#define IVS_CLOSER_HOLD_SHORT_MS 100 /* if it has very many, and no worker is blocked */
 #define IVS_CLOSER_BLOCKED_MAX 2     /* workers that the fds of one owner can block */
-#define IVS_CLOSER_WORKERS_MAX 64    /* so 32 owners together can block all */
+#define IVS_CLOSER_WORKERS_MAX 64    /* so 32 owners together can block all workers */
 
 /* Combined with an owner: the pool takes the fd even if it takes no others of that owner. */
 #define IVS_CLOSER_ALWAYS (UINT64_C(1) << 63)
@@ -31,8 +31,8 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[];
 /**
  * struct ivs_closer_start - how to start a pool
  * @sock:        connects the holder and the program. Each message to the holder is an owner
- *               (uint64_t) with fds of this owner. The holder sends back owners: one that blocks as
- *               many workers as it may, each time that its fds are held for longer;
+ *               (uint64_t) with fds of this owner. The holder sends back owners: an owner that
+ *               blocks as many workers as it may, each time that its fds are held for longer;
  *               IVS_CLOSER_ANYBODY if all workers are blocked; and one combined with
  *               IVS_CLOSER_BRIEF when more of its fds are held than its share
  * @workers_max: at most IVS_CLOSER_WORKERS_MAX

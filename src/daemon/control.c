@@ -40,7 +40,7 @@ IVS_SYSCALLS(ivs_control_syscalls, {"accept4"}, {"sendto"}, {"send"}, {"close"},
  * @events:    EPOLL* bits recorded in this round, not yet served
  * @watched:   events for which @fd is watched
  * @used:      value of the control socket's @clock when bytes were last sent or received
- * @ended:     the client will send no more
+ * @ended:     the client will send nothing more
  * @skipping:  the line was too long and has been answered; its rest is being skipped
  * @line_len:  number of bytes received and not yet answered: part of a line, or several lines
  * @reply:     the reply being sent, or NULL
@@ -59,7 +59,7 @@ struct control_connection {
 	char *reply;
 	size_t reply_len;
 	size_t sent;
-	char line[IVS_CONTROL_LINE_MAX + 1]; /* with its newline */
+	char line[IVS_CONTROL_LINE_MAX + 1]; /* a line includes its newline */
 };
 
 /**
@@ -125,7 +125,7 @@ static bool receive_bytes(struct ivs_control *control, struct control_connection
 	return true;
 }
 
-/* A line without a newline is too long, or is the last line before the end of input. */
+/* A line without a newline is either too long or the last line before the end of input. */
 static bool answer_line(struct ivs_control *control, struct control_connection *connection)
 {
 	const char *end = memchr(connection->line, '\n', connection->line_len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A control socket: any process that may connect to it can send requests, one per line, and
- * receives one line in reply to each. Requests do not change the state of the program, which
+ * receives one line in reply to each. Requests do not change the state of the program. The program
  * provides the event loop and composes the replies.
  */
 #ifndef IVS_DAEMON_CONTROL_H
@@ -13,7 +13,7 @@
 #include "daemon/listener.h"
 #include "daemon/loop.h"
 
-#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* beyond that, the idlest is closed */
+#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* further ones replace the idlest */
 #define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* number of fds that are always open */
 #define IVS_CONTROL_LINE_MAX 4096			   /* length of a line, without newline */
 
@@ -30,8 +30,8 @@ enum ivs_control_error {
  * @listener:     the socket in the file system
  * @inherited_fd: the listening socket that was inherited across execve(2), or -1. If the socket is
  *                still usable, it is used instead of @listener, and set to -1. May be NULL
- * @name:         the socket file of @inherited_fd, as it was when created. The file at that path is
- *                removed at exit if it is still the same file
+ * @name:         the socket file of @inherited_fd, as it was when it was created. The file at that
+ *                path is removed at exit if it is still the same file
  * @loop:         must outlive the control socket. Requests are served at the end of each round,
  *                after the steps that were added before
  * @answer:       composes the reply to a line of @len arbitrary bytes, without the newline. If @len

@@ -178,7 +178,7 @@ static int take_all(struct ivs_inherited *inherited)
 		if (entry->fd < 0)
 			continue;
 		if (!was_handed(entry->fd) || fcntl(entry->fd, F_SETFD, FD_CLOEXEC))
-			return -EINVAL; /* listed twice */
+			return -EINVAL; /* the same fd is listed twice */
 	}
 	return 0;
 }

@@ -18,14 +18,14 @@
 /**
  * struct ivs_named_fd - an fd and its name
  * @fd:   -1: it has been taken; IVS_NAMED_FD_NONE: the entry has only a name
- * @name: without space, colon and control characters
+ * @name: contains no spaces, colons or control characters
  */
 struct ivs_named_fd {
 	int fd;
 	char name[IVS_NAMED_FD_LEN];
 };
 
-/** struct ivs_inherited - named fds, sorted by name; all zero: none */
+/** struct ivs_inherited - named fds, sorted by name; if all members are zero, the list is empty */
 struct ivs_inherited {
 	struct ivs_named_fd *fds;
 	size_t n;

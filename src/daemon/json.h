@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* JSON values for replies at the control socket. */
+/* JSON values for replies on the control socket. */
 #ifndef IVS_DAEMON_JSON_H
 #define IVS_DAEMON_JSON_H
 
 #include <jansson.h>
 #include <stdint.h>
 
-/** ivs_json_text() - a path, or the text of a struct ivs_error; for NULL, null */
+/** ivs_json_text() - convert a path, or the text of a struct ivs_error; NULL becomes null */
 json_t *ivs_json_text(const char *text);
 
-/** ivs_json_time() - a time in ms since 1970, as ivs_clock_wall_text() writes it */
+/** ivs_json_time() - convert a time in ms since 1970; ivs_clock_wall_text() has the format */
 json_t *ivs_json_time(int64_t wall_ms);
 
 /** ivs_json_flags() - the names of the bits of @flags that are set; @name_of: the name of bit @i */

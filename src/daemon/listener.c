@@ -94,9 +94,10 @@ static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 }
 
 /*
- * The kernel makes the socket file with the permission bits of the socket, less the umask. So the
- * file has its mode from the beginning, and no path is followed to set it: another user who may
- * write to the directory could put a symbolic link there. @mode: 0: as the umask permits.
+ * The kernel creates the socket file with the permission bits of the socket, minus the umask. So
+ * the file has its mode from the beginning, and no path is followed to set it: another user who may
+ * write to the directory could put a symbolic link there. @mode: the permission bits; 0: as the
+ * umask permits.
  *
  * Return: 0 or -errno.
  */
@@ -228,7 +229,7 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 	if (!result && listen(fd, SOMAXCONN))
 		result = ivs_error_errno(err, errno, "cannot listen at %s", path);
 	if (result) {
-		if (result != IVS_LISTENER_E_PATH) /* then it is another file */
+		if (result != IVS_LISTENER_E_PATH) /* in that case the path names another file */
 			unlink(path);
 		return result;
 	}

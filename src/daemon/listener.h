@@ -13,7 +13,7 @@ extern const struct ivs_syscall ivs_listener_syscalls[];
 
 /**
  * struct ivs_listener - a listening UNIX stream socket
- * @fd:   non-blocking; -1: none
+ * @fd:   the socket, which is non-blocking; -1: none
  * @path: path of the socket file
  * @ours: the socket file as this process created it; all 0 if another process created it. The file
  *        at @path is removed at exit if it is still the same file
@@ -30,14 +30,14 @@ struct ivs_listener {
 	}
 
 enum ivs_listener_error {
-	IVS_LISTENER_E_PATH = 1, /* the path is too long, empty, or that of a non-socket */
+	IVS_LISTENER_E_PATH = 1, /* the path is too long, empty, or does not name a socket */
 	IVS_LISTENER_E_BUSY,	 /* another process listens at the path */
 };
 
 /**
  * struct ivs_listener_options - the socket in the file system
  * @path: path of the socket file, at most 107 bytes
- * @mode: permission bits; connecting needs write permission; 0: as the umask permits
+ * @mode: permission bits (to connect, a process needs write permission); 0: as the umask permits
  * @uid:  owner, or (uid_t)-1 for no change
  * @gid:  group, or (gid_t)-1 for no change
  */

@@ -14,14 +14,17 @@ extern const struct ivs_syscall ivs_log_syslog_syscalls[];
 
 enum ivs_log_level {
 	IVS_LOG_ERROR,	 /* a request or option could not be carried out */
-	IVS_LOG_WARNING, /* the operator should know */
+	IVS_LOG_WARNING, /* something that the operator should know */
 	IVS_LOG_INFO,	 /* progress messages; shown with -v only */
 };
 
 /** ivs_log_init() - set the prefix of each line to @program, which is not copied */
 void ivs_log_init(const char *program, bool verbose);
 
-/** ivs_log_open_syslog() - connect to syslogd and read the time zone, while files can be opened */
+/**
+ * ivs_log_open_syslog() - connect to syslogd and read the time zone; call it while files can still
+ * be opened
+ */
 void ivs_log_open_syslog(void);
 
 /** ivs_log_to_syslog() - log to syslog from now on; call ivs_log_open_syslog() first */

@@ -15,7 +15,7 @@
  * between rounds.
  *
  * ivs_loop_remove() also discards the source's events that the current round has not handled yet.
- * Therefore no event reaches a source that was removed, nor the next owner of its memory or fd.
+ * Therefore no event reaches a removed source or the next owner of its memory or fd.
  */
 #ifndef IVS_DAEMON_LOOP_H
 #define IVS_DAEMON_LOOP_H

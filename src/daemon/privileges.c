@@ -97,7 +97,10 @@ static int become_user(const struct identity *who, struct ivs_error *err)
 	uid_t effective;
 	uid_t saved;
 
-	/* A process that runs as that user has the user's groups, and is not allowed to set any. */
+	/*
+	 * A process that already runs as that user has the user's groups, and is not allowed to set
+	 * groups.
+	 */
 	if (!getresuid(&real, &effective, &saved) && geteuid() && real == who->uid &&
 	    effective == who->uid && saved == who->uid)
 		return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Dropping privileges for good: root directory, user, capabilities. */
+/* Dropping privileges permanently: root directory, user, capabilities. */
 #ifndef IVS_DAEMON_PRIVILEGES_H
 #define IVS_DAEMON_PRIVILEGES_H
 
@@ -25,8 +25,8 @@ IVS_MUST_USE int ivs_privileges_find_user(const char *user, uid_t *out, struct i
  * @root: new root and working directory; NULL: no change
  * @user: name or number of the user to become, with its groups; NULL: no change
  *
- * Drops all capabilities, from the bounding set, too, if permitted, and sets PR_SET_NO_NEW_PRIVS,
- * so that execve(2) does not restore any of them.
+ * All capabilities are dropped (if permitted, also from the bounding set), and PR_SET_NO_NEW_PRIVS
+ * is set, so that execve(2) does not restore any capability.
  *
  * Return: 0, IVS_PRIVILEGES_E_USER, -errno; if not 0, some privileges may have been dropped.
  */

@@ -44,7 +44,8 @@ IVS_SYSCALLS(ivs_libc_syscalls,
 /*
  * The list was found with strace -f, by starting the server with each kind of region, in the
  * foreground and as a daemon, with users and groups to look up, and with a filter to load;
- * test_sandbox.py repeats these starts. Deliberately not listed, and therefore fatal:
+ * test_sandbox.py repeats these starts. The following calls are deliberately not listed, and
+ * therefore fatal:
  *
  *   open() to write or create  region and pidfile are passed as fds, not opened again
  *   bind(), listen()           the listening socket is passed as an fd, too
@@ -59,7 +60,7 @@ IVS_SYSCALLS(ivs_start_syscalls,
 	{"pipe2"}, {"write"}, {"clone", FORKS}, {"fork"}, {"wait4"}, {"waitid"},
 	{"alarm"}, {"setitimer"},
 	{"prctl", {IVS_ARG_IS(1, PR_SET_PDEATHSIG)}},
-	{"clone3", .error = ENOSYS}, /* takes its arguments in memory, which a filter cannot read */
+	{"clone3", .error = ENOSYS}, /* arguments are in memory, which a filter cannot read */
 	{"execve"}, {"execveat"},
 	/* ld.so finds and maps the libraries */
 	IVS_CALL_OPEN_TO_READ, {"read"}, {"pread64"}, {"close"}, {"lseek"}, {"_llseek"},

@@ -4,8 +4,8 @@
  * filter.
  *
  * The filter allows the system calls in the lists that source files define (base/syscalls.h): the
- * lists of all files whose code always runs, and those that the caller adds depending on options.
- * Any other system call kills the process.
+ * lists of all files whose code always runs, and the lists that the caller adds depending on
+ * options. Any other system call kills the process.
  */
 #ifndef IVS_DAEMON_SANDBOX_H
 #define IVS_DAEMON_SANDBOX_H
@@ -73,7 +73,7 @@ IVS_MUST_USE int ivs_sandbox_list(const struct ivs_syscall *const *always,
 /**
  * ivs_sandbox_suffices() - check that the filter @in_force allows all that @needed lists
  *
- * Both are texts that ivs_sandbox_list() has made.
+ * Both are texts that ivs_sandbox_list() has written.
  *
  * Return: 0; IVS_SANDBOX_E_MORE, and @err names the first line that is not allowed.
  */

@@ -48,7 +48,7 @@ int ivs_service_open(struct ivs_service *service, struct ivs_error *err)
 	if ((*path != '/' && *path != '@') || !ivs_unix_address(path, &addr, NULL))
 		return ivs_error_errno(err, EINVAL, "NOTIFY_SOCKET=%s cannot be used", path);
 	if (*path == '@')
-		addr.sun_path[0] = '\0'; /* an abstract address */
+		addr.sun_path[0] = '\0'; /* the address is in the abstract namespace */
 	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (sock < 0 || connect(sock, (const struct sockaddr *)&addr,
 				(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))))

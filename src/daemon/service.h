@@ -19,7 +19,7 @@
 
 /**
  * struct ivs_service - the connection to the service manager
- * @sock_fd:     -1: there is no service manager
+ * @sock_fd:     connected socket; -1: there is no service manager
  * @watchdog_ns: longest interval between reports that the watchdog accepts; 0: no watchdog
  */
 struct ivs_service {
@@ -82,7 +82,8 @@ IVS_MUST_USE int ivs_service_forget(const struct ivs_service *service,
 /**
  * ivs_service_barrier() - ask the service manager to report when it has processed all messages that
  * have been sent so far
- * @fd: set to an fd that hangs up (EPOLLHUP) then, or when the service manager exits
+ * @fd: set to an fd that hangs up (EPOLLHUP) when this has happened, or when the service manager
+ *      exits
  *
  * Return: 0, IVS_SERVICE_E_LATER, -errno.
  */

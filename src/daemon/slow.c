@@ -20,7 +20,7 @@ static int64_t debt_at(const struct ivs_slow *slow, int64_t now_ns)
 	return debt_ns > 0 ? debt_ns : 0;
 }
 
-/* Return: the processor time since the last restart; 0: it was not measured. */
+/* Return: the processor time since the last restart; 0 if it was not measured. */
 static int64_t restart(struct ivs_slow *slow, int64_t now_ns, int64_t cpu_ns)
 {
 	int64_t used_ns = slow->began_cpu_ns < 0 ? 0 : cpu_ns - slow->began_cpu_ns;

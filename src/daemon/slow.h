@@ -3,8 +3,8 @@
  * System calls that untrusted processes make slow. A read or write of an eventfd, and each message
  * on a socket, makes the kernel call every epoll that watches the file or the other end of the
  * connection. That takes about 0.3 us for each epoll; a user can have millions of them
- * (fs.epoll.max_user_watches), and no signal ends the call. So all that a program can do is to make
- * no more such calls.
+ * (fs.epoll.max_user_watches), and no signal ends the call. So all that a program can do is to stop
+ * making such calls.
  *
  * Theory of operation. ivs_slow_check() checks how long the calls since ivs_slow_begin() have
  * taken. Less than 2 ms is normal: that costs no system call. Otherwise the processor time of calls
@@ -20,7 +20,7 @@
 
 #define IVS_SLOW_CALL_MS 2
 #define IVS_SLOW_DEBT_MS 100
-#define IVS_SLOW_FORGIVEN 4 /* 1 ms of debt in 4 ms */
+#define IVS_SLOW_FORGIVEN 4 /* 1 ms of debt is forgiven in 4 ms */
 
 /**
  * struct ivs_slow - the calls that one untrusted party can make slow; initially zero

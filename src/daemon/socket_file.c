@@ -11,11 +11,11 @@
 
 #include "base/unix_address.h"
 
-#define LISTENS "00010000" /* __SO_ACCEPTCON, in the column Flags */
+#define LISTENS "00010000" /* the flag __SO_ACCEPTCON in the column Flags */
 
 /*
- * Return: whether a line of /proc/net/unix shows a listening socket at @path. A process may have
- * bound the socket by a relative path, of which only the last part can be compared.
+ * Return: whether a line of /proc/net/unix shows a listening socket at @path. If the process bound
+ * the socket by a relative path, only the last part of the path can be compared.
  */
 static bool line_shows(char *line, const char *path)
 {
@@ -45,7 +45,10 @@ static bool is_listening(const char *path)
 	return found;
 }
 
-/* A user that may write to a directory may remove its files; if it is sticky, only its own. */
+/*
+ * A user who may write to a directory may remove its files; if the directory is sticky, a user may
+ * remove only files that the user owns.
+ */
 static bool may_remove(const char *path, const struct stat *file)
 {
 	char copy[IVS_UNIX_PATH_LEN];

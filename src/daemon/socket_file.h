@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Socket files of other users, in use or not. Not for use under a system call filter. */
+/*
+ * Socket files of other users, in use or not. Do not use this function under a system call filter.
+ */
 #ifndef IVS_DAEMON_SOCKET_FILE_H
 #define IVS_DAEMON_SOCKET_FILE_H
 

@@ -22,7 +22,7 @@ static void set_timer(int ms)
 	const struct itimerval timer = {period, period};
 
 	timer_runs = ms > 0;
-	(void)setitimer(ITIMER_REAL, &timer, NULL); /* cannot fail: the values are valid */
+	(void)setitimer(ITIMER_REAL, &timer, NULL); /* this cannot fail: the values are valid */
 }
 
 /* The signal itself interrupts a blocking call. The handler stops the timer of an idle loop. */
@@ -39,12 +39,12 @@ static void handle_alarm(int signo)
 /* Unblock SIGALRM, because the parent process may have blocked it, and the mask is inherited. */
 void ivs_stall_open(void)
 {
-	const struct sigaction action = {.sa_handler = handle_alarm}; /* without SA_RESTART */
+	const struct sigaction action = {.sa_handler = handle_alarm}; /* SA_RESTART is not set */
 	sigset_t signals;
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGALRM);
-	(void)sigaction(SIGALRM, &action, NULL); /* cannot fail: the signal is valid */
+	(void)sigaction(SIGALRM, &action, NULL); /* this cannot fail: the signal is valid */
 	(void)sigprocmask(SIG_UNBLOCK, &signals, NULL);
 	is_open = true;
 }
