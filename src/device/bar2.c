@@ -15,7 +15,7 @@
 #include "base/parse.h"
 #include "device/private.h"
 
-/* Needed only with a server, which may send a region at any time. */
+/* These calls are needed only with a server, which may send a region at any time. */
 IVS_SYSCALLS(ivs_device_bar2_syscalls, IVS_CALL_FSTAT, {"fstatfs"}, {"fstatfs64"}, {"close"});
 IVS_SYSCALLS(ivs_device_bar2_ro_syscalls, IVS_CALL_OPEN_TO_READ);
 
@@ -31,7 +31,10 @@ static uint64_t page_len_of(int fd)
 	return (uint64_t)fs.f_bsize;
 }
 
-/* Return: NULL if a VMM can map @len bytes at the window's offset in @fd, else why it cannot. */
+/*
+ * Return: NULL if a VMM can map @len bytes at the window's offset in @fd; otherwise the reason why
+ * it cannot.
+ */
 static const char *window_problem(const struct ivs_device *device, int fd, uint64_t len,
 				  uint64_t region_len)
 {
@@ -94,7 +97,7 @@ static int set_function_len(struct ivs_device *device, uint64_t len, struct ivs_
 	return ivs_pci_set_memory_len(&device->function, len, err) ? IVS_DEVICE_E_OPTIONS : 0;
 }
 
-/* If the VM may only read, replace the fd with a read-only one. */
+/* If the VM may only read the region, replace the fd with a read-only one. */
 static int restrict_access(const struct ivs_device *device, int *fd, struct ivs_error *err)
 {
 	int reopened_fd;

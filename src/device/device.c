@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "device/private.h"
 
-#define WORKERS 2 /* the VMM can block all of them, but the pool closes only its fds */
+#define WORKERS 2 /* the VMM can block all workers, but this pool closes only that VMM's fds */
 #define VMM 0	  /* the owner of all fds in this pool */
 
 static void serve_vmm(void *context)
@@ -87,7 +87,7 @@ static int is_listening(int fd)
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len))
 		return -errno;
-	if (domain != AF_UNIX) /* other sockets cannot pass fds, and have no permissions */
+	if (domain != AF_UNIX) /* only UNIX sockets can pass fds and have permissions */
 		return -EAFNOSUPPORT;
 	if (type != SOCK_STREAM)
 		return -EPROTOTYPE;

@@ -38,8 +38,9 @@ enum ivs_device_role {
 
 /**
  * enum ivs_device_access - what a VM may do with the memory
- * @IVS_DEVICE_READS:         read, in a read-only mapping; a write may make the VMM exit
- * @IVS_DEVICE_READS_TRAPPED: read, by messages instead of a mapping; writes have no effect
+ * @IVS_DEVICE_READS:         read the memory in a read-only mapping; a write may make the VMM exit
+ * @IVS_DEVICE_READS_TRAPPED: read the memory by messages instead of a mapping; writes have no
+ *                            effect
  */
 enum ivs_device_access {
 	IVS_DEVICE_WRITES,
@@ -49,8 +50,8 @@ enum ivs_device_access {
 
 /**
  * struct ivs_device_options - options of a device; strings must outlive the device
- * @socket:      where to listen; if its path is NULL, @socket_fd is used instead
- * @socket_fd:   an inherited socket, listening or connected to a VMM
+ * @socket:      the socket on which to listen; if the path is NULL, @socket_fd is used instead
+ * @socket_fd:   an inherited socket that is listening or is connected to a VMM
  * @function:    options of the PCI function. If memory_len is 0, BAR 2 has the length of the window
  *               or the region, which may change when a server is restarted. Revision 0 requires
  *               memory_len, because its server may be started later.
@@ -63,7 +64,7 @@ enum ivs_device_access {
  * @late:        if the server is absent, start without it instead of failing (revision 0)
  * @window:      the part of the region that BAR 2 shows; all 0: the whole region
  * @access:      what the VM may do with the window
- * @any_file_system: accept a server's region that can make this process wait, see region/received.h
+ * @any_file_system: accept a server's region that can make this process wait; see region/received.h
  */
 struct ivs_device_options {
 	struct ivs_listener_options socket;
@@ -100,7 +101,7 @@ IVS_MUST_USE int ivs_device_open(const struct ivs_device_options *opts, struct i
 
 /**
  * ivs_device_open_closer() - start the helper processes that close the fds of its VMMs
- * @confine, @context: as for ivs_closer_open()
+ * @confine, @context: see ivs_closer_open()
  *
  * Return: 0 or -errno.
  */
@@ -118,7 +119,10 @@ IVS_MUST_USE int ivs_device_open_region(struct ivs_device *device, struct ivs_er
 /** ivs_device_close() - disconnect the VMM and free @device; NULL is ignored */
 void ivs_device_close(struct ivs_device *device);
 
-/** ivs_device_discard() - close a device that no VMM has used; remove the region it created */
+/**
+ * ivs_device_discard() - close a device that no VMM has used, and remove the region that the device
+ * created
+ */
 void ivs_device_discard(struct ivs_device *device);
 
 /** ivs_device_region() - the region that the device opened by its address; NULL: none */

@@ -12,9 +12,7 @@
 IVS_SYSCALLS(ivs_device_discard_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GETPIPE_SZ)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GETPIPE_SZ)}});
 
-/*
- * Return: whether closing @fd is known not to wait, or the signal of daemon/stall.h ends the wait.
- */
+/* Return: true if closing @fd cannot wait, or if the signal of daemon/stall.h ends the wait. */
 static bool can_close(const struct ivs_device_server *server, int fd)
 {
 	struct ivs_received received;
@@ -23,7 +21,7 @@ static bool can_close(const struct ivs_device_server *server, int fd)
 
 	if (!getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) || fcntl(fd, F_GETPIPE_SZ) >= 0)
 		return true;
-	/* Twice, so that a temporary error of readlink(2) does not leave an eventfd open. */
+	/* Check twice, so that a temporary error of readlink(2) does not leave an eventfd open. */
 	if (ivs_eventfd_is(fd) || ivs_eventfd_is(fd))
 		return true;
 	ivs_received_look(&server->mounts, fd, &received);
@@ -40,7 +38,7 @@ static uint64_t owner_of(const struct ivs_device *device)
 /*
  * Each close(2) of a file in a FUSE file system sends a request to the process that serves it, and
  * no signal ends the wait for the answer. So such an fd stays open, and a device does not connect
- * again to a server that has sent many.
+ * again to a server that has sent many of them.
  */
 static void discard(struct ivs_disposal *disposal, int *fd)
 {

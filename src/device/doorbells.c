@@ -84,7 +84,7 @@ void ivs_device_doorbells_replace(struct ivs_device *device)
 	ivs_device_doorbells_close(device);
 }
 
-/* Ring a doorbell; if writing to its eventfd blocked or takes too long, close it. */
+/* Ring a doorbell. If writing to its eventfd blocks or takes too long, close the eventfd. */
 static void ring_eventfd(struct ivs_device *device, int *fd)
 {
 	bool is_slow;

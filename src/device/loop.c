@@ -81,7 +81,7 @@ static int open_control(struct ivs_device_loop *loop, struct ivs_error *err)
 	};
 	int result;
 
-	tzset(); /* opens a file, which the sandbox will not allow later */
+	tzset(); /* tzset() opens a file, which the sandbox will not allow later */
 	if (!loop->opts.control.path)
 		return 0;
 	result = ivs_control_open(&opts, &loop->control, err);
@@ -166,7 +166,10 @@ int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)
 		result = ivs_loop_wait(&loop->loop);
 		if (result)
 			return result;
-		/* No event: the guard's own signal ended the wait. Do not activate the guard. */
+		/*
+		 * There is no event, because the guard's own signal ended the wait. So do not
+		 * activate the guard.
+		 */
 		if (!ivs_loop_is_due(&loop->loop))
 			continue;
 		ivs_stall_busy();

@@ -30,7 +30,7 @@ struct ivs_device_loop;
 IVS_MUST_USE int ivs_device_loop_new(const struct ivs_device_loop_options *opts,
 				     struct ivs_device_loop **out, struct ivs_error *err);
 
-/** ivs_device_loop_free() - free the loop; close its devices first. NULL is ignored */
+/** ivs_device_loop_free() - free the loop; close its devices first. NULL is ignored. */
 void ivs_device_loop_free(struct ivs_device_loop *loop);
 
 /**

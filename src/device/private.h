@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Declarations shared by the files of this room. Calls go one way: loop.c -> device.c -> vmm.c ->
- * server.c -> doorbells.c, bar2.c, discard.c; status.c only reads.
+ * server.c -> doorbells.c, bar2.c, discard.c; status.c only reads state.
  */
 #ifndef IVS_DEVICE_PRIVATE_H
 #define IVS_DEVICE_PRIVATE_H
@@ -46,7 +46,7 @@ struct ivs_device_vector {
  * struct ivs_device_server - the server of which the device is a client
  * @disposal:      closes what the server has sent
  * @mounts:        used to find out what kind of file the region is
- * @kept_n:        number of fds from the server that stay open, because closing them could wait
+ * @kept_n:        number of fds from the server that stay open, because closing them could block
  * @connection:    the current connection, or the last one, whose doorbells continue to work
  * @pending:       in the state CONNECTED, the connection that may replace @connection
  * @source:        watches the socket of @connection or @pending; at most one of them is open
@@ -57,8 +57,8 @@ struct ivs_device_vector {
  * @pause_ms:      delay before the next attempt to connect
  * @retried_early: since the last attempt by @retry_timer, a VMM has caused an extra attempt
  * @stable_ns:     in the state JOINED: a connection that lasts until this time counts as stable
- * @since_ms:      when the state was entered, ms since 1970
- * @slow:          calls that the server and peers make slow
+ * @since_ms:      when the state was entered, in ms since 1970
+ * @slow:          accounts for calls that the server and peers make slow
  * @joins:         how many times the device has joined the server
  * @last_id:       the id that was assigned last; -1: none yet
  * @problem:       why the device is not a peer
@@ -91,7 +91,7 @@ struct ivs_device_server {
 /**
  * struct ivs_device_bar2 - the memory that BAR 2 shows
  * @len:    length of BAR 2 in bytes; 0: not known yet
- * @fd:     the region's file, read-only if the VM may only read it; -1: none yet
+ * @fd:     the region's file, open read-only if the VM may only read the region; -1: none yet
  * @region: the region, if the device opened it itself; NULL with a server
  * @watch:  the file of @region, as it was when it was opened
  * @st:     identifies the region's file
@@ -127,10 +127,12 @@ struct ivs_device_totals {
  * @kept_until_ns:   when to disconnect the VMM if too many fds are still kept; 0: not too many are
  *                   kept
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
- * @slow:            calls that VMMs make slow
- * @limit:           limits the warnings, and @info_limit the other log lines that VMMs can cause
- * @vmm_checked:     the connected VMM has been checked, and a warning logged if necessary
- * @vectors_checked: the number of vectors has been checked, and a warning logged if necessary
+ * @slow:            accounts for calls that VMMs make slow
+ * @limit:           rate limit of the warnings; @info_limit limits the other log lines that VMMs
+ *                   can cause
+ * @vmm_checked:     the connected VMM has been checked, and a warning has been logged if necessary
+ * @vectors_checked: the number of vectors has been checked, and a warning has been logged if
+ *                   necessary
  * @ended:           the VMM on an inherited connection has left, so no other can connect
  */
 struct ivs_device {
@@ -221,8 +223,8 @@ bool ivs_device_server_receive(struct ivs_device *device);
 void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
 
 /**
- * ivs_device_server_vmm_gone() - call it when the VMM has left: connect to a server with another
- * region
+ * ivs_device_server_vmm_gone() - connect to a server with another region; call it when the VMM has
+ * left
  */
 void ivs_device_server_vmm_gone(struct ivs_device *device);
 
@@ -292,7 +294,7 @@ IVS_MUST_USE int ivs_device_bar2_open(struct ivs_device *device, struct ivs_erro
 
 /**
  * ivs_device_bar2_replace() - show another region from now on
- * @fd: the region's file; set to -1 if taken
+ * @fd: the region's file; set to -1 if it was taken
  *
  * Return: 0; IVS_DEVICE_E_OPTIONS: the region does not fit the options; -errno.
  */

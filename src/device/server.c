@@ -7,8 +7,8 @@
  *                -> the region arrives, and the VMM has mapped another region: OTHER_REGION
  *                -> the connection fails, or no region arrives within 5 s: LOST
  *   JOINED       -> the connection fails: LOST. Known doorbells continue to work in both directions
- *   OTHER_REGION -> the VMM leaves: connect at once, as from LOST. Until then an attempt is made
- *                   only every 300 s, because each attempt uses up an id (W-10)
+ *   OTHER_REGION -> the VMM leaves: connect immediately, as from LOST. Until then an attempt is
+ *                   made only every 300 s, because each attempt uses up an id (W-10)
  *
  * A new connection is pending until the region has arrived. Only then are the doorbells of the old
  * connection closed and replaced. Doorbells that have been received by then are delivered first.
@@ -33,7 +33,7 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 	     IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define GREETING_MS 5000
-#define REGION_MS 2000 /* how long a VMM waits for the region; VMMs give up after 5 s or more */
+#define REGION_MS 2000 /* time that a VMM waits for the region; VMMs give up after 5 s or more */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define STABLE_MS 2000
@@ -123,7 +123,7 @@ static void join_server(struct ivs_device *device)
 	set_state(device, SERVER_JOINED);
 }
 
-/* Called before any request to the file's file system, because that could delay the answer. */
+/* Called before any request to the region's file system, which could delay its answer. */
 static int check_region(const struct ivs_device *device, int fd, struct ivs_error *err)
 {
 	struct ivs_received received;
@@ -188,7 +188,7 @@ static int handle_event(struct ivs_device *device, struct ivs_connection_event *
 	return result;
 }
 
-/* Return: 0; IVS_DEVICE_E_AGAIN: nothing more to read; else as handle_event(). */
+/* Return: 0; IVS_DEVICE_E_AGAIN: there is nothing more to read; otherwise like handle_event(). */
 static int receive_event(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_device_server *server = &device->server;

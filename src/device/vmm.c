@@ -11,7 +11,7 @@
 
 IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 
-#define ACCEPT_MAX 16 /* connections per round, so that other devices are served, too */
+#define ACCEPT_MAX 16 /* limit per round, so that other devices are served, too */
 #define ACCEPT_RETRY_MS 50
 #define GREET_MS 5000
 /* While more fds of VMMs than this are waiting to be closed, no VMM is served. */
@@ -49,7 +49,7 @@ static void retry_accepting(struct ivs_device *device, int errnum)
 }
 
 /*
- * A VMM that makes calls slow would do so again if it could connect at once: even closing its
+ * A VMM that makes calls slow would do so again if it could reconnect immediately: even closing its
  * connection is such a call.
  */
 static void pause_after_slow(struct ivs_device *device)
@@ -100,7 +100,7 @@ static const char *refusal(int result)
 	return strerrordesc_np(-result);
 }
 
-/* A second VMM is disconnected at once, so that it can report the failure. */
+/* A second VMM is disconnected immediately, so that it can report the failure. */
 static void connect_vmm(struct ivs_device *device, int *fd)
 {
 	int result;
@@ -264,7 +264,7 @@ static void accept_vmms(struct ivs_device *device)
 	if (awaits_region(device))
 		return;
 	for (unsigned int i = 0; i < ACCEPT_MAX && is_accepting(device); i++) {
-		if (has_hung_up(device)) /* even a VMM that was just accepted */
+		if (has_hung_up(device)) /* a VMM that was just accepted may have hung up, too */
 			return;
 		IVS_OWNED_FD fd = accept4(device->listener.fd, NULL, NULL,
 					  SOCK_CLOEXEC | SOCK_NONBLOCK);
