@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Files that systemd-tmpfiles(8) makes at boot: lines "f PATH ..." of tmpfiles.d(5). */
+/* Finds the files that systemd-tmpfiles(8) creates at boot: lines "f PATH ..." of tmpfiles.d(5). */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "host/private.h"
 
-/* A file hides those of the same name in later directories. */
+/* A file hides files of the same name in later directories. */
 static const char *const directories[] = {
 	"/etc/tmpfiles.d",
 	"/run/tmpfiles.d",
@@ -20,7 +20,10 @@ static const char *const directories[] = {
 
 #define DIRECTORIES_N (sizeof(directories) / sizeof(*directories))
 
-/* The next word of @text, without quotes and backslashes; @text is changed. NULL: none. */
+/*
+ * Take the next word of @text, without quotes and backslashes; modifies @text. Return: the word or
+ * NULL.
+ */
 static char *next_word(char **text)
 {
 	char *from = *text + strspn(*text, " \t");
@@ -41,7 +44,10 @@ static char *next_word(char **text)
 	return to == word ? NULL : word;
 }
 
-/* "%%" -> "%". Return: false if the path has another specifier, whose meaning is not known. */
+/*
+ * Replace "%%" with "%". Return: false if the path has any other specifier, which is not
+ * understood.
+ */
 static bool expand(char *path)
 {
 	char *to = path;
@@ -77,7 +83,7 @@ static int take_file(const char *conf, int (*take)(void *context, const char *pa
 	return result;
 }
 
-/* Does an earlier directory have a file of this name? */
+/* Return: whether an earlier directory has a file of this name. */
 static bool is_hidden(const char *name, size_t directory)
 {
 	char path[512];

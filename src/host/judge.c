@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which files are regions, and what is wrong with them. */
+/* Decides which files are regions, and what is wrong with them. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #define MEMFD_PREFIX "/memfd:"
 #define DELETED " (deleted)"
-#define LIKELY_SIZE_MIN (1 << 20) /* the smallest BAR that libvirt makes */
+#define LIKELY_SIZE_MIN (1 << 20) /* the smallest BAR that libvirt creates */
 #define PAGE_MIN 4096
 
 static bool begins(const char *text, const char *with)
@@ -48,7 +48,10 @@ bool ivs_host_name_is_unnamed(const char *path)
 	       begins(name, "qemu_back_mem.") || *name == '#';
 }
 
-/* Is @path @name, or the directory in which QEMU made and removed a file of this name? */
+/*
+ * Return: whether @path is @name, or is the directory in which QEMU created and removed a file of
+ * that name.
+ */
 static bool memory_has_name(const struct ivs_host_memory *memory, const struct ivs_host_use *use)
 {
 	size_t len;
@@ -62,7 +65,7 @@ static bool memory_has_name(const struct ivs_host_memory *memory, const struct i
 		begins(use->name + len + 1, "qemu_back_mem."));
 }
 
-/* What the arguments of the VM say about the file; NULL: nothing */
+/* Return: what the VM's arguments say about the file; NULL if they say nothing. */
 static const struct ivs_host_memory *vm_memory(const struct ivs_host_vm *vm,
 					       const struct ivs_host_use *use)
 {
@@ -89,7 +92,7 @@ static bool has_region_size(const struct ivs_host_use *use)
 	return size >= PAGE_MIN && ivs_is_power_of_two(size);
 }
 
-/* Is it memory that programs use for themselves, and no region? */
+/* Return: whether the name is that of a program's private memory and not of a region. */
 static bool is_own_memory(const char *name)
 {
 	static const char *const names[] = {"/dev/zero", "/SYSV", MEMFD_PREFIX "ivshmem-",
@@ -102,7 +105,7 @@ static bool is_own_memory(const char *name)
 	return false;
 }
 
-/* Devices that are plugged in later are not in the arguments. */
+/* The arguments do not contain devices that were plugged in later. */
 static bool qemu_uses(const struct ivs_host_process *process, const struct ivs_host_use *use)
 {
 	const struct ivs_host_memory *memory = vm_memory(&process->vm, use);
@@ -117,7 +120,7 @@ static bool qemu_uses(const struct ivs_host_process *process, const struct ivs_h
 
 bool ivs_host_use_is_region(const struct ivs_host_process *process, const struct ivs_host_use *use)
 {
-	if (!use->name) /* its name will tell */
+	if (!use->name) /* ask again once the name is known */
 		return process->qemu || process->server || process->peer;
 	if (is_own_memory(use->name))
 		return false;
@@ -137,7 +140,7 @@ bool ivs_host_use_is_private(const struct ivs_host_process *process, const struc
 	       ivs_host_use_is_region(process, use);
 }
 
-/* Names that other programs give to files in /dev/shm and hugetlbfs. */
+/* Return: whether other programs give such names to their files in /dev/shm and hugetlbfs. */
 static bool has_name_of_others(const char *name)
 {
 	static const char *const names[] = {
@@ -162,7 +165,10 @@ static bool has_name_of_others(const char *name)
 	return false;
 }
 
-/* Names that documentation of Looking Glass, Proxmox, Scream and this project gives to regions. */
+/*
+ * Return: whether the documentation of Looking Glass, Proxmox, Scream or this project gives such a
+ * name to regions.
+ */
 static bool has_name_of_regions(const char *name)
 {
 	static const char *const names[] = {"looking-glass", "pve-shm-", "scream", "ivshmem"};
@@ -207,7 +213,7 @@ static int compare_users(const void *left, const void *right)
 	return a->pid == b->pid ? 0 : a->pid < b->pid ? -1 : 1;
 }
 
-/* Sort the regions, and give each its users. */
+/* Sort the regions, and assign each of them its users. */
 static int regions_sort(struct ivs_host_regions *regions)
 {
 	size_t *places = calloc(regions->n + 1, sizeof(*places));
@@ -215,7 +221,7 @@ static int regions_sort(struct ivs_host_regions *regions)
 	if (!places)
 		return -ENOMEM;
 	for (size_t i = 0; i < regions->n; i++)
-		regions->list[i].users_n = i; /* where it was */
+		regions->list[i].users_n = i; /* the region's index before sorting */
 	if (regions->n)
 		qsort(regions->list, regions->n, sizeof(*regions->list), compare_regions);
 	for (size_t i = 0; i < regions->n; i++) {
@@ -236,7 +242,7 @@ static int regions_sort(struct ivs_host_regions *regions)
 	return 0;
 }
 
-/* A removed file follows, in the order of the paths, the file that has its name now. */
+/* In the order of the paths, a removed file follows the file that has its name now. */
 static void judge_replaced(struct ivs_host_region *named, struct ivs_host_region *removed)
 {
 	if (strcmp(named->path, removed->path) != 0 ||

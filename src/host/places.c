@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The directories in which files are regions. */
+/* Finds the directories in which files are regions. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ static void places_add(struct ivs_host_places *places, const char *path, enum iv
 	struct statfs fs;
 	struct stat st;
 
-	/* Another file system may be mounted over it. */
+	/* Another file system may be mounted over the directory. */
 	if (places->n == IVS_HOST_PLACES_MAX || fd < 0 || fstat(fd, &st) || fstatfs(fd, &fs) ||
 	    (dev && *dev != st.st_dev))
 		return;
@@ -42,7 +42,7 @@ static void places_add(struct ivs_host_places *places, const char *path, enum iv
 	places->n++;
 }
 
-/* "\040" -> " ", in place. */
+/* Replace "\040" with " ", in place. */
 static void unescape(char *text)
 {
 	char *to = text;
@@ -60,7 +60,7 @@ static void unescape(char *text)
 	*to = '\0';
 }
 
-/* "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS... - TYPE ..." */
+/* Parse a line of the form "ID PARENT MAJOR:MINOR ROOT POINT OPTIONS... - TYPE ...". */
 static void places_take_mount(struct ivs_host_places *places, char *line)
 {
 	const char *type = strstr(line, " - ");
@@ -78,7 +78,7 @@ static void places_take_mount(struct ivs_host_places *places, char *line)
 	unescape(point);
 	dev = makedev(major_n, minor_n);
 	for (size_t i = 0; i < places->n; i++) {
-		if (places->list[i].dev == dev) /* mounted twice */
+		if (places->list[i].dev == dev) /* the file system is mounted twice */
 			return;
 	}
 	places_add(places, point, IVS_HOST_HUGETLB, &dev);

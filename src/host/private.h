@@ -13,14 +13,14 @@
 #include "host/vm.h"
 
 /**
- * struct ivs_host_process - a process that was examined, or could not be
- * @qemu:    @vm is set
- * @server:  it is an ivshmem-server
- * @peer:    it may use a region: it has loaded libivshmem, or is a program of this project, or
- *           Looking Glass' client
- * @unseen:  its files cannot be seen
+ * struct ivs_host_process - a process that has been examined or could not be examined
+ * @qemu:    the process is a QEMU, and @vm is set
+ * @server:  the process is an ivshmem-server
+ * @peer:    the process may use a region: it has loaded libivshmem, or is a program of this project
+ *           or Looking Glass' client
+ * @unseen:  the files of the process cannot be seen
  * @socket:  as in struct ivs_host_user
- * @program: safe to print
+ * @program: name of the program; safe to print
  */
 struct ivs_host_process {
 	pid_t pid;
@@ -35,14 +35,14 @@ struct ivs_host_process {
 
 /**
  * struct ivs_host_use - a process's use of a file
- * @process:  its index
- * @dev, @ino: of the file. Unless @exact, @dev is what /proc/PID/maps shows, which on btrfs and
- *            overlayfs is not st_dev
+ * @process:  index of the process
+ * @dev, @ino: device and inode of the file. Unless @exact is set, @dev is what /proc/PID/maps
+ *             shows, which is not st_dev on btrfs and overlayfs
  * @maps, @shared, @open: as in struct ivs_host_user
  * @len:      end of the file's mapped part, in bytes
  * @known:  @size, @mode, @uid, @gid, @block (st_blksize) and @links (st_nlink) are known
- * @chr:      it is a character device
- * @name:     the kernel's name for it, perhaps with " (deleted)"; untrusted
+ * @chr:      the file is a character device
+ * @name:     the kernel's name for the file, perhaps with " (deleted)"; untrusted
  */
 struct ivs_host_use {
 	size_t process;
@@ -65,9 +65,10 @@ struct ivs_host_use {
 };
 
 /**
- * struct ivs_host_scan - what a pass over /proc has found
- * @processes: QEMUs, servers, and processes with uses
- * @uses:      by process; the parts of a file that a process maps are one use
+ * struct ivs_host_scan - the result of a pass over /proc
+ * @processes: QEMUs, servers, and all other processes that use a file
+ * @uses:      the uses, grouped by process; all parts of a file that a process maps count as one
+ *             use
  */
 struct ivs_host_scan {
 	struct ivs_host_process *processes;
@@ -79,9 +80,9 @@ struct ivs_host_scan {
 };
 
 /**
- * struct ivs_host_filter - which uses are wanted
- * @wanted: whether @use of @process is. @use->name may be NULL: then it has been opened, and the
- *          question is whether to find out its name and to ask again
+ * struct ivs_host_filter - selects the uses to keep
+ * @wanted: return whether to keep @use of @process. If @use->name is NULL, the file is held open,
+ *          and the result says whether to find out the name and then to ask again
  */
 struct ivs_host_filter {
 	bool (*wanted)(const void *context, const struct ivs_host_process *process,
@@ -89,19 +90,19 @@ struct ivs_host_filter {
 	const void *context;
 };
 
-/** ivs_host_scan_run() - look at all processes but the calling one. Return: 0, -errno. */
+/** ivs_host_scan_run() - look at all processes except the calling one. Return: 0, -errno. */
 IVS_MUST_USE int ivs_host_scan_run(const struct ivs_host_filter *filter, struct ivs_host_scan *out);
 
 void ivs_host_scan_deinit(struct ivs_host_scan *scan);
 
-/** ivs_host_name_is() - is @name, of the kernel, @path, or @path with " (deleted)"? */
+/** ivs_host_name_is() - whether the kernel's @name is @path, with or without " (deleted)" */
 bool ivs_host_name_is(const char *name, const char *path);
 
 /**
  * struct ivs_host_place - a directory in which files are regions
  * @fd:        the directory
- * @path:      without a slash at its end
- * @page_size: of the memory of its files
+ * @path:      path of the directory, without a slash at the end
+ * @page_size: page size of the files in the directory
  */
 struct ivs_host_place {
 	int fd;
@@ -119,41 +120,48 @@ struct ivs_host_places {
 	size_t n;
 };
 
-/** ivs_host_places_open() - find the places; a /dev/shm that is missing is left out */
+/** ivs_host_places_open() - find the places; a missing /dev/shm is left out */
 void ivs_host_places_open(struct ivs_host_places *places);
 
 void ivs_host_places_close(struct ivs_host_places *places);
 
-/** ivs_host_place_of() - the place of a file, by its device or by its path; NULL: none */
+/** ivs_host_place_of() - find the place of a file by its device or by its path; NULL: none */
 const struct ivs_host_place *ivs_host_place_of(const struct ivs_host_places *places, dev_t dev,
 					       const char *path);
 
 /**
  * ivs_host_boot_read() - call @take for each file that a line of tmpfiles.d(5) creates
- * @take: @path of the file, and @conf, the path of the file of tmpfiles.d. Return: 0 to continue
+ * @take: called with @path, the path of the file, and @conf, the path of the tmpfiles.d file;
+ *        returns 0 to continue
  *
- * Return: 0, or what @take has returned.
+ * Return: 0, or the first nonzero result of @take.
  */
 IVS_MUST_USE int ivs_host_boot_read(int (*take)(void *context, const char *path, const char *conf),
 				    void *context);
 
-/** ivs_host_user_fill() - set what is known of the process */
+/** ivs_host_user_fill() - set the members that describe the process */
 void ivs_host_user_fill(struct ivs_host_user *user, const struct ivs_host_process *process);
 
-/** ivs_host_use_is_region() - does the process use the file as a region? */
+/** ivs_host_use_is_region() - whether the process uses the file as a region */
 bool ivs_host_use_is_region(const struct ivs_host_process *process, const struct ivs_host_use *use);
 
-/** ivs_host_use_is_private() - a VM uses it as a region, and others do not see what it writes */
+/**
+ * ivs_host_use_is_private() - whether a VM uses the file as a region, but other processes do not
+ * see what the VM writes
+ */
 bool ivs_host_use_is_private(const struct ivs_host_process *process,
 			     const struct ivs_host_use *use);
 
-/** ivs_host_name_is_memfd() - is this the kernel's name of a memfd? */
+/** ivs_host_name_is_memfd() - whether this is the kernel's name of a memfd */
 bool ivs_host_name_is_memfd(const char *name);
 
-/** ivs_host_name_is_unnamed() - has a program removed the file at once, as it should? */
+/**
+ * ivs_host_name_is_unnamed() - whether the file is one that a program removes immediately after
+ * creating it, as intended
+ */
 bool ivs_host_name_is_unnamed(const char *path);
 
-/** ivs_host_name_trim() - copy without " (deleted)". Return: whether it was there. */
+/** ivs_host_name_trim() - copy @name without " (deleted)". Return: whether @name had it. */
 bool ivs_host_name_trim(const char *name, char *out, size_t out_len);
 
 /** ivs_host_regions_judge() - sort the regions and their users, and add notes */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_LEN 64 /* of the keys that are asked for */
+#define KEY_LEN 64 /* maximum length of the requested keys */
 
 void ivs_qemu_option_init(struct ivs_qemu_option *option, const char *text, const char *implied)
 {
@@ -22,7 +22,10 @@ void ivs_qemu_option_deinit(struct ivs_qemu_option *option)
 	option->json = NULL;
 }
 
-/* The end of the value that begins at @text: its first comma that is not doubled, or the NUL. */
+/*
+ * Return: the end of the value that begins at @text: the first comma that is not doubled, or the
+ * NUL.
+ */
 static const char *value_end(const char *text)
 {
 	while (*text && (*text != ',' || text[1] == ','))
@@ -30,7 +33,7 @@ static const char *value_end(const char *text)
 	return text;
 }
 
-/* Copy a value, with single commas. Return: NULL without memory. */
+/* Copy a value, and unescape its commas. Return: the copy; NULL if out of memory. */
 static char *copy_value(const char *text, const char *end)
 {
 	char *copy = malloc((size_t)(end - text) + 1);
@@ -52,7 +55,7 @@ static int keep(char **out, char *copy)
 	return copy ? 0 : -ENOMEM;
 }
 
-/* Is the key from @text to @end called @key? */
+/* Return: whether the key from @text to @end is @key. */
 static bool is_key(const char *text, const char *end, const char *key)
 {
 	size_t len = strlen(key);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The value of an option of QEMU: "KEY=VALUE,..." with doubled commas, or a JSON object. Pure. */
+/* The value of a QEMU option: "KEY=VALUE,..." with doubled commas, or a JSON object. Pure. */
 #ifndef IVS_HOST_QEMU_OPTION_H
 #define IVS_HOST_QEMU_OPTION_H
 
@@ -9,7 +9,7 @@
 
 /**
  * struct ivs_qemu_option - a parsed option
- * @text:    the value, borrowed
+ * @text:    the option's value, borrowed from the caller
  * @implied: name of the first key, which may be left out
  * @json:    the object, if the value is one; otherwise NULL
  */
@@ -19,16 +19,18 @@ struct ivs_qemu_option {
 	json_t *json;
 };
 
-/** ivs_qemu_option_init() - parse @text, which is kept; a value that is not valid has no keys */
+/**
+ * ivs_qemu_option_init() - parse @text, which must outlive @option; an invalid value has no keys
+ */
 void ivs_qemu_option_init(struct ivs_qemu_option *option, const char *text, const char *implied);
 
 void ivs_qemu_option_deinit(struct ivs_qemu_option *option);
 
 /**
- * ivs_qemu_option_get() - the value of a key: the last one if there are several
- * @key: with dots for members of members: "socket.path"
- * @out: a copy, to be freed; a key without a value is "on", a boolean "on" or "off"; NULL: the
- *       option does not have this key
+ * ivs_qemu_option_get() - get the value of a key; if the key occurs several times, the last value
+ * @key: the key; a dot leads to a member of a member: "socket.path"
+ * @out: set to a copy that the caller frees. A key without a value is "on"; a boolean is "on" or
+ *       "off". NULL: the option does not have this key
  *
  * Return: 0 or -ENOMEM.
  */

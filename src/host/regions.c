@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Files with a name are listed first; then one pass over /proc finds who uses them, and regions
- * without a name. Uses are grouped by file, so that each group is a region or none.
+ * Files with a name are listed first; then one pass over /proc finds the processes that use them,
+ * and regions without a name. Uses are grouped by file, so that each group is a region or none.
  */
 #include "host/regions.h"
 
@@ -28,13 +28,13 @@ struct build {
 	struct ivs_host_regions out;
 	size_t room;
 	size_t users_room;
-	size_t named_n;		      /* the regions up to here have a name */
-	struct ivs_host_file *extras; /* of the paths that were given */
+	size_t named_n;		      /* the regions before this index have a name */
+	struct ivs_host_file *extras; /* one for each path that the caller gave */
 	size_t extras_n;
 	dev_t memfd_dev;
 };
 
-/* Add a region. Return: NULL without memory. */
+/* Add a region. Return: the region; NULL if out of memory. */
 static struct ivs_host_region *build_add(struct build *build, const char *path)
 {
 	struct ivs_host_regions *out = &build->out;
@@ -76,7 +76,7 @@ static int build_add_named(struct build *build, const char *path, enum ivs_host_
 	return 0;
 }
 
-/* List a directory. @prefix: of the names that count */
+/* List a directory. @prefix: only names that start with it count. */
 static int build_list(struct build *build, int fd, const char *directory, const char *prefix,
 		      int (*take)(struct build *, const char *path, const struct statx *, void *),
 		      void *context)
@@ -89,7 +89,7 @@ static int build_list(struct build *build, int fd, const char *directory, const 
 	int result = 0;
 
 	if (!dir)
-		return 0; /* not readable: what is used is found by its users */
+		return 0; /* the directory is not readable; files in use are found by their users */
 	ivs_fd_take(&copy);
 	while (!result && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
@@ -132,7 +132,7 @@ static int take_kvmfr(struct build *build, const char *path, const struct statx 
 	return result;
 }
 
-/* A path that was given, if it is a file that is not in one of the places. */
+/* Add the file at a path that the caller gave, unless it is in one of the places. */
 static int build_list_extra(struct build *build, const char *path)
 {
 	struct statx st;
@@ -223,7 +223,10 @@ static int build_add_user(struct build *build, size_t region,
 	return 0;
 }
 
-/* The index of the region with this file; out->n: none. @uses: one of them, or more */
+/*
+ * Return: the index of the region with this file; out->n if there is none. @uses: one or more uses
+ * of the file.
+ */
 static size_t build_find(const struct build *build, const struct ivs_host_use *use)
 {
 	const struct ivs_host_regions *out = &build->out;
@@ -240,7 +243,7 @@ static size_t build_find(const struct build *build, const struct ivs_host_use *u
 	return out->n;
 }
 
-/* Make a region of a group of uses whose file has no name here, or none that was listed. */
+/* Create a region from a group of uses whose file has no name here, or none that was listed. */
 static int build_add_nameless(struct build *build, const struct ivs_host_use *use)
 {
 	const struct ivs_host_place *place = ivs_host_place_of(&build->places, use->dev, use->name);
@@ -274,7 +277,7 @@ static int build_add_nameless(struct build *build, const struct ivs_host_use *us
 	return 0;
 }
 
-/* Is a group of uses without a listed file worth a region? */
+/* Return: whether a group of uses without a listed file counts as a region. */
 static bool group_counts(const struct build *build, const struct ivs_host_use *const *uses,
 			 size_t n)
 {
@@ -344,7 +347,7 @@ static int build_take_uses(struct build *build)
 	return result;
 }
 
-/* The region with a name; out->n: none */
+/* Return: the index of the region at @path; out->n if there is none. */
 static size_t build_find_path(const struct build *build, const char *path)
 {
 	size_t i = 0;
@@ -356,7 +359,7 @@ static size_t build_find_path(const struct build *build, const char *path)
 	return i;
 }
 
-/* Find or add the region at a path that something names. */
+/* Find or add the region at a path that tmpfiles.d or a VM's arguments name. */
 static int build_name(struct build *build, const char *path, size_t *out)
 {
 	const struct ivs_host_place *place = ivs_host_place_of(&build->places, 0, path);
@@ -374,7 +377,7 @@ static int build_name(struct build *build, const char *path, size_t *out)
 	return 0;
 }
 
-/* The files that the arguments of a VM name, if what it uses cannot be seen. */
+/* Add the files that the arguments of a VM name, if the files that the VM uses cannot be seen. */
 static int build_take_arguments(struct build *build, const struct ivs_host_process *process)
 {
 	int result = 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The regions of this host, of all programs, and what is wrong with them.
+ * The regions of all programs on this host, and what is wrong with them.
  *
- * A region is
+ * A region is one of these:
  * - a file in /dev/shm or in a hugetlbfs;
  * - a file, memfd or removed file that a VM or an ivshmem-server uses as ivshmem memory;
- * - a file that a line of tmpfiles.d(5) makes in these directories;
+ * - a file that a line of tmpfiles.d(5) creates in one of these directories;
  * - /dev/kvmfrN.
  */
 #ifndef IVS_HOST_REGIONS_H
@@ -19,38 +19,41 @@
 #include "ivshmem/api.h"
 
 enum ivs_host_kind {
-	IVS_HOST_SHM,	  /* in /dev/shm */
-	IVS_HOST_FILE,	  /* elsewhere */
-	IVS_HOST_HUGETLB, /* in a hugetlbfs */
+	IVS_HOST_SHM,	  /* a file in /dev/shm */
+	IVS_HOST_FILE,	  /* a file elsewhere */
+	IVS_HOST_HUGETLB, /* a file in a hugetlbfs */
 	IVS_HOST_MEMFD,
 	IVS_HOST_DEVICE, /* /dev/kvmfrN */
 };
 
-/** ivs_host_kind_name() - "shm", "file", "hugetlb", "memfd", "device" */
+/** ivs_host_kind_name() - the name of a kind: "shm", "file", "hugetlb", "memfd", "device" */
 const char *ivs_host_kind_name(enum ivs_host_kind kind);
 
 /**
- * enum ivs_host_why - why something is a region, or-ed. Without any of these it is a file that is
- * most likely another program's
+ * enum ivs_host_why - why something is a region, or-ed. If none is set, the file most likely
+ * belongs to another program
  */
 enum ivs_host_why {
 	IVS_HOST_USED = 1,   /* a VM or another user of regions uses it */
-	IVS_HOST_NAMED = 2,  /* arguments of a VM name it */
-	IVS_HOST_BOOT = 4,   /* tmpfiles.d makes it */
-	IVS_HOST_LIKELY = 8, /* by its size or name */
+	IVS_HOST_NAMED = 2,  /* the arguments of a VM name it */
+	IVS_HOST_BOOT = 4,   /* a line of tmpfiles.d creates it */
+	IVS_HOST_LIKELY = 8, /* its size or name is typical of a region */
 };
 
 /**
- * enum ivs_host_note - what a person should know about a region, or-ed
+ * enum ivs_host_note - what the user should know about a region, or-ed
  * @IVS_HOST_NOTE_SIZE:      the size is not a power of two
  * @IVS_HOST_NOTE_EMPTY:     the size is 0: no program has set it yet
- * @IVS_HOST_NOTE_REMOVED:   the file has been removed, and is in use
- * @IVS_HOST_NOTE_REPLACED:  the file has been removed, is in use, and another one has its name
- * @IVS_HOST_NOTE_SPLIT:     others use a removed file of the same name
- * @IVS_HOST_NOTE_PRIVATE:   a VM has share=on missing in its arguments, or maps it privately
- * @IVS_HOST_NOTE_KVMFR:     it is a file at the path of a device of kvmfr
- * @IVS_HOST_NOTE_ABSENT:    it does not exist, but is expected to
- * @IVS_HOST_NOTE_ELSEWHERE: it has a name, but not among the files of this process: a container's
+ * @IVS_HOST_NOTE_REMOVED:   the file has been removed, but is still in use
+ * @IVS_HOST_NOTE_REPLACED:  the file has been removed, is still in use, and another file has its
+ *                           name now
+ * @IVS_HOST_NOTE_SPLIT:     other processes use a removed file of the same name
+ * @IVS_HOST_NOTE_PRIVATE:   share=on is missing in a VM's arguments, or a VM maps the file
+ *                           privately
+ * @IVS_HOST_NOTE_KVMFR:     it is a regular file at the path of a kvmfr device
+ * @IVS_HOST_NOTE_ABSENT:    the file does not exist, but is expected to exist
+ * @IVS_HOST_NOTE_ELSEWHERE: the file has a name, but not in this process's view of the file system,
+ *                           for example because it is in a container
  */
 enum ivs_host_note {
 	IVS_HOST_NOTE_SIZE = 1,
@@ -71,10 +74,11 @@ const char *ivs_host_note_name(unsigned int i);
 
 /**
  * struct ivs_host_region - a region
- * @path:      its path, or the last one; of a memfd "memfd:NAME". Untrusted
+ * @path:      path of the region, or its last path if it was removed; "memfd:NAME" for a memfd;
+ *             untrusted
  * @known:     @size, @uid, @gid, @mode are known
  * @page_size: 0: unknown
- * @boot:      the file of tmpfiles.d that makes it; NULL: none
+ * @boot:      the tmpfiles.d file that creates the region; NULL: none
  * @users:     borrowed from struct ivs_host_regions
  */
 struct ivs_host_region {
@@ -96,9 +100,9 @@ struct ivs_host_region {
 };
 
 /**
- * struct ivs_host_regions - what has been found
- * @list:     by path
- * @users:    by region; its @file is the index of the region
+ * struct ivs_host_regions - the regions that were found
+ * @list:     the regions, sorted by path
+ * @users:    the users, sorted by region; the @file of each is the index of its region
  * @unseen_n, @hidden: as in struct ivs_host_users
  */
 struct ivs_host_regions {
@@ -112,7 +116,8 @@ struct ivs_host_regions {
 
 /**
  * ivs_host_regions_find() - find the regions and their users
- * @paths: @paths_n files to look at, too, wherever they are; absolute, as in realpath(3)
+ * @paths: paths of @paths_n more files to look at, in any directory; absolute, as realpath(3)
+ *         returns them
  * @out:   set on success; free it with ivs_host_regions_deinit()
  *
  * Return: 0 or -errno.
@@ -122,7 +127,10 @@ IVS_MUST_USE int ivs_host_regions_find(const char *const *paths, size_t paths_n,
 
 void ivs_host_regions_deinit(struct ivs_host_regions *regions);
 
-/** ivs_host_region_address() - "shm:NAME", "file:PATH", "memfd:NAME", or the path of a device */
+/**
+ * ivs_host_region_address() - the address of a region: "shm:NAME", "file:PATH", "memfd:NAME", or
+ * the path of a device
+ */
 const char *ivs_host_region_address(const struct ivs_host_region *region, char *out,
 				    size_t out_len);
 

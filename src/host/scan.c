@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pass over /proc. A process that ends meanwhile is left out. All reads are of procfs, and what
- * it shows of a file is in the kernel's memory: no file system of a user (FUSE) is asked.
+ * The pass over /proc. A process that ends in the meantime is left out. Only procfs is read, and
+ * what procfs shows about a file is in the kernel's memory: no file system of a user (FUSE) is
+ * asked.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -19,19 +20,19 @@
 #include "base/text.h"
 #include "host/private.h"
 
-#define CMDLINE_MAX (256 * 1024) /* arguments beyond are not looked at */
-#define MAPS_LEN (64 * 1024)	 /* more than a line, and than what the kernel writes at once */
-#define NAME_LEN 4200		 /* a path with " (deleted)" */
+#define CMDLINE_MAX (256 * 1024) /* arguments beyond this length are ignored */
+#define MAPS_LEN (64 * 1024)	 /* more than a line or one read(2) */
+#define NAME_LEN 4200		 /* room for a path with " (deleted)" */
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
 #define DELETED " (deleted)"
 
-/* The pass: where it is, and its buffers. */
+/* State of the pass: its current position and its buffers. */
 struct pass {
 	const struct ivs_host_filter *filter;
 	struct ivs_host_scan *scan;
 	size_t room;
 	size_t processes_room;
-	size_t first_use; /* of this process */
+	size_t first_use; /* index of the first use of this process */
 	struct ivs_host_process process;
 	int dir_fd; /* /proc/PID */
 	char *buffer;
@@ -72,7 +73,10 @@ static ssize_t pass_read(struct pass *pass, const char *name, size_t max)
 	return (ssize_t)len;
 }
 
-/* Is the process, whose files cannot be seen, without memory: a kernel's thread, or a zombie? */
+/*
+ * Return: whether the process, whose files cannot be seen, has no memory: a kernel thread or a
+ * zombie.
+ */
 static bool pass_is_empty(struct pass *pass)
 {
 	ssize_t len = pass_read(pass, "stat", MAPS_LEN);
@@ -84,7 +88,7 @@ static bool pass_is_empty(struct pass *pass)
 	       (state == 'Z' || state == 'X' || (flags & KERNEL_THREAD));
 }
 
-/* The value of ivshmem-server's option -S; "": it has none. */
+/* Return: the value of ivshmem-server's option -S; "" if it is not given. */
 static const char *find_socket(const char *cmdline, size_t len)
 {
 	static const char *const names[] = {"--socket-path", "--socket", "-S"};
@@ -118,7 +122,7 @@ static bool is_peer_program(const char *name)
 	return false;
 }
 
-/* Set what the arguments say. Return: 0, -errno. */
+/* Set what the arguments say about the process. Return: 0, -errno. */
 static int pass_identify(struct pass *pass)
 {
 	struct ivs_host_process *process = &pass->process;
@@ -126,7 +130,7 @@ static int pass_identify(struct pass *pass)
 	const char *name;
 	int result;
 
-	if (len <= 0) { /* not readable, or a process without arguments */
+	if (len <= 0) { /* the file is not readable, or the process has no arguments */
 		len = pass_read(pass, "comm", CMDLINE_MAX);
 		if (len > 0)
 			pass->buffer[len - 1] = '\0';
@@ -145,7 +149,7 @@ static int pass_identify(struct pass *pass)
 	return result < 0 ? result : 0;
 }
 
-/* Note a use of the process. */
+/* Add a use by the process. */
 static int pass_add(struct pass *pass, const struct ivs_host_use *use)
 {
 	struct ivs_host_scan *scan = pass->scan;
@@ -178,8 +182,8 @@ static bool take_hex(const char **at, char after, uint64_t *out)
 }
 
 /*
- * "START-END rwxs OFFSET MAJOR:MINOR INODE   NAME" -> use. Return: whether it maps a file to which
- * it can write, or which it shares.
+ * Parse a line of the form "START-END rwxs OFFSET MAJOR:MINOR INODE   NAME". Return: whether the
+ * process maps a file that it can write to or that it shares.
  */
 static bool parse_mapping(const char *line, struct ivs_host_use *use)
 {
@@ -220,7 +224,7 @@ static void use_fill(struct ivs_host_use *use, const struct statx *st)
 	use->chr = S_ISCHR(st->stx_mode);
 }
 
-/* Learn about a mapped file what only root can: its real device, size and owner. */
+/* Find out what only root can see of a mapped file: its real device, size and owner. */
 static void pass_look(const struct pass *pass, const char *line, struct ivs_host_use *use)
 {
 	char path[64];
@@ -257,7 +261,7 @@ static int pass_take_line(struct pass *pass, const char *line)
 	return pass_add(pass, &use);
 }
 
-/* Read the maps in large pieces. Return: 0, -errno of open(2) or of memory. */
+/* Read the maps in large pieces. Return: 0; -errno from open(2), or -ENOMEM. */
 static int pass_take_maps(struct pass *pass)
 {
 	IVS_OWNED_FD fd = openat(pass->dir_fd, "maps", O_RDONLY | O_CLOEXEC);
@@ -312,7 +316,7 @@ static int pass_take_fd(struct pass *pass, int dir_fd, const char *number)
 	return pass_add(pass, &use);
 }
 
-/* Return: 0, -errno of open(2) or of memory. */
+/* Return: 0; -errno from open(2), or -ENOMEM. */
 static int pass_take_fds(struct pass *pass)
 {
 	int fd = openat(pass->dir_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -333,7 +337,7 @@ static int pass_take_fds(struct pass *pass)
 	return result;
 }
 
-/* Mappings first, because they say most; uses of the same file must be adjacent. */
+/* Sort the uses so that those of the same file are adjacent. */
 static int compare_uses(const void *left, const void *right)
 {
 	const struct ivs_host_use *a = left;
@@ -358,14 +362,16 @@ static void merge_use(struct ivs_host_use *to, const struct ivs_host_use *use)
 	*to = known;
 }
 
-/* Without the right device, files with the same inode and name are taken as the same. */
+/*
+ * If only one of the devices is exact, files with the same inode and name count as the same file.
+ */
 static bool is_same_use(const struct ivs_host_use *a, const struct ivs_host_use *b)
 {
 	return a->ino == b->ino &&
 	       (a->dev == b->dev || (a->exact != b->exact && !strcmp(a->name, b->name)));
 }
 
-/* Make one use of those with the same file. */
+/* Merge all uses of the same file into one. */
 static void pass_merge(struct pass *pass)
 {
 	struct ivs_host_scan *scan = pass->scan;
@@ -391,7 +397,7 @@ static void process_deinit(struct ivs_host_process *process)
 	*process = (struct ivs_host_process){0};
 }
 
-/* Keep the process if it has uses, or may be worth knowing without. */
+/* Keep the process if it has uses, or if it matters even without uses. */
 static int pass_keep(struct pass *pass)
 {
 	struct ivs_host_scan *scan = pass->scan;
@@ -414,7 +420,7 @@ static int pass_keep(struct pass *pass)
 	return 0;
 }
 
-/* Is it an error that tells that a process ended? */
+/* Return: whether the error means that the process has ended. */
 static bool has_ended(int result)
 {
 	return result == -ENOENT || result == -ESRCH;

@@ -23,7 +23,7 @@ static int compare_files(const void *left, const void *right)
 	return (*a)->ino == (*b)->ino ? 0 : (*a)->ino < (*b)->ino ? -1 : 1;
 }
 
-/* The index of the first file with this inode, or search->n. */
+/* Return: the index of the first file with this inode; search->n if there is none. */
 static size_t search_first(const struct search *search, ino_t ino)
 {
 	size_t low = 0;
@@ -40,7 +40,7 @@ static size_t search_first(const struct search *search, ino_t ino)
 	return low;
 }
 
-/* Without the right device (see struct ivs_host_use), the name decides. */
+/* If the device is not exact (see struct ivs_host_use), compare the names. */
 static bool is_use_of(const struct ivs_host_use *use, const struct ivs_host_file *file)
 {
 	if (use->dev == file->dev)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which processes of this host use a file: they map it, or hold it open. One pass over /proc for
- * any number of files.
+ * Finds which processes of this host use a file, that is, map it or hold it open. One pass over
+ * /proc suffices for any number of files.
  *
- * No file is opened, and no file system is asked: the kernel knows device and inode of what a
- * process maps or holds open. What cannot be seen: processes of other users, unless root asks; fds
- * in flight in a socket; users in the kernel; processes of another PID namespace.
+ * No file is opened, and no file system is asked: the kernel knows device and inode of each file
+ * that a process maps or holds open. The following cannot be seen: processes of other users, unless
+ * the caller is root; fds in flight in a socket; users in the kernel; processes of another PID
+ * namespace.
  */
 #ifndef IVS_HOST_USERS_H
 #define IVS_HOST_USERS_H
@@ -18,14 +19,15 @@
 #include "ivshmem/api.h"
 
 #define IVS_HOST_PROGRAM_LEN 64
-#define IVS_HOST_SOCKET_LEN 109 /* the longest path of a socket, and a NUL */
+#define IVS_HOST_SOCKET_LEN 109 /* room for the longest path of a socket, and a NUL */
 
 /**
  * struct ivs_host_file - a file to look for
  * @dev:  st_dev
  * @ino:  st_ino
- * @path: absolute path, as in realpath(3), or NULL. Finds also VMs that cannot be examined, by
- *        their arguments; and without root, mappings on btrfs and overlayfs
+ * @path: absolute path, as realpath(3) returns it, or NULL. With a path, VMs that cannot be
+ *        examined are also found, by their arguments, and so are mappings on btrfs and overlayfs if
+ *        the caller is not root
  */
 struct ivs_host_file {
 	dev_t dev;
@@ -36,20 +38,20 @@ struct ivs_host_file {
 /**
  * struct ivs_host_user - a process that uses a file
  * @file:    index of the file
- * @pid:     its pid
- * @maps:    it maps the file
+ * @pid:     pid of the process
+ * @maps:    the process maps the file
  * @shared:  at least one of the mappings is MAP_SHARED
- * @open:    it holds the file open
- * @named:   nothing of that is known, because the process cannot be examined; but it is a QEMU,
- *           and its arguments name @path
- * @copies:  it is a VM that uses the file as ivshmem memory, and has a private copy of it: share=on
- *           is missing. Only set by ivs_host_regions_find()
- * @server:  it is an ivshmem-server (of this project or of QEMU)
- * @program: name of its program; safe to print
- * @socket:  of an ivshmem-server: the path of its socket according to its arguments, or ""; safe to
- *           print
- * @vm:      name of the VM, if it is a QEMU and has one, or ""; safe to print
- * @qemu:    it is a QEMU
+ * @open:    the process holds the file open
+ * @named:   the members above are unknown, because the process cannot be examined; but it is a
+ *           QEMU, and its arguments name @path
+ * @copies:  the process is a VM that uses the file as ivshmem memory but has a private copy of it,
+ *           because share=on is missing. Set only by ivs_host_regions_find()
+ * @server:  the process is an ivshmem-server (of this project or of QEMU)
+ * @program: name of the program; safe to print
+ * @socket:  for an ivshmem-server, the path of its socket according to its arguments, or ""; safe
+ *           to print
+ * @vm:      name of the VM, if the process is a QEMU and its VM has a name, or ""; safe to print
+ * @qemu:    the process is a QEMU
  */
 struct ivs_host_user {
 	size_t file;
@@ -67,11 +69,12 @@ struct ivs_host_user {
 };
 
 /**
- * struct ivs_host_users - what ivs_host_users_find() has found
- * @list:     each process at most once for each file, by pid
+ * struct ivs_host_users - the result of ivs_host_users_find()
+ * @list:     the users, sorted by pid; a process appears at most once for each file
  * @n:        length of @list
  * @unseen_n: processes that could not be examined
- * @hidden:   /proc hides processes of other users (its option hidepid), so more may be unseen
+ * @hidden:   /proc hides processes of other users (its option hidepid), so more processes may be
+ *            unseen
  */
 struct ivs_host_users {
 	struct ivs_host_user *list;
@@ -85,7 +88,7 @@ struct ivs_host_users {
  * @files: @n files
  * @out:   set on success; free it with ivs_host_users_deinit()
  *
- * Processes may come and go meanwhile: the result is a snapshot.
+ * Processes may come and go during the call: the result is a snapshot.
  *
  * Return: 0 or -errno (-ENOMEM; -ENOENT and such if /proc is not mounted).
  */
@@ -97,16 +100,16 @@ void ivs_host_users_deinit(struct ivs_host_users *users);
 #define IVS_HOST_USER_TEXT_LEN 224
 
 /**
- * ivs_host_users_text() - a user in words: "VM win10 (pid 123)", "looking-glass-client (pid 5)",
- * "ivshmem-server at /run/net.sock (pid 7)"
+ * ivs_host_users_text() - describe a user in words: "VM win10 (pid 123)", "looking-glass-client
+ * (pid 5)", "ivshmem-server at /run/net.sock (pid 7)"
  */
 const char *ivs_host_users_text(const struct ivs_host_user *user, char out[IVS_HOST_USER_TEXT_LEN]);
 
 #define IVS_HOST_UNSEEN_TEXT_LEN 160
 
 /**
- * ivs_host_users_unseen() - what could not be seen, and the cure: "12 processes of other users
- * could not be examined: run this as root"; "" if nothing was missed
+ * ivs_host_users_unseen() - describe what could not be seen, and the cure: "12 processes of other
+ * users could not be examined: run this as root"; "" if all processes could be examined
  */
 const char *ivs_host_users_unseen(unsigned int unseen_n, bool hidden,
 				  char out[IVS_HOST_UNSEEN_TEXT_LEN]);

@@ -13,7 +13,7 @@
 #include "base/text.h"
 #include "host/qemu_option.h"
 
-#define OBJECTS_MAX 1024 /* of each kind; QEMU's limit of memory slots is lower */
+#define OBJECTS_MAX 1024 /* maximum of each kind; QEMU has fewer memory slots */
 
 static const char *base_name(const char *path)
 {
@@ -45,7 +45,7 @@ static bool is_on(const char *value)
 	return false;
 }
 
-/* The value of a key, or ""; *result is set without memory. */
+/* Return: the value of a key, or "". If memory runs out, *result is set. */
 static char *take(const struct ivs_qemu_option *option, const char *key, int *result)
 {
 	char *value = NULL;
@@ -176,7 +176,10 @@ static void link_socket(const char *id, struct ivs_host_vm *vm)
 		vm->sockets[i].doorbell |= !vm->sockets[i].vfio && !strcmp(vm->sockets[i].id, id);
 }
 
-/* QEMU takes the socket of vfio-user-pci as an object: "socket.path" in both notations. */
+/*
+ * QEMU expects the socket of vfio-user-pci as an object; its path has the key "socket.path" in both
+ * notations.
+ */
 static int take_device(const char *text, struct ivs_host_vm *vm)
 {
 	struct ivs_qemu_option option;
@@ -202,7 +205,7 @@ static int take_device(const char *text, struct ivs_host_vm *vm)
 	return result;
 }
 
-/* An option of QEMU that is looked at; @pass: 0 or 1 */
+/* The QEMU options that are looked at; @pass is 0 or 1. */
 static const struct {
 	const char *name;
 	int pass;
@@ -234,7 +237,7 @@ static int take_options(const char *text, size_t len, int pass, struct ivs_host_
 	while (!result) {
 		const char *value = text + strlen(text) + 1;
 
-		if (value >= end || value + strlen(value) == end) /* cut off */
+		if (value >= end || value + strlen(value) == end) /* the last one is cut off */
 			break;
 		result = take_option(text, value, pass, vm);
 		text = value;
@@ -245,7 +248,7 @@ static int take_options(const char *text, size_t len, int pass, struct ivs_host_
 int ivs_host_vm_parse(const char *cmdline, size_t len, struct ivs_host_vm *out)
 {
 	struct ivs_host_vm vm = {0};
-	char *text = calloc(1, len + 1); /* ends with a NUL, even if @cmdline does not */
+	char *text = calloc(1, len + 1); /* the copy ends with a NUL, even if @cmdline does not */
 	int result;
 
 	if (!text)

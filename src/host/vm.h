@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a command line says about a VM: whether it is QEMU's, and which regions it names. Pure. */
+/*
+ * What a command line says about a VM: whether it is one of QEMU, and which regions it names. Pure.
+ */
 #ifndef IVS_HOST_VM_H
 #define IVS_HOST_VM_H
 
@@ -17,11 +19,11 @@ enum ivs_host_vm_error {
 
 /**
  * struct ivs_host_memory - a memory backend with a file
- * @id:      its id; "" if it has none
- * @memfd:   it has no path, but a memfd
- * @path:    mem-path=; untrusted
- * @size:    size=; 0: unknown
- * @shared:  share=on: what the VM writes is seen by others
+ * @id:      id of the backend; "" if it has none
+ * @memfd:   the memory is a memfd, so it has no path
+ * @path:    value of mem-path=; untrusted
+ * @size:    value of size=; 0: unknown
+ * @shared:  share=on is set, so other processes see what the VM writes
  * @ivshmem: a device ivshmem-plain uses it; otherwise it is RAM of the VM
  */
 struct ivs_host_memory {
@@ -35,10 +37,10 @@ struct ivs_host_memory {
 
 /**
  * struct ivs_host_socket - a socket to which a device of the VM connects
- * @id:       of the character device; "" if it has none
- * @path:     untrusted
- * @doorbell: a device ivshmem-doorbell uses it: it is an ivshmem-server's
- * @vfio:     a device vfio-user-pci uses it: it is perhaps an ivshmem-device's
+ * @id:       id of the character device; "" if it has none
+ * @path:         path of the socket; untrusted
+ * @doorbell: a device ivshmem-doorbell uses the socket, which is therefore an ivshmem-server's
+ * @vfio:     a device vfio-user-pci uses the socket, which is perhaps an ivshmem-device's
  */
 struct ivs_host_socket {
 	char *id;
@@ -52,7 +54,7 @@ struct ivs_host_socket {
  *
  * Devices that were added later (hot-plug) are not in the arguments.
  *
- * @name:        safe to print; "" if it has none
+ * @name:        name of the VM, safe to print; "" if it has none
  * @memories:    all memory backends with a file
  * @sockets:     all sockets that an ivshmem-doorbell or vfio-user-pci may use
  */
@@ -64,12 +66,12 @@ struct ivs_host_vm {
 	size_t sockets_n;
 };
 
-/** ivs_host_vm_is_qemu() - is this the path or name of a QEMU that runs VMs? */
+/** ivs_host_vm_is_qemu() - whether this is the path or name of a QEMU that runs VMs */
 bool ivs_host_vm_is_qemu(const char *program);
 
 /**
  * ivs_host_vm_parse() - parse the bytes of /proc/PID/cmdline
- * @cmdline: arguments, each with its NUL; may be cut off
+ * @cmdline: the arguments, each with its NUL; may be cut off
  * @out:     set on success; free it with ivs_host_vm_deinit()
  *
  * Return: 0, IVS_HOST_VM_E_OTHER, -ENOMEM.
