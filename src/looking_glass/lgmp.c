@@ -15,7 +15,7 @@
 #define UDATA_LEN_AT 5752
 #define UDATA_AT 5756
 
-/* Where later development versions have the magic and the heartbeat. */
+/* Offsets of the magic and the heartbeat in later development versions. */
 #define LATER_MAGIC_AT 8064
 #define LATER_TIMESTAMP_AT 0
 
@@ -29,7 +29,7 @@
 #define Q_DEADLINES 24
 #define Q_CLIENT_IDS 280
 #define Q_LOCK 408
-#define Q_SUBSCRIBERS 416 /* the low half: those marked as bad; the high half: all */
+#define Q_SUBSCRIBERS 416 /* low half: those marked as bad; high half: all */
 #define Q_START 424
 #define Q_MESSAGE_DEADLINE 432
 #define Q_COUNT 440
@@ -85,7 +85,7 @@ static size_t slot_at(const struct ivs_lgmp_queue *queue, uint32_t slot)
 	return queue->ring + (size_t)slot * SLOT_LEN;
 }
 
-/* Rings follow header and udata. */
+/* The rings follow the header and udata. */
 static size_t rings_at(const struct ivs_lgmp *lgmp)
 {
 	return (IVS_LGMP_HEADER_LEN + (size_t)lgmp->udata_len + 3) & ~(size_t)3;
@@ -160,7 +160,7 @@ void ivs_lgmp_hide(const struct ivs_lgmp *lgmp)
 	store32(lgmp, MAGIC_AT, 0);
 }
 
-/* Return: whether what only the publisher writes to a descriptor is as it was written. */
+/* Return: whether the fields of a descriptor that only the publisher writes are unchanged. */
 static bool queue_is_own(const struct ivs_lgmp *lgmp, unsigned int i)
 {
 	const struct ivs_lgmp_queue *queue = &lgmp->queues[i];
@@ -213,7 +213,7 @@ static void queue_unlock(const struct ivs_lgmp *lgmp, unsigned int i)
 }
 
 /*
- * Get start and count, which clients change, too, when they have read a message.
+ * Get start and count, which clients also change when they have read a message.
  * Return: whether they agree with each other and with the private position.
  */
 static bool queue_state(const struct ivs_lgmp *lgmp, unsigned int i, uint32_t *start,
@@ -227,7 +227,10 @@ static bool queue_state(const struct ivs_lgmp *lgmp, unsigned int i, uint32_t *s
 	       (*start + *count) % queue->slots_n == queue->position;
 }
 
-/* Give the oldest message, which is in @slot, its time. Clients of a queue only write this time. */
+/*
+ * Set the deadline of the oldest message, which is in @slot. Clients of a queue write this deadline
+ * but never read it.
+ */
 static void queue_set_deadline(struct ivs_lgmp *lgmp, unsigned int i, uint32_t slot,
 			       uint64_t now_ms)
 {
@@ -308,7 +311,7 @@ int ivs_lgmp_post(struct ivs_lgmp *lgmp, unsigned int i, const struct ivs_lgmp_m
 	return result;
 }
 
-/* Mark clients as bad. They stay subscribed; a new client may take the place after @until_ms. */
+/* Mark clients as bad. They stay subscribed; new clients may take their places after @until_ms. */
 static void mark_bad(const struct ivs_lgmp *lgmp, unsigned int i, uint32_t late, uint64_t until_ms)
 {
 	size_t at = queue_at(i);
@@ -318,7 +321,7 @@ static void mark_bad(const struct ivs_lgmp *lgmp, unsigned int i, uint32_t late,
 	__atomic_fetch_or(word64(lgmp, at + Q_SUBSCRIBERS), late, __ATOMIC_SEQ_CST);
 }
 
-/* Under the lock: remove messages from the front of the queue. Return: the number that is left. */
+/* With the lock held, remove messages from the front of the queue. Return: how many are left. */
 static uint32_t queue_retire(struct ivs_lgmp *lgmp, unsigned int i, uint32_t start, uint32_t count,
 			     uint64_t now_ms, struct ivs_lgmp_progress *out)
 {
@@ -373,7 +376,7 @@ int ivs_lgmp_process(struct ivs_lgmp *lgmp, unsigned int i, uint64_t now_ms,
 
 bool ivs_lgmp_find_heartbeat(const void *memory, size_t len, uint64_t *out)
 {
-	/* Loads only: the cast serves the functions above. */
+	/* This function only loads; the cast serves the functions above. */
 	const struct ivs_lgmp lgmp = {.memory = (uint8_t *)(uintptr_t)memory, .len = len};
 
 	if (len >= IVS_LGMP_HEADER_LEN && load32(&lgmp, MAGIC_AT) == MAGIC) {

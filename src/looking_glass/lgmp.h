@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * LGMP version 6, the queues of messages in shared memory by which Looking Glass B7 passes frames
- * to its clients: the side that publishes. Pure.
+ * The publishing side of LGMP version 6: queues of messages in shared memory, by which Looking
+ * Glass B7 passes frames to its clients. Pure.
  *
- * Any process that maps the region can write to it at any time, so nothing that is read from it is
- * trusted. Offsets, sizes and the next slot are private copies; what is read is used as a bit mask,
- * for a comparison, or after a check of its range. No function waits: a lock that another process
- * holds is a result (IVS_LGMP_E_BUSY), and the caller tries again later.
+ * Any process that maps the region can write to it at any time, so nothing that is read from the
+ * region is trusted. Offsets, sizes and the next slot are private copies; what is read is used as a
+ * bit mask, for a comparison, or after a check of its range. No function waits: a lock that another
+ * process holds is a result (IVS_LGMP_E_BUSY), and the caller tries again later.
  *
  * Numbers are in this machine's byte order, because the clients are processes of this machine.
  */
@@ -20,16 +20,16 @@
 #include "ivshmem/api.h"
 
 #define IVS_LGMP_VERSION 6
-#define IVS_LGMP_HEADER_LEN 5760 /* with all queue descriptors; clients need as many bytes */
+#define IVS_LGMP_HEADER_LEN 5760 /* includes all queue descriptors; clients need it all */
 #define IVS_LGMP_QUEUES_MAX 5
 #define IVS_LGMP_SLOTS_MAX 32
 #define IVS_LGMP_CLIENTS_MAX 32
 
 enum ivs_lgmp_error {
 	IVS_LGMP_E_BUSY = 1, /* another process holds the lock of the queue */
-	IVS_LGMP_E_NOBODY,   /* there is no subscriber: the message is dropped */
+	IVS_LGMP_E_NOBODY,   /* there is no subscriber, so the message is dropped */
 	IVS_LGMP_E_FULL,     /* the queue is full */
-	IVS_LGMP_E_BROKEN,   /* another process has changed what only this one may change */
+	IVS_LGMP_E_BROKEN,   /* another process has changed what only we may change */
 };
 
 /**
@@ -37,9 +37,9 @@ enum ivs_lgmp_error {
  * @slots_n:  slots of the ring, of which one stays free; 2 to IVS_LGMP_SLOTS_MAX
  * @ring:     offset of the ring in the region
  * @position: the slot that is filled next
- * @start:    the slot of the oldest message, when it was looked at last
- * @deadline_ms: until when this message must have been read
- * @unread:   for each slot, the clients of which it is not known yet that they have read it
+ * @start:    the slot of the oldest message when the queue was last looked at
+ * @deadline_ms: the time by which the oldest message must have been read
+ * @unread:   for each slot, the clients that are not yet known to have read the message
  */
 struct ivs_lgmp_queue {
 	uint32_t id;
@@ -52,7 +52,7 @@ struct ivs_lgmp_queue {
 };
 
 /**
- * struct ivs_lgmp - the region, as the publisher knows it
+ * struct ivs_lgmp - the publisher's view of the region
  * @memory:      aligned to 8 bytes
  * @len:         bytes that may be written; at least ivs_lgmp_used()
  * @max_time_ms: how long a client may leave a message unread before it is marked as bad
@@ -80,11 +80,11 @@ struct ivs_lgmp_message {
 };
 
 /**
- * struct ivs_lgmp_progress - what ivs_lgmp_process() has found; one bit per client
+ * struct ivs_lgmp_progress - the result of ivs_lgmp_process(); one bit per client
  * @subscribed: the clients that are subscribed and not marked as bad
- * @late:       clients that have just been marked as bad, because they do not read
- * @taken:      for each client, messages that it has read since the last call
- * @waiting_n:  messages that some client has not read yet
+ * @late:       clients that have just been marked as bad, because they do not read messages
+ * @taken:      for each client, the number of messages that it has read since the last call
+ * @waiting_n:  number of messages that some client has not read yet
  */
 struct ivs_lgmp_progress {
 	uint32_t subscribed;
@@ -97,8 +97,9 @@ struct ivs_lgmp_progress {
 size_t ivs_lgmp_used(const struct ivs_lgmp *lgmp);
 
 /**
- * ivs_lgmp_setup() - start a session: write everything except what shows that it is complete
- * @session: a random number; changed if the region has the same one already
+ * ivs_lgmp_setup() - start a session: write everything except the field that shows that the session
+ * is complete
+ * @session: a random number; another one is used if the region already has the same one
  *
  * Until ivs_lgmp_show() is called, clients see that nothing is published.
  */
@@ -107,10 +108,10 @@ void ivs_lgmp_setup(struct ivs_lgmp *lgmp, uint32_t session, uint64_t now_ms);
 /** ivs_lgmp_show() - let clients see the session */
 void ivs_lgmp_show(const struct ivs_lgmp *lgmp);
 
-/** ivs_lgmp_hide() - the opposite: clients wait for a session */
+/** ivs_lgmp_hide() - hide the session, so that clients wait for a new one */
 void ivs_lgmp_hide(const struct ivs_lgmp *lgmp);
 
-/** ivs_lgmp_is_own() - whether what only the publisher writes is still what it has written */
+/** ivs_lgmp_is_own() - whether the fields that only the publisher writes are unchanged */
 bool ivs_lgmp_is_own(const struct ivs_lgmp *lgmp);
 
 /** ivs_lgmp_beat() - write the heartbeat, which clients expect several times a second */
@@ -131,7 +132,8 @@ IVS_MUST_USE int ivs_lgmp_post(struct ivs_lgmp *lgmp, unsigned int i,
 			       const struct ivs_lgmp_message *message, uint64_t now_ms);
 
 /**
- * ivs_lgmp_process() - remove read messages from queue @i, and mark clients that do not read
+ * ivs_lgmp_process() - remove messages that were read from queue @i, and mark clients that do not
+ * read
  *
  * @out is also set if the result is not 0, as far as it is known without the lock.
  *
@@ -143,9 +145,9 @@ IVS_MUST_USE int ivs_lgmp_process(struct ivs_lgmp *lgmp, unsigned int i, uint64_
 /**
  * ivs_lgmp_find_heartbeat() - find the heartbeat that a publisher of any known version writes
  * @memory: aligned to 8 bytes
- * @out:    its value, which changes while the publisher runs
+ * @out:    set to the heartbeat, which changes while the publisher runs
  *
- * Return: whether the region looks like one that is or was published to.
+ * Return: whether the region looks as if a program publishes or has published to it.
  */
 IVS_MUST_USE bool ivs_lgmp_find_heartbeat(const void *memory, size_t len, uint64_t *out);
 

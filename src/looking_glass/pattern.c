@@ -14,7 +14,7 @@
 #define STRIP_HEIGHT (DIGIT_HEIGHT + 2)
 #define DOT_FRACTION 64 /* of the smaller side */
 
-/* Rows of 3 dots, the uppermost row first in the highest bits. */
+/* Rows of 3 dots; the uppermost row is in the highest bits. */
 static const uint16_t digits[10] = {
 	0x7b6f, 0x2c97, 0x73e7, 0x73cf, 0x5bc9, 0x79cf, 0x79ef, 0x7249, 0x7bef, 0x7bcf,
 };

@@ -8,11 +8,11 @@
 #define BEAT_NS (10 * NS_PER_MS)
 #define STUCK_NS NS_PER_S
 #define LOOK_NS ((int64_t)IVS_PUBLISHER_LOOK_MS * NS_PER_MS)
-#define OTHER_BEATS_N 2 /* so many changes of the heartbeat are those of another publisher */
+#define OTHER_BEATS_N 2 /* after this many changes of the heartbeat, another publisher is assumed */
 
 #define PAGE_LEN 4096
 #define PIXEL_LEN 4
-#define PITCH_UNIT 256 /* as Looking Glass on Windows has it */
+#define PITCH_UNIT 256 /* the unit that Looking Glass on Windows uses */
 
 /* The queues. */
 #define FRAMES 0
@@ -31,14 +31,14 @@ static const uint8_t udata[UDATA_LEN] = "KVMFR---\x14\0\0\0ivshmem test pattern"
 #define F_FORMAT_VERSION 0
 #define F_SERIAL 4
 #define F_TYPE 8
-#define F_SIZES 12 /* width and height: of the screen, of the data, of what is shown */
+#define F_SIZES 12 /* width and height, each of the screen, the data, and the part that is shown */
 #define F_ROTATION 36
 #define F_STRIDE 40
 #define F_PITCH 44
 #define F_OFFSET 48
 #define F_RECTANGLES_N 52
 #define F_FLAGS 1080
-#define F_WRITTEN (PAGE_LEN - 4) /* bytes of pixels that are valid */
+#define F_WRITTEN (PAGE_LEN - 4) /* number of bytes of pixels that are valid */
 #define TYPE_BGRA 1
 #define FORMAT_VERSION 1
 
@@ -52,7 +52,7 @@ static uint64_t pitch_of(uint32_t width)
 	return round_up((uint64_t)width * PIXEL_LEN, PITCH_UNIT);
 }
 
-/* Set what does not change: queues and offsets. Return: the number of bytes that are used. */
+/* Set the values that do not change: queues and offsets. Return: the number of bytes used. */
 static uint64_t publisher_plan(struct ivs_publisher *publisher, uint32_t width, uint32_t height)
 {
 	struct ivs_lgmp *lgmp = &publisher->lgmp;
@@ -157,8 +157,9 @@ static void publisher_restart(struct ivs_publisher *publisher, int64_t now_ns,
 }
 
 /*
- * The session's header is not as it was written last. Either another program publishes now, which
- * its heartbeats show, or the region was overwritten. Until that is clear, write nothing.
+ * The session's header is no longer what this publisher has written. Either another program
+ * publishes now, which its heartbeats show, or the region was overwritten. Until it is clear which,
+ * write nothing.
  */
 static int publisher_look(struct ivs_publisher *publisher, int64_t now_ns,
 			  struct ivs_publisher_report *report)
@@ -227,7 +228,7 @@ static int publisher_frame(struct ivs_publisher *publisher, int64_t now_ns, uint
 	if (now_ns < publisher->frame_ns || !publisher->attached)
 		return 0;
 	publisher->frame_ns += period;
-	if (publisher->frame_ns <= now_ns) /* late: do not try to catch up */
+	if (publisher->frame_ns <= now_ns) /* if frames are late, do not try to catch up */
 		publisher->frame_ns = now_ns + period;
 	if (waiting_n >= IVS_PUBLISHER_FRAMES_N)
 		return 0;
@@ -273,7 +274,7 @@ int ivs_publisher_step(struct ivs_publisher *publisher, int64_t now_ns,
 		if (!publisher->busy_since_ns)
 			publisher->busy_since_ns = now_ns;
 		if (publisher->frame_ns < publisher->beat_ns)
-			publisher->frame_ns = publisher->beat_ns; /* try again then */
+			publisher->frame_ns = publisher->beat_ns; /* retry at the next heartbeat */
 		if (now_ns - publisher->busy_since_ns >= STUCK_NS)
 			publisher_restart(publisher, now_ns, IVS_PUBLISHER_STUCK, report);
 		break;

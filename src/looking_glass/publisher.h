@@ -25,10 +25,13 @@
 #define IVS_PUBLISHER_FPS_MAX 240
 #define IVS_PUBLISHER_FRAMES_N 2
 
-/* How long a client may take to read a frame: it ends itself when it learns that this is over. */
+/*
+ * Time that a client may take to read a frame. A client exits when it learns that this time has
+ * passed.
+ */
 #define IVS_PUBLISHER_PATIENCE_MS 10000
 
-/* How long to look for heartbeats of another publisher. */
+/* Time to look for heartbeats of another publisher. */
 #define IVS_PUBLISHER_LOOK_MS 300
 
 enum ivs_publisher_error {
@@ -38,9 +41,9 @@ enum ivs_publisher_error {
 
 /** enum ivs_publisher_cause - why a new session was started */
 enum ivs_publisher_cause {
-	IVS_PUBLISHER_CONTINUES, /* it was not */
+	IVS_PUBLISHER_CONTINUES, /* no new session was started */
 	IVS_PUBLISHER_WIPED,	 /* the region was overwritten */
-	IVS_PUBLISHER_STUCK,	 /* another process held a lock for a second, or died with it */
+	IVS_PUBLISHER_STUCK,	 /* another process held a lock for 1 s, or died holding it */
 	IVS_PUBLISHER_BROKEN,	 /* another process has made a queue inconsistent */
 };
 
@@ -48,8 +51,8 @@ enum ivs_publisher_cause {
  * struct ivs_publisher_options - what to publish
  * @width, @height: IVS_PATTERN_MIN to IVS_PATTERN_MAX
  * @fps:            frames per second, 1 to IVS_PUBLISHER_FPS_MAX
- * @force:          publish even if another program does, too
- * @seed:           a random number, for the numbers of sessions
+ * @force:          publish even if another program publishes, too
+ * @seed:           a random number from which the numbers of sessions are computed
  */
 struct ivs_publisher_options {
 	uint32_t width;
@@ -63,9 +66,9 @@ struct ivs_publisher_options {
  * struct ivs_publisher_report - what a step has found; one bit per client
  * @attached: clients that have subscribed
  * @detached: clients that have unsubscribed, or that lost the session
- * @late:     clients that were dropped, because they did not read a frame in time
- * @taken:    for each client, the frames that it has taken
- * @cause:    not 0: a new session has been started
+ * @late:     clients that were dropped because they did not read a frame in time
+ * @taken:    for each client, the number of frames that it has taken
+ * @cause:    if not 0, the reason why a new session was started
  */
 struct ivs_publisher_report {
 	uint32_t attached;
@@ -80,13 +83,13 @@ struct ivs_publisher {
 	struct ivs_publisher_options options;
 	struct ivs_pattern pattern;
 	struct ivs_lgmp lgmp;
-	uint32_t frames[IVS_PUBLISHER_FRAMES_N]; /* offsets */
-	uint32_t frame_len;			 /* bytes of pixels */
-	uint64_t number;			 /* of the next frame */
+	uint32_t frames[IVS_PUBLISHER_FRAMES_N]; /* offsets of the frames */
+	uint32_t frame_len;			 /* length of a frame's pixels in bytes */
+	uint64_t number;			 /* number of the next frame */
 	uint32_t attached;
 	int64_t beat_ns;	/* when the next heartbeat is due */
 	int64_t frame_ns;	/* when the next frame is due */
-	int64_t busy_since_ns;	/* since when a lock has not been free; 0: it was */
+	int64_t busy_since_ns;	/* since when a lock has not been free; 0: it was free */
 	int64_t other_since_ns; /* since when another program seems to publish; 0: none does */
 	uint64_t other_beat;
 	uint32_t other_beats_n;
@@ -96,7 +99,7 @@ struct ivs_publisher {
 uint64_t ivs_publisher_size(uint32_t width, uint32_t height);
 
 /**
- * ivs_publisher_init() - prepare; nothing is written
+ * ivs_publisher_init() - prepare without writing to the region
  * @memory: aligned to the size of a page
  *
  * Return: 0, IVS_PUBLISHER_E_ROOM.
@@ -112,8 +115,8 @@ void ivs_publisher_start(struct ivs_publisher *publisher, int64_t now_ns);
  * ivs_publisher_step() - write the heartbeat, look after the clients, publish a frame if one is due
  * @report: what has happened; also set if the result is not 0
  *
- * Return: 0, or IVS_PUBLISHER_E_OTHER: the other program's heartbeats have been seen; nothing more
- * is written to the region.
+ * Return: 0, or IVS_PUBLISHER_E_OTHER: another program's heartbeats have been seen, and nothing
+ * more is written to the region.
  */
 IVS_MUST_USE int ivs_publisher_step(struct ivs_publisher *publisher, int64_t now_ns,
 				    struct ivs_publisher_report *report);

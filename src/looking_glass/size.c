@@ -7,9 +7,9 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define NUMBER_LEN 24
-#define CLIENT_SIZE_MAX (UINT64_C(1) << 30) /* it keeps the size in an int */
+#define CLIENT_SIZE_MAX (UINT64_C(1) << 30) /* the client keeps the size in an int */
 
-/* B7: two frames of 4 bytes per pixel, with HDR of 8, and what does not depend on the mode. */
+/* B7: two frames of 4 bytes per pixel (8 with HDR), and a part that does not depend on the mode. */
 #define B7_FRAMES 2
 #define B7_OTHER (10 * MIB)
 

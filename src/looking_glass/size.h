@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How large a region Looking Glass needs. */
+/* The size of the region that Looking Glass needs. */
 #ifndef IVS_LOOKING_GLASS_SIZE_H
 #define IVS_LOOKING_GLASS_SIZE_H
 
@@ -12,19 +12,19 @@
 
 enum ivs_looking_glass_release {
 	IVS_LOOKING_GLASS_B7,
-	IVS_LOOKING_GLASS_IDD, /* in development in 2026: with a display driver in the guest */
+	IVS_LOOKING_GLASS_IDD, /* in development (2026); has a display driver for guests */
 };
 
 enum ivs_looking_glass_error {
-	IVS_LOOKING_GLASS_E_FORMAT = 1, /* not WIDTHxHEIGHT */
+	IVS_LOOKING_GLASS_E_FORMAT = 1, /* the text does not have the form WIDTHxHEIGHT */
 	IVS_LOOKING_GLASS_E_ZERO,	/* width or height is 0 */
 	IVS_LOOKING_GLASS_E_HUGE,	/* width or height is above IVS_LOOKING_GLASS_SIDE_MAX */
 	IVS_LOOKING_GLASS_E_CLIENT,	/* the client cannot map a region of 2 GiB or more */
 };
 
 /**
- * struct ivs_looking_glass_mode - what is shown
- * @hdr: with a high dynamic range
+ * struct ivs_looking_glass_mode - the picture that is shown
+ * @hdr: whether it has a high dynamic range
  */
 struct ivs_looking_glass_mode {
 	uint32_t width;
