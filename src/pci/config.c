@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration space. One array holds the bytes, another one masks the bits that can be written.
- * A reset clears all writable bits, so no table of initial values is needed.
+ * Configuration space. One array holds the bytes, another one marks the bits that can be written. A
+ * reset clears all writable bits, so no table of initial values is needed.
  *
  * Interrupt Status is in neither array, because it is computed from the registers.
  */
@@ -24,7 +24,7 @@
 #define CLASS_RAM 0x050000
 #define QEMU_SUBSYSTEM 0x1100
 #define PIN_A 1
-/* Writable as in QEMU: I/O and memory space, bus master, SERR, INTx disable. */
+/* The bits that are writable in QEMU, too: I/O and memory space, bus master, SERR, INTx disable. */
 #define COMMAND_WRITABLE 0x0507
 #define BAR_64BIT 0x4
 #define BAR_PREFETCHABLE 0x8

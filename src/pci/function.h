@@ -28,7 +28,7 @@
 
 enum ivs_pci_error {
 	IVS_PCI_E_OPTIONS = 1, /* an option is invalid, or two exclude each other */
-	IVS_PCI_E_STATE,       /* not a saved state of a device with these options */
+	IVS_PCI_E_STATE,       /* this is not a saved state of a device with these options */
 };
 
 /**
@@ -36,17 +36,17 @@ enum ivs_pci_error {
  */
 enum ivs_pci_space {
 	IVS_PCI_BAR0 = 0, /* the registers */
-	IVS_PCI_BAR1 = 1, /* MSI-X; only with vectors */
+	IVS_PCI_BAR1 = 1, /* MSI-X; exists only with vectors */
 	IVS_PCI_CONFIG = 7,
 };
 
 /**
  * struct ivs_pci_function_options - options of a function; ivs_pci_init() copies them
- * @revision:   1, or 0 for the device as it was before QEMU 2.6
+ * @revision:   1, or 0 for the device of QEMU before 2.6
  * @vectors_n:  number of MSI-X vectors, at most IVS_MSIX_VECTORS_MAX. 0: the function has neither
  *              MSI-X nor BAR 1 (ivshmem-plain, or revision 0 with msi=off)
- * @intx:       only for revision 0 without vectors: a doorbell sets a bit in Status and, if Mask
- *              allows it, raises pin A
+ * @intx:       a doorbell sets a bit in Status and, if Mask allows it, raises pin A; only for
+ *              revision 0 without vectors
  * @bar2_32bit: BAR 2 has 32 bits (use64=0 of revision 0), so memory_len must be below 2^32
  * @memory_len: length of BAR 2 in bytes, a power of two of at least 4096
  * @name:       name of the region (R-9); NULL or "": none
@@ -113,7 +113,7 @@ IVS_MUST_USE int ivs_pci_init(struct ivs_pci_function *function,
 /**
  * ivs_pci_reset() - reset configuration space, table, Mask, Status and pending bits
  *
- * The id does not change, nor do the routes, which belong to the VMM.
+ * Neither the id nor the routes, which belong to the VMM, change.
  */
 void ivs_pci_reset(struct ivs_pci_function *function);
 
@@ -123,7 +123,7 @@ size_t ivs_pci_space_len(const struct ivs_pci_function *function, unsigned int s
 /**
  * ivs_pci_read() - read @len bytes at @offset; all zeroes if they are not within @space
  *
- * Not const: reading Status clears it.
+ * @function is not const, because reading Status clears it.
  */
 void ivs_pci_read(struct ivs_pci_function *function, enum ivs_pci_space space, size_t offset,
 		  void *out, size_t len);
@@ -187,7 +187,7 @@ void ivs_pci_save(const struct ivs_pci_function *function, uint8_t *out);
 /**
  * ivs_pci_load() - load a state that a device with the same options saved
  *
- * @in is not trusted. Loading can raise interrupts: fetch them afterwards.
+ * @in is not trusted. Loading can raise interrupts, so fetch them afterwards.
  *
  * Return: 0; IVS_PCI_E_STATE: nothing has changed.
  */

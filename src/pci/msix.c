@@ -37,7 +37,10 @@ void ivs_msix_reset(struct ivs_pci_function *function)
 void ivs_msix_read(const struct ivs_pci_function *function, size_t offset, uint8_t *out, size_t len)
 {
 	memset(out, 0, len);
-	/* Software must access 4 or 8 bytes at a time; other reads return zeroes, as in QEMU. */
+	/*
+	 * Software must access 4 or 8 bytes at a time; reads of any other length return zeroes, as
+	 * in QEMU.
+	 */
 	if (len != 4)
 		return;
 	if (offset < ivs_msix_table_len(function))

@@ -38,7 +38,7 @@ static inline size_t ivs_msix_words_n(const struct ivs_pci_function *function)
 	return (function->options.vectors_n + 63u) / 64;
 }
 
-/* config.c: @options are the caller's, with valid pointers, and have been checked. */
+/* config.c: @options is the caller's structure, with valid pointers, and has been checked. */
 void ivs_config_init(struct ivs_pci_function *function,
 		     const struct ivs_pci_function_options *options);
 void ivs_config_put_memory_bar(struct ivs_pci_function *function);
