@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Shared by all transports: capabilities, mapping the region, the peer's own vectors, the epoll. */
+/*
+ * Functions shared by all transports: capabilities, mapping the region, own vectors, and the epoll.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -83,7 +85,7 @@ int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag)
 
 void ivs_peer_mute(struct ivs_peer *peer, int fd, uint32_t tag)
 {
-	/* The kernel always reports a hang-up: with EPOLLET, once. */
+	/* The kernel always reports a hang-up; with EPOLLET, it does so only once. */
 	struct epoll_event event = {.events = EPOLLET, .data.u32 = tag};
 
 	(void)epoll_ctl(peer->epoll_fd, EPOLL_CTL_MOD, fd, &event);
@@ -143,7 +145,7 @@ unsigned int ivs_peer_vectors(const struct ivs_peer *peer)
 
 int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vector)
 {
-	struct ivs_peer *locked = (struct ivs_peer *)peer; /* drop const, for locking only */
+	struct ivs_peer *locked = (struct ivs_peer *)peer; /* drop const, but only for locking */
 	int fd;
 
 	pthread_mutex_lock(&locked->lock);

@@ -130,7 +130,7 @@ static int driver_map(struct ivs_peer *peer, const struct ivs_ioc_info *info, st
 	ivs_peer_allow(peer, IVS_CAP_CACHED);
 	if (info->flags & IVS_INFO_REGISTERS && info->flags & IVS_INFO_DOORBELL)
 		(void)!ivs_bar0_map(&driver_state(peer)->bar0, driver_state(peer)->fd,
-				    IVS_MMAP_REGISTERS); /* otherwise use IVS_IOC_RING */
+				    IVS_MMAP_REGISTERS); /* if this fails, use IVS_IOC_RING */
 	return 0;
 }
 

@@ -14,7 +14,10 @@
 #define RULE "60-ivshmem.rules"
 #define RULE_SOURCE "packaging/udev/" RULE
 
-/* Return: whether the driver has the device of the absent node @path: its number is in sysfs. */
+/*
+ * Return: whether the driver has a device for the absent node @path. sysfs shows the device's
+ * number.
+ */
 static bool driver_has(const char *path)
 {
 	char file[128];
@@ -69,7 +72,7 @@ static bool has_rule(void)
 	return found;
 }
 
-/* The kernel makes the node for root only; the udev rule gives it to a group. */
+/* The kernel creates the node for root only; the udev rule gives it to a group. */
 int ivs_node_denied(const char *path, struct ivs_error *err)
 {
 	char why[IVS_ACCESS_TEXT_LEN];

@@ -69,8 +69,8 @@ static bool override_forbids(const struct ivs_pci_device *device, const char *dr
 
 /*
  * When our driver is loaded, it binds all its devices that no driver holds. In any other case the
- * device has to be assigned to the driver: another driver may know the device by its ids, too, and
- * vfio-pci knows no ids.
+ * device has to be assigned to the driver: another driver may also match the device's ids, and
+ * vfio-pci matches no ids by itself.
  */
 const char *ivs_pci_advise_bind(const struct ivs_pci_device *device, const char *driver,
 				char out[IVS_PCI_ADVICE_LEN])
@@ -93,7 +93,7 @@ const char *ivs_pci_advise_bind(const struct ivs_pci_device *device, const char 
 	if (assign)
 		len += (size_t)snprintf(out + len, IVS_PCI_ADVICE_LEN - len,
 					"echo %s > /sys/bus/pci/drivers_probe; ", bdf);
-	out[len - 2] = '\0'; /* the last semicolon */
+	out[len - 2] = '\0'; /* remove the last semicolon */
 	return out;
 }
 
@@ -128,7 +128,7 @@ static bool find_bridge(const struct ivs_pci_device *device, char bridge[IVS_BDF
 	*slash = '\0';
 	parent = strrchr(real, '/');
 	if (!parent || strlen(parent + 1) >= IVS_BDF_LEN || !strchr(parent, ':') ||
-	    !strncmp(parent, "/pci", 4)) /* a root bus */
+	    !strncmp(parent, "/pci", 4)) /* the parent is a root bus */
 		return false;
 	strcpy(bridge, parent + 1);
 	return true;

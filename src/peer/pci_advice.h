@@ -14,14 +14,17 @@
 /**
  * ivs_pci_advise_bind() - the commands that bind @device to @driver, "ivshmem" or "vfio-pci"
  *
- * For example "modprobe ivshmem", if no driver holds the device.
+ * The result is, for example, "modprobe ivshmem", if no driver holds the device.
  *
  * Return: @out.
  */
 const char *ivs_pci_advise_bind(const struct ivs_pci_device *device, const char *driver,
 				char out[IVS_PCI_ADVICE_LEN]);
 
-/** ivs_pci_holder() - "the driver NAME holds the device: ", or "" if none does. Return: @out. */
+/**
+ * ivs_pci_holder() - write "the driver NAME holds the device: ", or "" if no driver holds it.
+ * Return: @out.
+ */
 const char *ivs_pci_holder(const struct ivs_pci_device *device, char out[IVS_PCI_ADVICE_LEN]);
 
 /** ivs_pci_no_address() - report that BAR 2 has no address. Return: IVS_PEER_E_ABSENT. */

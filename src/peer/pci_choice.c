@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "base/parse.h"
 
-#define LIST_LEN 320 /* leaves room in an error message */
-#define MORE_LEN 16  /* ", and 31 more" */
+#define LIST_LEN 320 /* leaves room for the rest of an error message */
+#define MORE_LEN 16  /* room for ", and 31 more" */
 
 static void pci_device_describe(const struct ivs_pci_device *device, char *out, size_t out_len)
 {
@@ -75,7 +75,7 @@ static bool is_address(const char *name)
 	unsigned int function;
 	int len = 0;
 
-	if (name[strspn(name, "0123456789abcdef:.")]) /* %x accepts a sign and 0x, too */
+	if (name[strspn(name, "0123456789abcdef:.")]) /* %x would also accept a sign and 0x */
 		return false;
 	if (sscanf(name, "%x:%x:%x.%x%n", &domain, &bus, &slot, &function, &len) != 4 || !len)
 		sscanf(name, "%x:%x.%x%n", &bus, &slot, &function, &len);

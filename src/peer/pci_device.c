@@ -14,7 +14,7 @@
 #include "peer/pci_identity.h"
 
 #define SYSFS_DEVICES "/sys/bus/pci/devices"
-#define UNPRIVILEGED_LEN 64 /* of configuration space; only root can read the rest */
+#define UNPRIVILEGED_LEN 64 /* only root can read the rest of configuration space */
 
 void ivs_pci_device_path(const struct ivs_pci_device *device, const char *file, char *out,
 			 size_t out_len)
@@ -176,7 +176,7 @@ static bool bdf_matches(const char *bdf, const char *name)
 	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
 }
 
-/* Return: whether @name selects @device, see ivs_pci_devices_find(). */
+/* Return: whether @name selects @device, as described at ivs_pci_devices_find(). */
 static bool pci_device_matches(const struct ivs_pci_device *device, const char *name)
 {
 	if (!strncmp(name, IVS_PCI_BY_NAME, sizeof(IVS_PCI_BY_NAME) - 1))

@@ -12,7 +12,9 @@
 #define CAP_NEXT 1
 #define CAP_VENDOR 0x09
 
-/* If the capability at @at is ours, complete and valid, set @name. Return: whether it is. */
+/*
+ * If the capability at @at is ours, complete and valid, set @name. Return: whether @name was set.
+ */
 static bool identity_take(const uint8_t *config, size_t config_len, size_t at,
 			  char name[IVS_PCI_CAP_NAME_MAX + 1])
 {

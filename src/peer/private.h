@@ -30,8 +30,8 @@
 
 /*
  * Tags of the fds in the peer's epoll. A smaller tag is the number of one of the peer's own
- * vectors. The loop of daemon/ is not used, because the application waits and takes one event at a
- * time.
+ * vectors. The event loop in daemon/ is not used, because the application waits and takes one event
+ * at a time.
  */
 enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
@@ -50,7 +50,7 @@ enum ivs_peer_tag {
  * @doorbell:    set @out->ring and the fields it uses; NULL without IVS_CAP_RING.
  *               Return: 0, IVS_PEER_E_ABSENT, _VECTOR; -errno.
  * @release:     release what @doorbell has acquired; NULL if it acquires nothing
- * @receive:     handle all pending messages of the server; NULL without a connection to a server.
+ * @receive:     handle all pending messages from the server; NULL without a connection to a server.
  *               Called with the lock held. Return: 0 or -errno.
  * @next_change: get the next join or leave to report; NULL if the roster page is their source.
  *               Called with the lock held, as are @is_reported and @vectors_of.
@@ -125,7 +125,7 @@ struct ivs_peer {
 /**
  * struct ivs_doorbell - a vector of a peer, ready to be rung
  * @peer:  the peer that rings
- * @ring:  ring the vector. Return: as ivs_doorbell_ring()
+ * @ring:  ring the vector. Return: like ivs_doorbell_ring()
  * @set:   unix: a reference to the doorbells of the peer that is rung; NULL if the vector is one of
  *         @peer's own
  * @fd:    unix: the eventfd; driver, if BAR 0 is not mapped: the device node
@@ -149,7 +149,7 @@ struct ivs_doorbell {
 IVS_MUST_USE int ivs_peer_set_transport(struct ivs_peer *peer, const struct ivs_transport_ops *ops,
 					struct ivs_error *err);
 
-/** ivs_peer_allow() - set @cap; ivs_peer_deny() - clear @cap, with @why as a static string */
+/** ivs_peer_allow() - set @cap. ivs_peer_deny() - clear @cap; @why is a static string */
 void ivs_peer_allow(struct ivs_peer *peer, enum ivs_peer_cap cap);
 void ivs_peer_deny(struct ivs_peer *peer, enum ivs_peer_cap cap, const char *why);
 
@@ -164,14 +164,17 @@ IVS_MUST_USE int ivs_peer_map(struct ivs_peer *peer, int fd, uint64_t offset, ui
 /** ivs_peer_keep_vector() - add one of the peer's own vectors; take @fd. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd);
 
-/** ivs_peer_add_vector() - keep a vector and watch it; only while opening. Return: 0, -errno. */
+/**
+ * ivs_peer_add_vector() - keep a vector and watch it; use this only while opening. Return: 0,
+ * -errno.
+ */
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /**
  * ivs_peer_watch() - add @fd to the epoll, which the first call creates
  *
- * For use only while opening. Afterwards an epoll of the application may watch the peer's epoll,
- * and adding an fd can block forever: see worker.h.
+ * Use this only while the peer is being opened. Afterwards an epoll of the application may watch
+ * the peer's epoll, and adding an fd can block forever: see worker.h.
  *
  * Return: 0, -errno.
  */
@@ -194,7 +197,10 @@ bool ivs_peer_is_gone(const struct ivs_peer *peer);
 /** ivs_peer_open_wait() - last step of opening: watch @stop_fd and @gone_fd. Return: 0, -errno. */
 IVS_MUST_USE int ivs_peer_open_wait(struct ivs_peer *peer);
 
-/* The transports: set the transport of @peer and open it. Return: as ivs_peer_open(). */
+/*
+ * Each of these functions sets the transport of @peer and opens the peer. Return: like
+ * ivs_peer_open().
+ */
 
 typedef int ivs_transport_open(struct ivs_peer *peer, const char *name,
 			       const struct ivs_peer_options *opts, struct ivs_error *err);

@@ -31,8 +31,8 @@ struct ivs_peer_region {
 
 /**
  * ivs_peer_region_open() - watch the mapped region, unless it cannot change
- * @fd:   its file; -1 when the peer has taken it over
- * @path: the name with which it was opened; NULL: unknown
+ * @fd:   the region's file; set to -1 when the peer has taken it over
+ * @path: the name with which the region was opened; NULL: unknown
  *
  * Return: 0 or -errno.
  */
@@ -41,7 +41,10 @@ IVS_MUST_USE int ivs_peer_region_open(struct ivs_peer *peer, int *fd, const char
 /** ivs_peer_region_close() - release everything; valid even without ivs_peer_region_open() */
 void ivs_peer_region_close(struct ivs_peer *peer);
 
-/** ivs_peer_region_report() - handle the timer. Return: 1: @event is set, 0: no news, -errno. */
+/**
+ * ivs_peer_region_report() - handle the timer. Return: 1 if @event is set, 0 if there is no news,
+ * or -errno.
+ */
 IVS_MUST_USE int ivs_peer_region_report(struct ivs_peer *peer, struct ivs_event *event);
 
 #endif

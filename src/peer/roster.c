@@ -16,7 +16,7 @@
 #include "peer/private.h"
 #include "region/received.h"
 
-#define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* P-8 */
+#define LOOK_NS (100 * (long)IVS_NS_PER_MS) /* interval of P-8 */
 
 /* The server's update of the page takes microseconds, unless the server is preempted. */
 #define TRIES_AT_ONCE 16
@@ -70,7 +70,7 @@ static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_sn
 		result = ivs_roster_page_read(peer->memory, peer->memory_len, TRIES_AT_ONCE, out);
 		if (result || out->used_n <= roster->entries_max)
 			break;
-		room_n = out->header.entries_n; /* at most IVS_ID_MAX + 1 */
+		room_n = out->header.entries_n; /* this is at most IVS_ID_MAX + 1 */
 		more = reallocarray(roster->entries, room_n, sizeof(*more));
 		if (!more)
 			return -ENOMEM;
@@ -83,7 +83,7 @@ static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_sn
 	return result;
 }
 
-/* P-7: without a server the other peers stay known, and their doorbells continue to work. */
+/* P-7: without a server, the other peers stay known, and their doorbells continue to work. */
 static void roster_set_maintained(struct ivs_peer *peer, bool maintained)
 {
 	struct ivs_peer_roster *roster = &peer->roster;

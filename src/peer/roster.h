@@ -15,7 +15,7 @@ struct ivs_peer;
  * struct ivs_peer_roster - the roster page, and what has been read from it
  * @reserved_len: bytes reserved at the end of the region when it was opened; 0: no roster page
  * @watched:      the page is the source of joins and leaves
- * @timer_fd:     a timerfd; -1 unless @watched
+ * @timer_fd:     a timerfd; -1 if @watched is false
  * @taken:        at least one snapshot of the page has been taken
  * @maintained:   according to the last snapshot, a server maintains the page
  * @complete:     in the last snapshot, every connected peer has an entry
@@ -39,7 +39,7 @@ struct ivs_peer_roster {
  * ivs_peer_roster_note() - set @reserved_len, without watching the page
  * @fd: the region's file; the region is mapped
  *
- * Used by transports that get joins and leaves from a server. Never raises SIGBUS.
+ * Transports that get joins and leaves from a server use this function. It never raises SIGBUS.
  */
 void ivs_peer_roster_note(struct ivs_peer *peer, int fd);
 
@@ -53,7 +53,7 @@ void ivs_peer_roster_close(struct ivs_peer *peer);
 IVS_MUST_USE int ivs_peer_roster_update(struct ivs_peer *peer);
 
 /**
- * ivs_peer_roster_check() - look the peer and the vector up in the page
+ * ivs_peer_roster_check() - look up the peer and the vector in the page
  *
  * Return: 0 if they exist, or if that is unknown; IVS_PEER_E_ABSENT, _VECTOR; -errno.
  */

@@ -24,7 +24,7 @@ const char *ivs_peer_strerror(int result)
 
 	if (result >= 0 && (size_t)result < sizeof(texts) / sizeof(*texts))
 		text = texts[result];
-	else if (result < 0 && result >= -4095) /* the kernel's limit; -INT_MIN does not exist */
+	else if (result < 0 && result >= -4095) /* the kernel's limit; -INT_MIN would overflow */
 		text = strerrordesc_np(-result);
 	return text ? text : "unknown result";
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The transport for a guest without a driver: maps the BARs through sysfs. No interrupts. */
+/* The transport for a guest without a driver: maps the BARs through sysfs, without interrupts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ static struct sysfs_state *sysfs_state(const struct ivs_peer *peer)
 	return peer->state;
 }
 
-/* EPERM has only one cause: a kernel that is locked down does not map resource files. */
+/* EPERM has only one cause: a kernel in lockdown mode does not map resource files. */
 static int sysfs_locked_down(const struct ivs_pci_device *device, struct ivs_error *err)
 {
 	char vfio[IVS_PCI_ADVICE_LEN];
@@ -92,7 +92,7 @@ static void sysfs_enable(const struct ivs_pci_device *device)
 	ivs_pci_device_path(device, "enable", path, sizeof(path));
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "1", 1) != 1)
-		return; /* no error here: mapping the BARs will fail and report one */
+		return; /* report no error here: mapping the BARs will fail and report one */
 }
 
 static int sysfs_map_registers(struct ivs_peer *peer, const struct ivs_pci_device *device,

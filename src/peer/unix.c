@@ -27,7 +27,7 @@
 	"the region of the server is sealed against writing: to write, start the server with "     \
 	"another region"
 
-#define DOORBELLS_DEFAULT 100000 /* if the process has no limit on fds */
+#define DOORBELLS_DEFAULT 100000 /* used if the process has no limit on fds */
 
 /* How long opening waits for the worker if too many fds are to be closed. */
 #define BACKLOG_MS 1000
@@ -91,12 +91,12 @@ static int unix_result(int result)
 		return IVS_PEER_E_SERVER_LOST;
 	case IVS_CONNECTION_E_PROTOCOL:
 		return IVS_PEER_E_PROTOCOL;
-	default: /* 0, -errno, or IVS_CONNECTION_E_AGAIN: the greeting is complete */
+	default: /* 0, -errno, or IVS_CONNECTION_E_AGAIN (the greeting is complete) */
 		return result < 0 ? result : 0;
 	}
 }
 
-/* Called before any request to the file's file system, because that could delay the answer. */
+/* Called before any request to the region's file system, which could delay its answer. */
 static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_error *err)
 {
 	struct ivs_received_mounts mounts;
@@ -223,7 +223,7 @@ static void unix_settle(struct unix_state *state)
 		state->patience_ns = 0;
 }
 
-/* The limit covers the peer's own vectors, too. 0 would mean that there is no limit. */
+/* The limit also covers the peer's own vectors. 0 would mean that there is no limit. */
 static void unix_set_limit(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
@@ -290,7 +290,7 @@ static int unix_take_event(struct ivs_peer *peer, struct ivs_connection_event *e
 	return result;
 }
 
-/* Return: 0; IVS_CONNECTION_E_PROTOCOL: too many fds of the server cannot be closed. */
+/* Return: 0; IVS_CONNECTION_E_PROTOCOL: too many of the server's fds cannot be closed. */
 static int unix_make_room(const struct ivs_peer *peer, struct ivs_error *err)
 {
 	const struct unix_state *state = unix_state(peer);
@@ -329,7 +329,7 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 
 /*
  * Remove the socket from the epoll first. Closing the socket does not remove it while another
- * process, such as a child, has it, too; the epoll would then report the end of input forever.
+ * process, such as a child, also has it open; the epoll would then report the end of input forever.
  */
 static void unix_lose_server(struct ivs_peer *peer)
 {
@@ -347,7 +347,7 @@ static bool unix_has_input(const struct ivs_connection *connection)
 	return connection->sock >= 0 && poll(&pfd, 1, 0) == 1;
 }
 
-/* Receive nothing more until the worker has done what it has to do. */
+/* Receive nothing more until the worker has done all its jobs. */
 static void unix_pause(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
@@ -365,7 +365,7 @@ static bool unix_is_paused(struct unix_state *state)
 	return state->paused;
 }
 
-/* Receive what there is, if there is room for it. Return: as ivs_connection_next(). */
+/* Receive the pending events, if there is room for them. Return: like ivs_connection_next(). */
 static int unix_receive_events(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
@@ -418,7 +418,7 @@ static unsigned int unix_vectors_of(const struct ivs_peer *peer, unsigned int id
 	return ivs_doorbells_vectors(&unix_state(peer)->connection.doorbells, id);
 }
 
-/* Takes no lock, so that if an untrusted peer makes the write block, only this thread blocks. */
+/* Take no lock, so that if an untrusted peer makes the write block, only this thread blocks. */
 static int unix_ring(const struct ivs_doorbell *doorbell)
 {
 	if (doorbell->set && ivs_doorbell_set_has_left(doorbell->set))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The transport for a guest with vfio-pci: maps memory and registers, and has the kernel signal an
- * eventfd for each MSI-X vector.
- * Linux: Documentation/driver-api/vfio.rst, include/uapi/linux/vfio.h.
+ * eventfd for each MSI-X vector. Sources: Linux's Documentation/driver-api/vfio.rst and
+ * include/uapi/linux/vfio.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -234,7 +234,7 @@ static int vfio_set_vectors(struct ivs_peer *peer, unsigned int wanted_n, struct
 				     "ivshmem-doorbell,vectors=%u",
 				     info.count, wanted_n, wanted_n);
 	if (!info.count)
-		return 0; /* ivshmem-plain */
+		return 0; /* the device is ivshmem-plain */
 	result = vfio_set_bus_master(peer, err);
 	if (!result)
 		result = vfio_add_vectors(peer, wanted_n ? wanted_n : info.count, err);

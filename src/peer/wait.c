@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Waiting for a doorbell or for the next event of any kind; ivs_peer_stop(), which ends waits. */
+/*
+ * Waiting for a doorbell or for the next event of any kind, and ivs_peer_stop(), which ends waits.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -35,7 +37,7 @@ void ivs_peer_stop(struct ivs_peer *peer)
 {
 	__atomic_store_n(&peer->stopped, true, __ATOMIC_RELEASE);
 	if (peer->stop_fd >= 0)
-		eventfd_write(peer->stop_fd, 1); /* can fail only if @stop_fd is already readable */
+		eventfd_write(peer->stop_fd, 1); /* it fails only if @stop_fd is already readable */
 }
 
 static bool peer_is_stopped(const struct ivs_peer *peer)
@@ -43,13 +45,18 @@ static bool peer_is_stopped(const struct ivs_peer *peer)
 	return __atomic_load_n(&peer->stopped, __ATOMIC_ACQUIRE);
 }
 
-/* After fork(2) two processes share the eventfd but not @stopped: ignore a stop by the other. */
+/*
+ * After fork(2), two processes share the eventfd but not @stopped; ignore a stop by the other
+ * process.
+ */
 static int peer_check_stop(const struct ivs_peer *peer)
 {
 	return peer_is_stopped(peer) ? IVS_PEER_E_STOPPED : ivs_eventfd_take(peer->stop_fd);
 }
 
-/* The driver rings all vectors when the device is removed: report the removal, not a doorbell. */
+/*
+ * The driver rings all vectors when the device is removed, so report the removal, not a doorbell.
+ */
 static int peer_taken(const struct ivs_peer *peer)
 {
 	return ivs_peer_is_gone(peer) ? IVS_PEER_E_DEVICE_GONE : 0;
@@ -131,7 +138,10 @@ static bool peer_report_change(struct ivs_peer *peer, struct ivs_event *event)
 	return true;
 }
 
-/* Handle what the epoll has reported. Return: 1: @event is set, 0: no event, -errno. */
+/*
+ * Handle what the epoll has reported. Return: 1 if @event is set, 0 if there is no event, or
+ * -errno.
+ */
 static int peer_handle_event(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 {
 	int result = 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. The peer and the thread have a reference each. The thread is detached and
- * exists only while there is something to do, so that a program whose server is well-behaved has no
- * thread between two calls. The thread does the jobs in their order. So an fd is watched before it
- * is closed, while its number still belongs to the same file. After fork(2) the child has no
- * thread, and the lock may have been held. So the child makes a new lock, and does the jobs that
- * were not begun before fork(2). Those jobs close the child's copies of the fds.
+ * Theory of operation. The peer and the thread each hold a reference to the worker. The thread is
+ * detached and exists only while there is something to do, so that a program whose server is
+ * well-behaved has no thread between two calls. The thread does the jobs in their order. So an fd
+ * is watched before it is closed, while its number still belongs to the same file. After fork(2)
+ * the child has no thread, and the lock may have been held. So the child creates a new lock, and
+ * does the jobs that were not begun before fork(2). Those jobs close the child's copies of the fds.
  */
 #include "peer/worker.h"
 
@@ -19,7 +19,7 @@
 
 #include "base/clock.h"
 
-#define STACK_LEN (256 * 1024) /* most of it is for a sanitizer */
+#define STACK_LEN (256 * 1024) /* a sanitizer needs most of it */
 
 /**
  * struct worker_job - a system call
@@ -43,10 +43,10 @@ struct worker_job {
 /**
  * struct ivs_worker - the jobs
  * @disposal: must be the first member
- * @lock:     guards all that follows
+ * @lock:     guards all members that follow
  * @idle:     signalled when the thread ends
  * @pid:      the process that has initialised @lock
- * @runs:     there is a thread
+ * @runs:     the thread exists
  * @error:    result of the first job that failed
  * @added:    number of jobs that have been added so far
  * @done:     number of jobs that have been done so far
@@ -90,7 +90,7 @@ static void worker_lock(struct ivs_worker *worker)
 	pthread_mutex_lock(&worker->lock);
 }
 
-/* Drops a reference and the lock. */
+/* Drop a reference and release the lock. */
 static void worker_put(struct ivs_worker *worker)
 {
 	bool last = !--worker->refs;
@@ -104,7 +104,7 @@ static void worker_put(struct ivs_worker *worker)
 	free(worker);
 }
 
-/* Called with the lock held; drops it while the job is being done. */
+/* Called with the lock held; releases the lock while the job is being done. */
 static void worker_do(struct ivs_worker *worker, const struct worker_job *job)
 {
 	int result;
@@ -165,7 +165,7 @@ static bool worker_start(struct ivs_worker *worker)
 	return worker->runs;
 }
 
-/* Return: false: out of memory. Called with the lock held. */
+/* Return: false if out of memory. Called with the lock held. */
 static bool worker_make_room(struct ivs_worker *worker)
 {
 	unsigned int max = worker->jobs_max ? worker->jobs_max * 2 : 16;
@@ -187,7 +187,9 @@ static bool worker_make_room(struct ivs_worker *worker)
 	return true;
 }
 
-/* Have the thread do a job. If it cannot be started, or memory is short, do the job here. */
+/*
+ * Have the thread do a job. If the thread cannot be started, or memory is short, do the job here.
+ */
 static void worker_add(struct ivs_worker *worker, const struct worker_job *job)
 {
 	worker_lock(worker);

@@ -8,10 +8,10 @@
  * - the last close(2) or munmap(2) of a region frees its memory, which takes 1 s or more for
  *   8 GiB;
  * - epoll_ctl(2) waits for a mutex when it adds an fd to an epoll that another epoll watches. An
- *   epoll of the application may watch that of a peer. The kernel has only one such mutex, and any
+ *   epoll of the application may watch a peer's epoll. The kernel has only one such mutex, and any
  *   process can hold it. (Changing or removing an fd does not take the mutex.)
  *
- * A signal ends only one of these waits: that for a socket.
+ * A signal ends only one of these waits: the wait for a socket that lingers.
  */
 #ifndef IVS_PEER_WORKER_H
 #define IVS_PEER_WORKER_H
@@ -24,7 +24,7 @@
 
 struct ivs_worker;
 
-/** ivs_worker_new() - make the object, without a thread; NULL: out of memory */
+/** ivs_worker_new() - create the object, without a thread; NULL: out of memory */
 struct ivs_worker *ivs_worker_new(void);
 
 /**
@@ -61,7 +61,9 @@ uint64_t ivs_worker_backlog(struct ivs_worker *worker);
 /** ivs_worker_wait() - wait until all jobs are done. Return: false: @deadline_ns has passed. */
 bool ivs_worker_wait(struct ivs_worker *worker, int64_t deadline_ns);
 
-/** ivs_worker_free() - drop the reference; the thread still does all jobs. NULL is ignored */
+/**
+ * ivs_worker_free() - drop the peer's reference; the thread still does all jobs. NULL is ignored.
+ */
 void ivs_worker_free(struct ivs_worker *worker);
 
 #endif
