@@ -54,8 +54,8 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 	ssize_t n;
 
 	/*
-	 * Accept all fds, although a message has at most one: if the kernel closes them, it may
-	 * wait.
+	 * Accept all fds, although a message has at most one. If the kernel had to close them, it
+	 * could wait.
 	 */
 	fds.max = IVS_FDPASS_MAX;
 	do {
@@ -100,7 +100,7 @@ int ivs_socket_recv_message(int sock, struct ivs_v0_decoder *dec, struct ivs_v0_
 		if (result)
 			return result;
 		result = ivs_v0_feed(dec, &in, &got, &fd, out);
-		ivs_dispose(disposal, &fd); /* only if the decoder has not taken it */
+		ivs_dispose(disposal, &fd); /* needed only if the decoder has not taken it */
 		if (result == IVS_V0_E_GARBAGE)
 			return IVS_SOCKET_E_GARBAGE;
 		if (result != IVS_V0_E_MORE)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages and fds over a UNIX stream socket, sent in batches. Never blocks, never raises SIGPIPE;
- * received fds are close-on-exec.
+ * Messages and fds over a UNIX stream socket, sent in batches. No function blocks or raises
+ * SIGPIPE; received fds are close-on-exec.
  */
 #ifndef IVS_PROTOCOL_SOCKET_H
 #define IVS_PROTOCOL_SOCKET_H
@@ -16,10 +16,10 @@ enum ivs_socket_error {
 				 * after a delay, because no event reports when to send again */
 	IVS_SOCKET_E_TRUNCATED, /* an fd was discarded: this process is out of fds */
 	IVS_SOCKET_E_FDS,	/* a message had several fds */
-	IVS_SOCKET_E_GARBAGE,	/* a message violates the protocol: ivs_v0_why() says why */
+	IVS_SOCKET_E_GARBAGE,	/* a message violates the protocol; ivs_v0_why() says why */
 };
 
-/** The maximum number of messages per ivs_socket_send() */
+/** The maximum number of messages per ivs_socket_send(). */
 #define IVS_SOCKET_BATCH 32
 
 /**

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 
-#define STAGE_STEADY 3 /* the greeting is over */
+#define STAGE_STEADY 3 /* stage after the greeting */
 
 void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN])
 {

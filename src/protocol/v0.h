@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Protocol version 0 between ivshmem-server and its clients: bytes to messages and back.
+ * Protocol version 0 between ivshmem-server and its clients: converts bytes to messages and back.
  *
  * Only the server sends. A message is an 8-byte little-endian signed number with at most one fd.
  * Its meaning depends on the number, on whether it has an fd, and on the messages before it: see
@@ -21,7 +21,7 @@
 #define IVS_V0_VERSION_NUMBER 0
 
 enum ivs_v0_error {
-	IVS_V0_E_MORE = 1, /* incomplete: feed more bytes */
+	IVS_V0_E_MORE = 1, /* the message is incomplete: feed more bytes */
 	IVS_V0_E_GARBAGE,  /* a message violates the protocol: disconnect; ivs_v0_why() says why */
 };
 
@@ -44,8 +44,8 @@ enum ivs_v0_type {
 /**
  * struct ivs_v0_message - a message
  * @id:     with types ID, VECTOR and LEAVE, an id from 0 to 65535; otherwise 0
- * @vector: with type VECTOR, the number of the vector, from 0. Set by the sender, but not sent,
- *          because a peer's vectors are sent in ascending order; the decoder sets 0.
+ * @vector: with type VECTOR, the number of the vector, from 0. The sender sets it, but it is not
+ *          transmitted, because a peer's vectors are sent in ascending order; the decoder sets 0.
  * @fd:     with types MEMORY and VECTOR, the fd; otherwise -1. A decoded fd belongs to the
  *          decoder's caller.
  */
@@ -66,7 +66,7 @@ void ivs_v0_put(const struct ivs_v0_message *msg, uint8_t out[IVS_V0_LEN]);
  * @fd:     the fd that arrived with the first byte of the message; -1: none
  * @stage:  number of greeting messages that have arrived: 0 to 3
  * @own_id: id of this client, from the ID message
- * @why:    how the stream violated the protocol, after which nothing is decoded; NULL: it did not
+ * @why:    how the stream violated the protocol, after which nothing is decoded; NULL: no violation
  */
 struct ivs_v0_decoder {
 	uint8_t bytes[IVS_V0_LEN];
@@ -87,7 +87,7 @@ struct ivs_v0_decoder {
  * @dec:    decoder of this connection
  * @in:     received bytes; advanced past the bytes consumed
  * @in_len: number of bytes; reduced by the number consumed
- * @fd:     fd that arrived with the first byte of @in, or -1; set to -1 if taken
+ * @fd:     fd that arrived with the first byte of @in, or -1; set to -1 if it was taken
  * @out:    the message, set when 0 is returned
  *
  * The result does not depend on how the bytes are split, as long as an fd is passed with the first
