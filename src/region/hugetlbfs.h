@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where huge pages can be had by path. */
+/* Finds a directory in which files consist of huge pages. */
 #ifndef IVS_REGION_HUGETLBFS_H
 #define IVS_REGION_HUGETLBFS_H
 
@@ -8,7 +8,7 @@
 
 /**
  * ivs_hugetlbfs_find() - find a mounted hugetlbfs: /dev/hugepages, or another one
- * @point: where it is mounted
+ * @point: set to the directory where it is mounted
  *
  * Return: whether there is one.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions with a name: files, and POSIX shared memory, which on Linux consists of files, too. */
+/* Regions with a name: files, and POSIX shared memory, which on Linux also consists of files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -18,7 +18,7 @@
 /* Where shm_open(3) keeps its objects on Linux. */
 #define SHM_DIR "/dev/shm/"
 
-/* The name is a path: say which address means the file or directory that is there. */
+/* The name is a path: report which address means the file or directory at that path. */
 static int shm_error_path(const char *name, struct ivs_error *err)
 {
 	const char *in_shm = !strncmp(name, SHM_DIR, strlen(SHM_DIR)) ? name + strlen(SHM_DIR) : "";
@@ -139,7 +139,7 @@ static int open_path_error(const struct ivs_region *region, int errnum, struct i
 
 	switch (errnum) {
 	case EISDIR:
-	case ENXIO: /* a socket, or a device without a driver */
+	case ENXIO: /* the path is a socket, or a device without a driver */
 		if (!stat(region->path, &st))
 			return ivs_region_error_kind(region, st.st_mode, err);
 		break;
@@ -160,7 +160,8 @@ static int open_path_error(const struct ivs_region *region, int errnum, struct i
 
 /*
  * Try with O_EXCL first, to know whether this call created the object. Between the two calls of
- * open(2), another process can create or remove the object; give up if it does ten times in a row.
+ * open(2), another process can create or remove the object; give up if it does so ten times in a
+ * row.
  */
 int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_error *err)
 {
@@ -199,7 +200,7 @@ int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err)
 	region->created = region->fd >= 0;
 	if (region->fd >= 0)
 		return 0;
-	/* EISDIR: of a kernel or file system that does not know O_TMPFILE */
+	/* EISDIR: from a kernel or file system that does not support O_TMPFILE */
 	if (errno == EOPNOTSUPP || errno == EISDIR)
 		return ivs_error_errno(err, EOPNOTSUPP, "cannot make a file without a name at %s",
 				       region->path);
@@ -209,7 +210,7 @@ int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err)
 static int named_open(struct ivs_region *region, const char *name, bool create,
 		      struct ivs_error *err)
 {
-	(void)name; /* region->path has been set by check() */
+	(void)name; /* check() has already set region->path */
 	return ivs_region_open_path(region, create, err);
 }
 

@@ -27,7 +27,7 @@ struct ivs_region {
 
 /**
  * struct ivs_region_backend - one kind of memory
- * @prefix: prefix of its addresses, such as "shm:"
+ * @prefix: prefix of the backend's addresses, such as "shm:"
  * @check:  check @name, the rest of the address after the prefix; may set @region->path
  * @open:   open the object, and set @region->fd and @region->created. A new object has size 0.
  *          Unless @create is true, the object must exist.
@@ -51,7 +51,7 @@ IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool create,
 				      struct ivs_error *err);
 
 /**
- * ivs_region_open_nameless() - make a file that can get the name @region->path later
+ * ivs_region_open_nameless() - create a file that can get the name @region->path later
  *
  * Return: 0, -errno; -EOPNOTSUPP: the file system cannot do that.
  */

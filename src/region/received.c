@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * F_GET_SEALS works for memory only, and does not ask the file system. For other files statx(2)
- * with AT_STATX_DONT_SYNC returns the device and the mount, also without a question to the file
- * system, and mountinfo says which type that mount has. If the fd was opened in another mount
- * namespace, mountinfo does not list the mount's id; the device number is the same in all
- * namespaces.
+ * F_GET_SEALS works for memory only, and does not ask the file system. For other files, statx(2)
+ * with AT_STATX_DONT_SYNC returns the device and the mount, also without asking the file system,
+ * and mountinfo shows the type of that mount. If the fd was opened in another mount namespace,
+ * mountinfo does not list the mount's id; the device number is the same in all namespaces.
  */
 #include "region/received.h"
 
@@ -37,7 +36,7 @@ struct mount {
 	const char *type;
 };
 
-/** struct place - where a file is */
+/** struct place - the file system and the mount in which a file is */
 struct place {
 	bool has_mount;
 	uint64_t mount_id;
@@ -88,7 +87,10 @@ static char *read_mountinfo(int fd)
 	return NULL;
 }
 
-/* Spaces in the fields of a line are escaped. Modifies @line. Return: whether it is a mount. */
+/*
+ * Parse a line, in whose fields spaces are escaped; modifies @line. Return: whether it describes a
+ * mount.
+ */
 static bool parse_mount(char *line, struct mount *out)
 {
 	char *separator = strstr(line, " - ");
@@ -105,7 +107,7 @@ static bool parse_mount(char *line, struct mount *out)
 	return true;
 }
 
-/* Take the next line from @text. Return: whether there is one. */
+/* Parse the next line of @text. Return: whether there was one. */
 static bool next_mount(char **text, struct mount *out)
 {
 	char *line;
@@ -117,7 +119,7 @@ static bool next_mount(char **text, struct mount *out)
 	return false;
 }
 
-/* "\040" -> " ", in place. */
+/* Replace "\040" with " ", in place. */
 static void unescape(char *text)
 {
 	char *to = text;
@@ -183,7 +185,7 @@ static bool is_on_disk(const char *type)
 	return false;
 }
 
-/* Set @type to that of the file system, or to "unknown". */
+/* Set @type to the type of the file system, or to "unknown". */
 static void find_type(const struct ivs_received_mounts *mounts, const struct place *place,
 		      char *type, size_t len)
 {

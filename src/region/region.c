@@ -4,7 +4,8 @@
  * open or create the object, set its size, reserve its memory, set owner and mode. If a step fails,
  * a new object is removed, and an empty file that was extended is truncated again.
  *
- * A region that is prepared goes through the same steps without a name, and gets its name last.
+ * A prepared region (ivs_region_prepare()) goes through the same steps without a name, and gets its
+ * name last.
  */
 #include "ivshmem/region.h"
 
@@ -277,11 +278,14 @@ static int region_open_backend(struct ivs_region *region, const struct ivs_regio
 		result = region_inspect_and_settle(region, opts, err);
 	if (!result && backend->seal)
 		result = backend->seal(region, err);
-	/* Remove under the lock: no other process may start to use a region about to be removed. */
+	/*
+	 * Remove the region under the lock: no other process may start to use a region about to be
+	 * removed.
+	 */
 	if (result) {
 		int removed = ivs_region_remove(region);
 
-		(void)removed; /* report the first error */
+		(void)removed; /* only the first error is reported */
 	}
 	flock(region->fd, LOCK_UN);
 	return result;
@@ -354,7 +358,9 @@ int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_forme
 	region->created = former->created;
 	region->size = former->size;
 	region->sealed = backend->seal;
-	/* Call check() only to set the path: as the region is open, its path need not exist. */
+	/*
+	 * Call check() only to set the path: because the region is open, its path need not exist.
+	 */
 	if (backend->check(region, name, err))
 		region->path[0] = '\0';
 	result = region_inspect(region, &st, err);
@@ -455,7 +461,7 @@ int ivs_region_publish_over(struct ivs_region *region, struct ivs_error *err)
 	return 0;
 }
 
-/* A signal may interrupt this fallocate(2), unlike that of a new region. */
+/* A signal may interrupt this fallocate(2), unlike the one that reserves a new region. */
 int ivs_region_grow(struct ivs_region *region, uint64_t size, struct ivs_error *err)
 {
 	int errnum;

@@ -19,7 +19,7 @@ struct ivs_region_former {
 };
 
 /**
- * ivs_region_adopt() - make a handle for a region that another process opened
+ * ivs_region_adopt() - create a handle for a region that another process opened
  * @address: the address with which it was opened; the name may have been removed since then
  * @fd:      the region; set to -1 when the handle has taken it over
  *
@@ -29,12 +29,12 @@ IVS_MUST_USE int ivs_region_adopt(const char *address, int *fd,
 				  const struct ivs_region_former *former, struct ivs_region **out,
 				  struct ivs_error *err);
 
-/** ivs_region_check_size() - is it a power of two? Return: 0 or IVS_REGION_E_SIZE. */
+/** ivs_region_check_size() - check that @size is a power of two. Return: 0 or IVS_REGION_E_SIZE. */
 IVS_MUST_USE int ivs_region_check_size(uint64_t size, struct ivs_error *err);
 
 /**
  * ivs_region_find_path() - the path that an address names
- * @out: "" for an address without a path
+ * @out: set to the path; "" for an address without a path
  *
  * Return: 0, IVS_REGION_E_*, -errno.
  */
@@ -42,11 +42,12 @@ IVS_MUST_USE int ivs_region_find_path(const char *address, char *out, size_t out
 				      struct ivs_error *err);
 
 /**
- * ivs_region_prepare() - make a region that has size, memory, owner and mode, but not its name
+ * ivs_region_prepare() - create a region that has its size, memory, owner and mode, but not its
+ * name yet
  * @address: shm:NAME or file:PATH; nothing need exist there
- * @opts:    with a size
+ * @opts:    must specify a size
  *
- * Until it is published no other process can see it, and it vanishes with this process.
+ * Until the region is published, no other process can see it, and it vanishes with this process.
  *
  * Return: 0, IVS_REGION_E_*, -errno; -EOPNOTSUPP: the file system cannot do that.
  */
@@ -57,16 +58,17 @@ IVS_MUST_USE int ivs_region_prepare(const char *address, const struct ivs_region
 IVS_MUST_USE int ivs_region_publish(struct ivs_region *region, struct ivs_error *err);
 
 /**
- * ivs_region_publish_over() - the same, in place of the file that has the name
+ * ivs_region_publish_over() - give a prepared region its name, in place of the file that has this
+ * name now
  *
- * Programs that use that file keep it.
+ * Programs that use the replaced file keep using it.
  */
 IVS_MUST_USE int ivs_region_publish_over(struct ivs_region *region, struct ivs_error *err);
 
 /**
  * ivs_region_grow() - enlarge a region in place, and reserve the memory
  *
- * Return: 0, IVS_REGION_E_FULL, -errno (-EINTR after a signal). On failure the size is as before.
+ * Return: 0, IVS_REGION_E_FULL, -errno (-EINTR after a signal). On failure the size is unchanged.
  */
 IVS_MUST_USE int ivs_region_grow(struct ivs_region *region, uint64_t size, struct ivs_error *err);
 

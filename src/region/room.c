@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What to do if the memory of a region cannot be reserved: how much is free, how to get more. */
+/*
+ * Says what to do if the memory of a region cannot be reserved: how much is free, and how to get
+ * more.
+ */
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -32,7 +35,9 @@ static unsigned long long read_pages(const struct ivs_region *region, const char
 	return pages;
 }
 
-/* The part of the region that was allocated before the error. It will be freed again. */
+/*
+ * Return: the length of the part that was allocated before the error, and that will be freed again.
+ */
 static uint64_t allocated_len(const struct ivs_region *region)
 {
 	struct stat st;
@@ -98,7 +103,7 @@ static bool find_mount(const struct ivs_region *region, char out[PATH_MAX])
 	}
 }
 
-/* Tell how much the file system has free, and for a tmpfs, the command that enlarges it. */
+/* Report how much space the file system has free and, for a tmpfs, the command that enlarges it. */
 static int error_full(const struct ivs_region *region, uint64_t size, const struct statfs *fs,
 		      struct ivs_error *err)
 {

@@ -18,7 +18,7 @@
 #include "region/private.h"
 
 #ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* not executable; vm.memfd_noexec may require it */
+#define MFD_NOEXEC_SEAL 0x0008U /* the memfd is not executable; vm.memfd_noexec may require this */
 #endif
 
 static int dir_error(const char *name, int errnum, struct ivs_error *err)
@@ -148,7 +148,7 @@ static int memfd_open(struct ivs_region *region, const char *name, bool create,
 	if (!memfd_flags(name, &flags))
 		return -EINVAL;
 	region->fd = memfd_create("ivshmem", flags | MFD_NOEXEC_SEAL);
-	if (region->fd < 0 && errno == EINVAL) /* Linux before 6.3 */
+	if (region->fd < 0 && errno == EINVAL) /* Linux before 6.3 does not know the flag */
 		region->fd = memfd_create("ivshmem", flags);
 	if (region->fd < 0 && (errno == ENODEV || errno == EINVAL) && *name)
 		return ivs_error_set(err, IVS_REGION_E_ADDRESS,

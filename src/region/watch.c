@@ -26,7 +26,10 @@ static bool watch_stat(int fd, struct statx *out)
 	return !ivs_statx(fd, mask, out) && (out->stx_mask & mask) == mask;
 }
 
-/* Return: whether the path of the open file is known; @out has room for PATH_MAX bytes. */
+/*
+ * Get the path of the open file; @out has room for PATH_MAX bytes. Return: whether the path is
+ * known.
+ */
 static bool watch_read_name(int self_fd, int fd, char *out)
 {
 	char link[48];

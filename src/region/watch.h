@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whether the file of a region is still what it was when it was opened. Other processes can remove,
- * rename or replace its name, so that programs that open the name get another region, and can
- * change its size.
+ * Checks whether the file of a region is still what it was when it was opened. Other processes can
+ * remove, rename or replace the file's name, so that programs that open the name get another
+ * region, and can change the file's size.
  */
 #ifndef IVS_REGION_WATCH_H
 #define IVS_REGION_WATCH_H
@@ -19,7 +19,7 @@ extern const struct ivs_syscall ivs_region_watch_syscalls[];
 #define IVS_REGION_CHANGES_N 3 /* enum ivs_region_change */
 
 /**
- * struct ivs_region_watch - what a region was
+ * struct ivs_region_watch - what a region was when it was noted
  * @fd:      the region, which the caller keeps open
  * @self_fd: /proc/self, or -1: open /proc by its path
  * @size:    in bytes
@@ -42,18 +42,22 @@ struct ivs_region_watch {
 	}
 
 /**
- * ivs_region_watch_init() - note what a region is now
- * @path: the name with which the region was opened; "": it has none; NULL: the name that it has now
+ * ivs_region_watch_init() - note the current state of a region
+ * @path: the name with which the region was opened; "": the region has none; NULL: the name that it
+ *        has now
  *
- * Like ivs_region_watch_look(), this waits for no other process, and never fails: what cannot be
- * found out is not watched.
+ * Like ivs_region_watch_look(), this function waits for no other process. It never fails: what
+ * cannot be found out is not watched.
  */
 void ivs_region_watch_init(struct ivs_region_watch *watch, int fd, uint64_t size, const char *path,
 			   int self_fd);
 
 void ivs_region_watch_deinit(struct ivs_region_watch *watch);
 
-/** ivs_region_watch_can_change() - false if the region has no name and is sealed */
+/**
+ * ivs_region_watch_can_change() - whether the file can change; false if the region has no name and
+ * is sealed
+ */
 bool ivs_region_watch_can_change(const struct ivs_region_watch *watch);
 
 /**
@@ -66,7 +70,7 @@ unsigned int ivs_region_watch_look(const struct ivs_region_watch *watch);
 /** ivs_region_change_name() - the name of change @i (1 << @i) in the reply of a control socket */
 const char *ivs_region_change_name(unsigned int i);
 
-/** ivs_region_change_text() - change @i (1 << @i), and what it means, for users */
+/** ivs_region_change_text() - describe change @i (1 << @i), and what it means, to users */
 const char *ivs_region_change_text(unsigned int i);
 
 #endif
