@@ -20,7 +20,7 @@ struct plan {
 	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
-	struct ivs_roster_record self; /* without the sets; last, because of its flexible array */
+	struct ivs_roster_record self; /* without the sets; last, as its array is flexible */
 };
 
 static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)

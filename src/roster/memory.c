@@ -98,7 +98,7 @@ static void copy_record(const struct ivs_roster_memory *memory, const struct ivs
 	memcpy(record->sets + to->ids_n / 64, former->sets + words_n, words_n * sizeof(uint64_t));
 }
 
-/* Place the new area before the present one if there is room, otherwise directly after it. */
+/* Place the new area before the present area if there is room, otherwise directly after it. */
 static void place_area(const struct ivs_roster_area *present, struct ivs_roster_area *area)
 {
 	area->offset = sizeof(struct ivs_roster_memory_header);

@@ -7,14 +7,14 @@
  * To make room, the records are copied to a second area, and then the header is switched to that
  * area. If the process crashes before the switch, the first area is still complete.
  *
- * Crash consistency: the stores to a record, in order.
+ * Crash consistency: the stores to a record are made in this order.
  *   join   the record is filled, then @present is set
  *   send   @in_doubt is set, messages are sent, the sets are updated, @in_doubt is cleared. If a
  *          crash leaves @in_doubt set, it is not known what the client has been sent, so a resuming
  *          process must drop the client
  *   leave  @present is cleared
  *
- * Pure: no system call but memory allocation.
+ * Pure: no system calls except for memory allocation.
  */
 #ifndef IVS_ROSTER_MEMORY_H
 #define IVS_ROSTER_MEMORY_H

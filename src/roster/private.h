@@ -8,7 +8,7 @@
 #include "roster/roster.h"
 
 #define NO_ID IVS_ROSTER_NO_ID
-#define GREETING_LEN 3 /* version, id, memory */
+#define GREETING_LEN 3 /* the messages version, id and memory */
 
 #define NO_RECORD UINT32_MAX
 
@@ -17,7 +17,7 @@
  * @record:  number of its client's record; NO_RECORD: no client has the id
  * @known_n: number of clients that know the id
  * @heard_n: number of clients that have heard of the id
- * @owner:   the owner for whom it was last assigned, while it is stale; NULL: none
+ * @owner:   the owner for whom the id was last assigned, as long as the id is stale; NULL: none
  */
 struct ivs_roster_id {
 	uint32_t record;

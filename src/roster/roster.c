@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_LEN_MAX (64 << 10) /* of any machine */
+#define PAGE_LEN_MAX (64 << 10) /* largest page size of any machine */
 
 static int grow_bitmap(uint64_t **map, unsigned int from_n, unsigned int to_n)
 {
@@ -198,7 +198,10 @@ static int choose_record(struct ivs_roster *roster, unsigned int *record)
 		       : grow_roster(roster, roster->ids_n, roster->records_n * 2);
 }
 
-/* @by: -1 before a change of the id or its owner, 1 after it */
+/*
+ * Add @by to the owner's number of stale ids. @by: -1 before a change of the id or its owner, 1
+ * after the change.
+ */
 static void count_stale(struct ivs_roster *roster, unsigned int id, int by)
 {
 	struct ivs_roster_owner *owner = roster->ids[id].owner;

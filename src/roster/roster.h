@@ -2,10 +2,10 @@
 /*
  * The roster: who is connected, and what each client has been told.
  *
- * State is replicated, messages are not queued: for each client the roster keeps the set of peers
+ * State is replicated; messages are not queued. For each client the roster keeps the set of peers
  * that the client knows, and computes the next messages from the difference between this set and
- * the peers that are visible. So memory is bounded whatever clients do (two bits per client and
- * id), a client that does not read costs no more than any other, and a client that reads after a
+ * the peers that are visible. So memory is bounded (two bits per client and id) whatever clients
+ * do, a client that does not read costs no more than any other, and a client that reads after a
  * long time is sent the present state and not the history.
  *
  * What each client is sent (rules in PROTOCOL.md):
@@ -27,7 +27,7 @@
  * among those that no client knows at present. The clients that have heard of it are never told of
  * its new owner.
  *
- * Pure: no system call but memory allocation, no clock, no global.
+ * Pure: no system calls except for memory allocation, no clock, no global variables.
  */
 #ifndef IVS_ROSTER_ROSTER_H
 #define IVS_ROSTER_ROSTER_H
@@ -46,7 +46,7 @@ struct ivs_roster;
 struct ivs_roster_memory;
 
 /**
- * ivs_roster_new() - make an empty roster
+ * ivs_roster_new() - create an empty roster
  * @peers_max: maximum number of clients at a time, 1 to 65536
  * @memory:    empty memory for the records, which must outlive the roster; NULL: the roster
  *             allocates its own
@@ -60,7 +60,7 @@ IVS_MUST_USE int ivs_roster_new(unsigned int peers_max, struct ivs_roster_memory
 void ivs_roster_number_from(struct ivs_roster *roster, uint64_t serial);
 
 /**
- * ivs_roster_resume() - make a roster from the records in @memory, even after a crash
+ * ivs_roster_resume() - create a roster from the records in @memory, even after a crash
  *
  * A client to which messages were being sent (ivs_roster_begin_send()) is dropped, because it is
  * not known which messages it has received. The other clients will be sent its leave.
@@ -70,12 +70,12 @@ void ivs_roster_number_from(struct ivs_roster *roster, uint64_t serial);
 IVS_MUST_USE int ivs_roster_resume(unsigned int peers_max, struct ivs_roster_memory *memory,
 				   struct ivs_roster **out);
 
-/** ivs_roster_free() - free the roster, but not the caller's memory; NULL is fine */
+/** ivs_roster_free() - free the roster, but not the caller's memory; NULL is ignored */
 void ivs_roster_free(struct ivs_roster *roster);
 
 /**
- * struct ivs_roster_owner - for whom ids are assigned; initially zero
- * @ids_n: number of its ids that are stale; until it is 0, the structure must stay where it is
+ * struct ivs_roster_owner - a party for which ids are assigned; initially zero
+ * @ids_n: number of the owner's ids that are stale; until it is 0, the structure must not move
  */
 struct ivs_roster_owner {
 	unsigned int ids_n;
@@ -115,8 +115,8 @@ void ivs_roster_leave(struct ivs_roster *roster, unsigned int id);
  * ivs_roster_due() - the next messages for client @id, which must be present
  * @out: room for @out_n messages, at least 1; their fds are -1, for the caller to set
  *
- * Changes nothing. Even if it returns fewer than @out_n messages, more may be due: call it again
- * after ivs_roster_end_send().
+ * The call changes nothing. Even if it returns fewer than @out_n messages, more may be due; call it
+ * again after ivs_roster_end_send().
  *
  * Return: the number of messages; 0: the client has been sent everything.
  */
@@ -172,7 +172,7 @@ unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id
 
 /**
  * ivs_roster_known_n() - the number of clients that know @id, which need not be present: they have
- * been sent one of its vectors, and not its leave
+ * been sent one of its vectors, but not its leave
  */
 unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id);
 
