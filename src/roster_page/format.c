@@ -75,7 +75,7 @@ void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 	ivs_put_le(entry->since, out + 8, 8);
 }
 
-/* P-9. No sum overflows: all summands have been checked before. */
+/* Check the offsets (P-9). No sum overflows, because all summands have been checked before. */
 static bool is_placed(const struct ivs_roster_page_header *header, uint64_t header_len,
 		      uint64_t region_len)
 {

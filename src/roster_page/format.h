@@ -19,7 +19,7 @@
 #define IVS_ROSTER_PAGE_VERSION 1
 #define IVS_ROSTER_PAGE_LEN 4096u
 #define IVS_ROSTER_PAGE_HEADER_LEN 64u
-#define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* in the header */
+#define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* offset of the sequence in the header */
 #define IVS_ROSTER_PAGE_SEQUENCE_LEN 8u
 #define IVS_ROSTER_PAGE_ENTRY_LEN 16u
 /* P-9: a server that starts continues a former generation or sequence only if it is below this. */
@@ -67,8 +67,8 @@ struct ivs_roster_page_entry {
 /**
  * ivs_roster_page_layout() - compute the offsets in a region of @region_len bytes
  * @entries_n: 1 to 65536
- * @out:       its table_offset, reserved_len and entries_n are set; on error, only reserved_len is
- *             set
+ * @out:       the function sets table_offset, reserved_len and entries_n; on error, only
+ *             reserved_len
  *
  * Return: 0; IVS_ROSTER_PAGE_E_ABSENT: more than half of the region would be reserved.
  */

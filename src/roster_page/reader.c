@@ -69,7 +69,7 @@ int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reader,
 	return 0;
 }
 
-/* Return: whether there is a change of @id to report. */
+/* Return: whether a change of @id is to be reported. */
 static bool report_one(struct ivs_roster_page_peer *peer, unsigned int id,
 		       struct ivs_peer_change *change)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other peers as the roster page shows them, and which joins and leaves have been reported.
+ * The other peers as the roster page shows them, and a record of the joins and leaves reported so
+ * far.
  *
  * As in client/doorbells.h, the next report is the difference between the present state and what
- * has been reported. No function takes a lock; the owner of the reader has to.
+ * has been reported. No function takes a lock; the owner of the reader has to take one.
  */
 #ifndef IVS_ROSTER_PAGE_READER_H
 #define IVS_ROSTER_PAGE_READER_H

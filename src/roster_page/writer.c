@@ -4,8 +4,8 @@
  * there in process_vm_writev(2), which returns EFAULT where an access would raise SIGBUS.
  *
  * There are two reasons for not using pwrite(2). Clients share the open file and can set O_APPEND
- * and O_DIRECT; and each write(2) takes the lock of the file's inode, which a client can hold for
- * as long as it likes: in a write(2) of its own, from memory whose page faults are not resolved. A
+ * and O_DIRECT; and each write(2) takes the lock of the file's inode. A client can hold this lock
+ * for as long as it likes, by calling write(2) with memory whose page faults are not resolved. A
  * page fault cannot take that lock, because write(2) takes page faults while it holds the lock.
  */
 #include "roster_page/writer.h"
@@ -22,7 +22,8 @@
 #include "base/parse.h"
 
 /*
- * process_vm_readv(2) is used at the start; after an upgrade, the former filter is then in force.
+ * process_vm_readv(2) is used only at startup. After an upgrade, the former program's filter is
+ * already in force at that time.
  */
 IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}},
 	     {"process_vm_readv", {IVS_ARG_OWN_PID(1)}}, {"munmap"}, IVS_CALL_FSTAT);

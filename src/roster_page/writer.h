@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Writing the roster page at the end of the region, for guests and other peers that are not clients
- * of the server (P-1 to P-10 in PROTOCOL.md). The server maps this part of the region only, and
- * never accesses the mapping itself.
+ * of the server (P-1 to P-10 in PROTOCOL.md). The server maps only this part of the region, and
+ * never accesses the mapping directly.
  */
 #ifndef IVS_ROSTER_PAGE_WRITER_H
 #define IVS_ROSTER_PAGE_WRITER_H
@@ -20,7 +20,7 @@ enum ivs_roster_page_writer_error {
 	IVS_ROSTER_PAGE_WRITER_E_SIZE = 1,   /* the region is too small for @entries_n */
 	IVS_ROSTER_PAGE_WRITER_E_HUGE_PAGES, /* the region has huge pages */
 	IVS_ROSTER_PAGE_WRITER_E_CUT,	     /* a client has truncated the region */
-	IVS_ROSTER_PAGE_WRITER_E_NO_PAGE,    /* a client has punched a hole; no memory is free */
+	IVS_ROSTER_PAGE_WRITER_E_NO_PAGE,    /* a client punched a hole, and no memory is free */
 };
 
 /**
@@ -66,12 +66,12 @@ struct ivs_roster_page_writer {
 };
 
 /**
- * ivs_roster_page_writer_new() - make a writer of an empty roster page; it continues the generation
- * of a former server's page, if the region has one
+ * ivs_roster_page_writer_new() - create a writer of an empty roster page; the writer continues the
+ * generation of a former server's page, if the region has one
  * @region:    the region, which must outlive the writer
  * @entries_n: number of peers for which there is room, 1 to 65536
  *
- * Writes nothing yet.
+ * The function writes nothing yet.
  *
  * Return: 0, IVS_ROSTER_PAGE_WRITER_E_SIZE, _HUGE_PAGES, -errno.
  */
@@ -79,7 +79,7 @@ IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, uin
 					    struct ivs_roster_page_writer **out,
 					    struct ivs_error *err);
 
-/** ivs_roster_page_writer_free() - free the writer, leaving the region as it is; NULL is fine */
+/** ivs_roster_page_writer_free() - free the writer, leaving the region as it is; NULL is ignored */
 void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer);
 
 /**
