@@ -17,8 +17,8 @@
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
 
-#define KEPT_MAX 1024  /* fds that no helper process has taken */
-#define ACCEPTS_MAX 64 /* connections accepted per round; clients are served in between */
+#define KEPT_MAX 1024  /* limit of fds that no helper process has taken */
+#define ACCEPTS_MAX 64 /* limit per round; clients are served between rounds */
 
 int ivs_server_open_spare(struct ivs_server *server)
 {
@@ -47,7 +47,9 @@ static void log_ids(struct ivs_server *server, const struct ivs_client *client)
 			left, (IVS_ID_MAX + 1));
 }
 
-/* Set @why if the user may not have another client; else count a join. Return: 0 or -ENOMEM. */
+/*
+ * Set @why if the user may not have another client; otherwise count a join. Return: 0 or -ENOMEM.
+ */
 static int check_user(struct ivs_server *server, uid_t uid, enum ivs_refusal *why)
 {
 	unsigned int peers_max = server->admission.user_peers_max;
@@ -90,7 +92,7 @@ static bool may_join(struct ivs_server *server, int sock, const struct ucred *cr
 	return *why == REFUSALS_N;
 }
 
-/* @result: what join_client() has returned */
+/* Return: the reason for the refusal. @result: the result of join_client() */
 static enum ivs_refusal refusal_of(int result)
 {
 	switch (result) {
@@ -204,7 +206,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 		return result;
 	}
 	server->totals.joined++;
-	server->changed = true; /* so that the client is sent its greeting in this round */
+	server->changed = true; /* this makes the round send the client its greeting */
 	if (ivs_log_allows(&server->progress))
 		ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 			(int)client->cred.pid, (int)client->cred.uid,

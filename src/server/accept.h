@@ -8,10 +8,10 @@
 
 extern const struct ivs_syscall ivs_accept_syscalls[];
 
-/** ivs_server_open_spare() - reserve an fd, to be released on EMFILE. Return: 0 or -errno. */
+/** ivs_server_open_spare() - reserve an fd that is released on EMFILE. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_server_open_spare(struct ivs_server *server);
 
-/** ivs_server_accept() - accept connections that are waiting, up to 64 */
+/** ivs_server_accept() - accept up to 64 waiting connections */
 void ivs_server_accept(struct ivs_server *server);
 
 /** ivs_server_watch_listener() - start or resume accepting. Return: 0 or -errno. */

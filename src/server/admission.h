@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which processes may become clients, and how many clients there may be. */
+/* Decides which processes may become clients, and how many clients there may be. */
 #ifndef IVS_SERVER_ADMISSION_H
 #define IVS_SERVER_ADMISSION_H
 
@@ -14,10 +14,11 @@ extern const struct ivs_syscall ivs_admission_syscalls[];
 #define IVS_ADMISSION_NAMES_MAX 32
 
 /**
- * struct ivs_admission - the rules; all zero: every process is admitted, up to the number of ids
+ * struct ivs_admission - the rules; if all are zero, every process is admitted, up to the number of
+ * ids
  * @peers_max:      maximum number of clients at a time; 0: no limit
  * @user_peers_max: maximum number of clients with the same uid at a time; 0: no limit
- * @user_joins_max: joins with the same uid per minute; 0: no limit
+ * @user_joins_max: maximum number of joins per minute with the same uid; 0: no limit
  * @users:          processes of these users are admitted
  * @groups:         processes with one of these as a primary or supplementary group are admitted,
  *                  too; if neither users nor groups are given, every process is admitted

@@ -5,7 +5,7 @@
 #include "server/send.h"
 
 #define WAITING_LOG_NS (2 * IVS_NS_PER_S)
-#define PHASE_NS (2 * IVS_NS_PER_MS) /* of a round, see begin_phase() */
+#define PHASE_NS (2 * IVS_NS_PER_MS) /* duration of a phase of a round: see begin_phase() */
 
 bool ivs_server_is_waiting(const struct ivs_server *server)
 {
@@ -66,8 +66,8 @@ static struct ivs_client *next_client(const struct ivs_server *server, unsigned 
 }
 
 /*
- * Greet clients that have just joined before any other client is sent anything: QEMU waits for the
- * greeting, and does nothing else meanwhile.
+ * Greet clients that have just joined before any other client is sent anything, because QEMU waits
+ * for the greeting and does nothing else until it arrives.
  */
 static void announce_to_newcomers(struct ivs_server *server)
 {
@@ -89,7 +89,10 @@ static void announce_to_newcomers(struct ivs_server *server)
 	server->newcomers = left || n;
 }
 
-/* Return: false if the time ended, or the kernel refused messages, before every client's turn. */
+/*
+ * Return: false if the time was over, or the kernel refused messages, before every client had its
+ * turn.
+ */
 static bool announce_to_all(struct ivs_server *server)
 {
 	for (unsigned int n = server->ids_end; n; n--) {
@@ -105,7 +108,7 @@ static bool announce_to_all(struct ivs_server *server)
 	return true;
 }
 
-/* Send each slow client one message, until one of them takes long again. */
+/* Send each slow client one message, until a send takes long again. */
 static void announce_to_slow(struct ivs_server *server)
 {
 	unsigned int n;
@@ -120,7 +123,9 @@ static void announce_to_slow(struct ivs_server *server)
 		if (!client || !ivs_cost_is_slow(&client->cost) || !is_served(server, client))
 			continue;
 		server->slow_due |= ivs_server_send_due(server, client);
-		/* A client that is no longer slow gets the rest like all others. */
+		/*
+		 * A client that is no longer slow is sent the rest in the same way as all others.
+		 */
 		server->changed |= !ivs_cost_is_slow(&client->cost);
 		if (ivs_loop_timer_is_set(&server->slow_timer))
 			return;
@@ -128,7 +133,10 @@ static void announce_to_slow(struct ivs_server *server)
 	server->slow_due |= n > 0;
 }
 
-/* Log why clients wait. The cause may be any client that does not drain its socket: name one. */
+/*
+ * Log why clients wait. The cause may be any client that does not drain its socket, so name one of
+ * them.
+ */
 static void log_waiting(const struct ivs_server *server)
 {
 	unsigned int blocked_n = 0;
@@ -172,7 +180,7 @@ static void log_long_wait(struct ivs_server *server)
 	server->announce_since = now_ns;
 }
 
-/* Send messages until all are sent, or the time is over. */
+/* Send messages until all have been sent or the time is over. */
 static void announce_changes(struct ivs_server *server)
 {
 	begin_phase(server);
@@ -212,7 +220,7 @@ void ivs_server_announce_again(struct ivs_loop_timer *timer)
 	IVS_CONTAINER_OF(timer, struct ivs_server, announce_timer)->changed = true;
 }
 
-/* Nothing to do: the round that the timer begins continues with what is left. */
+/* There is nothing to do here: the round that the timer begins continues with what is left. */
 void ivs_server_announce_rest(struct ivs_loop_timer *timer)
 {
 	(void)timer;

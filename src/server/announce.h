@@ -17,19 +17,20 @@ bool ivs_server_is_waiting(const struct ivs_server *server);
  * ivs_server_announce_to() - send one client the messages that are due, until its socket is full
  *
  * If the client is slow, or the time for this in a round is over, ivs_server_announce() sends them.
- * If nothing can be sent to the client any more, sets its @send_result. Does nothing while the
- * kernel refuses messages, or before the service manager has stored the client's fds.
+ * If nothing can be sent to the client any more, the function sets the client's @send_result. It
+ * does nothing while the kernel refuses messages, or before the service manager has stored the
+ * client's fds.
  */
 void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client);
 
 /**
  * ivs_server_announce() - send all clients the messages that are due, if there is room
  *
- * If the time for this in a round is over, another round follows at once.
+ * If the time for this in a round is over, another round follows immediately.
  */
 void ivs_server_announce(struct ivs_server *server);
 
-/** ivs_server_announce_end() - no messages are sent any more in this round */
+/** ivs_server_announce_end() - send no more messages in this round */
 void ivs_server_announce_end(struct ivs_server *server);
 
 /** ivs_server_announce_again() - retry the refused messages at the end of this round */

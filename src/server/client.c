@@ -55,7 +55,7 @@ int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned int vectors_
 
 fail:
 	errnum = errno;
-	/* No other process has these eventfds. */
+	/* Closing these eventfds cannot block, because no other process has them. */
 	while (client->vectors_n)
 		ivs_fd_close(&client->eventfds[--client->vectors_n]);
 	free(client);
@@ -88,7 +88,7 @@ struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds
 
 	if (!client)
 		return NULL;
-	client->cred.uid = (uid_t)-1; /* its fds belong to several users */
+	client->cred.uid = (uid_t)-1; /* the fds of this object belong to several users */
 	for (; client->vectors_n < fds_n; client->vectors_n++)
 		client->eventfds[client->vectors_n] = fds[client->vectors_n].fd;
 	return client;
@@ -120,7 +120,7 @@ void ivs_client_free(struct ivs_client *client)
 	while (!ivs_client_release(client)) {
 		if (ivs_closer_wait())
 			continue;
-		free(client); /* its fds stay open until this process exits */
+		free(client); /* the client's fds stay open until this process exits */
 		return;
 	}
 }
@@ -130,7 +130,10 @@ int ivs_client_check(const struct ivs_client *client)
 	char byte;
 	ssize_t n;
 
-	/* Only peek: receiving would close fds sent with the byte, which can block (close.h). */
+	/*
+	 * Only peek, because receiving would close fds that were sent with the byte, which can
+	 * block (close.h).
+	 */
 	do {
 		n = recv(client->sock_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);

@@ -14,11 +14,11 @@
 
 extern const struct ivs_syscall ivs_client_syscalls[];
 
-/* Copies of a client's fds at the service manager, after the client has left. */
+/* Whether the service manager has copies of a client's fds after the client has left. */
 enum ivs_client_dropping {
 	IVS_CLIENT_DROP_DUE,   /* the service manager has to be asked to drop them */
-	IVS_CLIENT_DROP_ASKED, /* it has been asked, and has not reported doing so */
-	IVS_CLIENT_DROPPED,    /* it has none */
+	IVS_CLIENT_DROP_ASKED, /* it was asked, but has not confirmed the drop */
+	IVS_CLIENT_DROPPED,    /* the service manager has no copies */
 };
 
 /**
@@ -26,11 +26,11 @@ enum ivs_client_dropping {
  * @source:      events of @sock_fd
  * @sock_fd:     the connected socket, non-blocking
  * @blocked:     the socket was full at the last attempt to send; EPOLLOUT reports when it has room
- * @send_result: IVS_SOCKET_E_GONE or -errno: sending has failed for good, so drop the client
+ * @send_result: IVS_SOCKET_E_GONE or -errno: sending has failed permanently, so drop the client
  * @cred:        credentials of the process that connected
  * @user:        the user of @cred
- * @cost:        processor time that messages to the client take
- * @flight_n:    upper bound for the number of fds in flight to the client (flight.h)
+ * @cost:        processor time that sending messages to the client takes
+ * @flight_n:    upper bound on the number of fds in flight to the client (flight.h)
  * @id, @serial: the client's id and serial in the roster
  * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
  * @unawaited:   announce the client before all its fds are stored, because the service manager
@@ -75,7 +75,7 @@ static inline bool ivs_client_is_stored(const struct ivs_client *client)
 }
 
 /**
- * ivs_client_new() - make a client of a connection that has just been accepted
+ * ivs_client_new() - create a client for a connection that has just been accepted
  * @sock_fd: the connection; set to -1 on success
  * @cred:    credentials of the process at the other end
  *
@@ -85,7 +85,7 @@ IVS_MUST_USE int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned
 				struct ivs_client **out);
 
 /**
- * ivs_client_adopt() - make a client of a connection that a former process accepted
+ * ivs_client_adopt() - create a client for a connection that a former process accepted
  * @sock_fd:  the connection; set to -1 on success
  * @eventfds: the client's doorbells; all set to -1 on success
  *
@@ -95,14 +95,14 @@ IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vect
 				  struct ivs_client **out);
 
 /**
- * ivs_client_of_rest() - make an object for the fds of clients that left in a former process
+ * ivs_client_of_rest() - create an object for the fds of clients that left in a former process
  * @fds: owned by the object, if it could be allocated
  *
  * Return: the object, which has no socket and no id; NULL: out of memory.
  */
 struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds_n);
 
-/** ivs_client_hang_up() - shut the client's socket down, even for processes with copies of it */
+/** ivs_client_hang_up() - shut down the client's socket, even for processes with copies of it */
 void ivs_client_hang_up(struct ivs_client *client);
 
 /**
@@ -114,7 +114,7 @@ IVS_MUST_USE bool ivs_client_release(struct ivs_client *client);
 
 /**
  * ivs_client_free() - close the fds that are still open, and free @client; copies of the socket in
- * other processes stay connected; NULL is fine
+ * other processes stay connected; NULL is ignored
  */
 void ivs_client_free(struct ivs_client *client);
 

@@ -63,7 +63,10 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 		return;
 	client->blocked = false;
 	ivs_flight_update(server, client);
-	/* No-op while the kernel refuses messages: each refusal raises EPOLLOUT, too. */
+	/*
+	 * The call has no effect while the kernel refuses messages, because each refusal also
+	 * raises EPOLLOUT.
+	 */
 	ivs_server_announce_to(server, client);
 }
 

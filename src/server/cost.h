@@ -4,8 +4,8 @@
  *
  * A message takes some microseconds, but the kernel also calls each watcher of the client's socket:
  * epolls, entries of poll(2) calls, requests of io_uring. A client can watch its own socket, and
- * its copies, with millions of them, and no system call tells how many there are. So the server
- * measures each send.
+ * copies of it, with millions of such watchers, and no system call tells how many there are. So the
+ * server measures each send.
  *
  * A client is slow if one of its last messages took more than IVS_COST_SLOW_NS. It is then sent one
  * message at a time, after all other clients, in a small part of the server's time (announce.c).
@@ -23,17 +23,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IVS_COST_SLOW_NS 200000 /* for each message */
+#define IVS_COST_SLOW_NS 200000 /* duration per message */
 #define IVS_COST_MAX_NS 2000000
 #define IVS_COST_HISTORY_N 32
 #define IVS_COST_DROP_N 8
 #define IVS_COST_QUICK_MIN 32u /* messages that must be quick before a client is no longer slow */
 #define IVS_COST_QUICK_MAX 100000u
 #define IVS_COST_BATCH 16	     /* messages that are sent without reading the clock */
-#define IVS_COST_TRUSTED_NS 10000000 /* adding many watchers takes at least this long */
+#define IVS_COST_TRUSTED_NS 10000000 /* a client needs at least this long to add many watchers */
 
 /**
- * struct ivs_cost - what sending to one client takes; initially zero
+ * struct ivs_cost - the processor time that sending to one client takes; initially zero
  * @sent_ns:   when the last message was sent, in ivs_clock_ns()
  * @history:   a bit for each of the last sends: whether it took more than IVS_COST_MAX_NS for each
  *             message
@@ -69,8 +69,8 @@ unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns);
  * ivs_cost_cpu() - a lower bound for the processor time used from @began_ns to @end
  * @mark: a point in time before @began_ns
  *
- * Assumes that the process ran all the time from @mark to @began_ns. So the caller need not read
- * the clock of the processor time at @began_ns.
+ * The function assumes that the process ran all the time from @mark to @began_ns. So the caller
+ * need not read the clock of the processor time at @began_ns.
  */
 static inline int64_t ivs_cost_cpu(const struct ivs_cost_mark *mark, int64_t began_ns,
 				   const struct ivs_cost_mark *end)

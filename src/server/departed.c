@@ -4,7 +4,7 @@
 #include "daemon/closer.h"
 
 #define RELEASE_AGAIN_MS 2
-#define RELEASED_IN_A_MS 4096 /* looking at this many clients takes a small part of a ms */
+#define RELEASED_IN_A_MS 4096 /* looking at this many clients takes a small fraction of a ms */
 #define STUCK_NS IVS_NS_PER_S
 
 /* If removing the source from the loop has failed, the open socket may still report events. */
@@ -21,7 +21,7 @@ static void count_leaving(struct ivs_server *server, struct ivs_client *client, 
 
 	if (client->leaving == leaving)
 		return;
-	/* The user is valid as long as something counts for it. */
+	/* The user is valid as long as anything counts for it. */
 	if (leaving && ivs_users_find(users, client->cred.uid, ivs_clock_ns(), &client->user))
 		return;
 	client->leaving = leaving;
@@ -109,7 +109,7 @@ static bool release(struct ivs_server *server, struct ivs_client *client, bool a
 	}
 	if (*blocked && (*blocked)->cred.uid == client->cred.uid)
 		return false;
-	ivs_loop_remove(&client->source); /* a second time, if the first has failed */
+	ivs_loop_remove(&client->source); /* this is a second attempt if the first one failed */
 	count_leaving(server, client, false);
 	if (ivs_client_release(client))
 		return true;

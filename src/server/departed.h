@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Clients that have left, whose fds the server still has.
+ * Clients that have left, but whose fds the server still has.
  *
  * Untrusted processes can make the last close(2) of a client's fds block forever (daemon/closer.h).
  * So the server is the last to close them, after the service manager has dropped its copies, and
@@ -13,8 +13,8 @@
 #include "server/private.h"
 
 /*
- * If more clients than this have left, the fds of the oldest are closed even before its leave has
- * been sent to all others.
+ * If more clients than this have left, the fds of the oldest one are closed even before its leave
+ * has been sent to all others.
  */
 #define IVS_DEPARTED_MAX 256
 
@@ -25,7 +25,7 @@ void ivs_server_depart(struct ivs_server *server, struct ivs_client *client);
 
 /**
  * ivs_server_release_departed() - close those fds of departed clients that may be closed now
- * @all: fds are short, so also close those of clients whose leave has not been sent to all others
+ * @all: fds are scarce, so also close those of clients whose leave has not been sent to all others
  *
  * Return: whether any were closed.
  */

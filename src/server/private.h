@@ -22,8 +22,8 @@
 
 /* Numbers that the server keeps in a client's record: see ivs_roster_set_note(). */
 enum ivs_server_note {
-	NOTE_SINCE,	 /* when the client joined, in ms since 1970 */
-	NOTE_GENERATION, /* generation at which the roster page listed it; 0: not listed yet */
+	NOTE_SINCE,	 /* time at which the client joined, in ms since 1970 */
+	NOTE_GENERATION, /* generation at which the roster page listed it; 0: not yet */
 };
 
 /* Why a connection did not become a client. */
@@ -32,7 +32,7 @@ enum ivs_refusal {
 	REFUSED_MAX_PEERS,
 	REFUSED_MAX_PEERS_PER_USER,
 	REFUSED_MAX_JOINS_PER_USER,
-	REFUSED_USER_SHARE, /* its user already has its share of the clients */
+	REFUSED_USER_SHARE, /* this user may not take more of the places for clients */
 	REFUSED_NO_ID,
 	REFUSED_NO_FD,
 	REFUSED_FAILED, /* a system call failed for another reason */
@@ -44,17 +44,17 @@ enum ivs_drop {
 	DROP_CLOSED,
 	DROP_SPOKE,
 	DROP_FAILED,
-	DROP_COSTLY, /* messages to it took too much processor time */
+	DROP_COSTLY, /* sending it messages took too much processor time */
 	DROPS_N,
 };
 
 /**
- * struct ivs_server_totals - counts since the server started
+ * struct ivs_server_totals - counters since the server started
  * @joined:   clients that joined
  * @left:     clients that left, by reason
  * @refused:  connections that were refused, by reason
  * @messages: messages sent to clients
- * @waits:    how often the kernel refused more fds in flight
+ * @waits:    number of times that the kernel refused more fds in flight
  */
 struct ivs_server_totals {
 	uint64_t joined;
@@ -67,7 +67,7 @@ struct ivs_server_totals {
 /**
  * struct ivs_server - the state of a server
  * @spare_fd:   closed when the process is out of fds, so that a connection can be accepted and
- *              closed: a client that is not accepted hangs (QEMU does, with its whole VM)
+ *              closed: a client that is not accepted hangs (in the case of QEMU, with the whole VM)
  * @reserve_fd: closed to free an fd for status and metrics, because clients may have taken all
  *              others; -1: not used
  * @proc_self_fd: /proc/self, or -1
@@ -76,7 +76,7 @@ struct ivs_server_totals {
  * @metrics:    the metrics file, or NULL
  * @clients:    the clients by id; NULL: no client has this id
  * @ids_end:    all ids in use are below this number
- * @users:      what the clients of each user take
+ * @users:      the resources that the clients of each user take
  * @kept:       sockets of former clients that have not read everything
  * @unstored_n: number of clients whose fds the service manager does not have yet
  * @lost_n:     number of clients that are to be dropped in this round: those with a @send_result,
@@ -91,7 +91,8 @@ struct ivs_server_totals {
  * @announce_next:  the id with which announcing continues
  * @newcomers:  there may be clients that have not been sent their greeting
  * @newcomers_next: the id with which greeting continues
- * @rest_timer: set if this round had no time for all messages, so that another follows at once
+ * @rest_timer: set if this round had no time for all messages, so that another round follows
+ *              immediately
  * @slow_due:   messages may be due to slow clients (cost.h)
  * @slow_next:  the id with which sending to slow clients continues
  * @slow_timer: set while slow clients are sent nothing
@@ -114,12 +115,12 @@ struct ivs_server_totals {
  * @barrier_source: an fd that hangs up when the service manager has dropped those copies of the fds
  *                  of @departed that it has been asked to drop
  * @watch:      the region's file, as it was when the server began to serve
- * @refusals:   limits the log lines that clients can cause by connecting, by reason
- * @drops:      limits the log lines that clients can cause by being dropped
- * @changes:    limits the log lines about changes of the region's file
- * @unread:     limits the log lines about clients that do not read
- * @others:     limits the log lines that clients can cause in other ways
- * @progress:   limits the log lines about joins and leaves
+ * @refusals:   one rate limit per reason for log lines that clients can cause by connecting
+ * @drops:      rate limit of log lines that clients can cause by being dropped
+ * @changes:    rate limit of log lines about changes of the region's file
+ * @unread:     rate limit of log lines about clients that do not read
+ * @others:     rate limit of log lines that clients can cause in other ways
+ * @progress:   rate limit of log lines about joins and leaves
  */
 struct ivs_server {
 	struct ivs_loop loop;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The roster page (--roster): when it is written, and what happens if it cannot be. */
+/* The roster page (--roster): when it is written, and what happens if it cannot be written. */
 #ifndef IVS_SERVER_PUBLISH_H
 #define IVS_SERVER_PUBLISH_H
 

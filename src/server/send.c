@@ -67,7 +67,7 @@ static void record_cost(struct ivs_server *server, struct ivs_client *client, in
 	server->lost_n += client->cost.excessive;
 }
 
-/* Send messages to a client. Return: as ivs_socket_send(). */
+/* Send messages to a client. Return: like ivs_socket_send(). */
 static int send_batch(struct ivs_server *server, struct ivs_client *client,
 		      struct ivs_v0_message *msgs, unsigned int msgs_n)
 {

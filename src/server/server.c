@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. One thread, one loop (daemon/loop.h). In each round, in this order:
+ * Theory of operation. One thread runs one loop (daemon/loop.h). Each round takes these steps:
  *
  *   1. handle events of clients: drop those that closed the connection or sent data; send due
  *      messages to those whose socket has room again
@@ -14,7 +14,8 @@
  *   6. close the fds of clients that have left, once all clients that know them have been told
  *      (departed.c)
  *   7. publish the changes in the roster page (--roster)
- *   8. write metrics and serve the control socket; coming last, they show the result of the round
+ *   8. write metrics and serve the control socket. These come last, so that they show the result
+ *      of the round
  *
  * Clients are stored before they are announced, so no client is told of another that would be lost
  * in a crash. Client sockets are edge-triggered: a full socket costs nothing until it has room.
@@ -49,20 +50,20 @@
 /* read(2) is for the signalfd. */
 IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
 
-#define PROGRESS_LINES_MAX 2000 /* in 10 s, with -v */
+#define PROGRESS_LINES_MAX 2000 /* maximum in 10 s with -v */
 #define OWN_FDS 16u		/* fds that do not belong to clients, with a few to spare */
-#define SELF_FDS 3u /* /proc/self, the directory of the metrics file, one to read or write with */
+#define SELF_FDS 3u		/* /proc/self, the directory of the metrics file, one for I/O */
 
 static void finish_round(struct ivs_loop_step *step)
 {
 	struct ivs_server *server = IVS_CONTAINER_OF(step, struct ivs_server, step);
 
-	(void)ivs_server_reap(server); /* clients lost in step 1: new ones may need their place */
+	(void)ivs_server_reap(server); /* free places of clients lost in step 1 */
 	ivs_server_accept(server);
 	do {
 		ivs_server_store_clients(server);
 		ivs_server_announce(server);
-	} while (ivs_server_reap(server)); /* repeat: the leaves have to be announced */
+	} while (ivs_server_reap(server)); /* repeat, because the leaves have to be announced */
 	ivs_server_announce_end(server);
 	(void)ivs_server_release_departed(server, false);
 	ivs_server_publish(server);
@@ -276,7 +277,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 	server->region_address = opts->region_address;
 	server->vectors_n = opts->vectors_n;
 	server->admission = opts->admission;
-	ivs_privileges_raise_files(); /* each client needs 1 + vectors fds */
+	ivs_privileges_raise_files(); /* because each client needs 1 + vectors fds */
 	ivs_flight_init(server, count_own_fds(opts));
 	server->progress.max = PROGRESS_LINES_MAX;
 	result = open_all(server, opts, err);
@@ -296,7 +297,7 @@ void ivs_server_start(struct ivs_server *server)
 		server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!server->control && !server->metrics)
 		return;
-	tzset(); /* reads a file, so call it before chroot(2) */
+	tzset(); /* this reads a file, so call it before chroot(2) */
 	ivs_server_reserve(server);
 	ivs_metrics_update(server);
 }

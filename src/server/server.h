@@ -43,8 +43,8 @@ struct ivs_server_options {
 struct ivs_server;
 
 enum ivs_server_error {
-	IVS_SERVER_E_LIMIT = 1, /* more clients are allowed than there are file descriptors for */
-	IVS_SERVER_E_SOCKET,	/* the socket's path is in use, or not usable */
+	IVS_SERVER_E_LIMIT = 1, /* too few file descriptors for the allowed clients */
+	IVS_SERVER_E_SOCKET,	/* the socket's path is in use or not usable */
 	IVS_SERVER_E_CONTROL,	/* the control socket's path is in use, or not usable */
 	IVS_SERVER_E_METRICS,	/* the metrics file's path is not usable */
 	IVS_SERVER_E_ROSTER,	/* the region cannot have a roster page */
@@ -53,7 +53,8 @@ enum ivs_server_error {
 /**
  * ivs_server_new() - open everything, resume clients if there are any, and listen
  *
- * Raises the soft limit of file descriptors to the hard one: each client needs 1 + vectors fds.
+ * The call raises the soft limit on file descriptors to the hard limit, because each client needs
+ * one fd, and one for each vector.
  *
  * Return: 0, IVS_SERVER_E_*, -errno.
  */
@@ -61,7 +62,8 @@ IVS_MUST_USE int ivs_server_new(const struct ivs_server_options *opts, struct iv
 				struct ivs_error *err);
 
 /**
- * ivs_server_watch_signals() - have signals end ivs_server_run(); call this once, beforehand
+ * ivs_server_watch_signals() - have signals end ivs_server_run(); call this once, before
+ * ivs_server_run()
  * @signal_fd: a non-blocking signalfd, opened by the process that will run the server
  *
  * Return: 0 or -errno.
@@ -72,7 +74,7 @@ IVS_MUST_USE int ivs_server_watch_signals(struct ivs_server *server, int signal_
 /**
  * ivs_server_start() - prepare the process that will serve; call it once, before ivs_server_run()
  *
- * Opens everything that needs a path, so that the process may then call chroot(2).
+ * The call opens everything that needs a path, so that the process may then call chroot(2).
  */
 void ivs_server_start(struct ivs_server *server);
 
@@ -101,7 +103,7 @@ const char *ivs_server_path(const struct ivs_server *server);
 void ivs_server_keep_socket_file(struct ivs_server *server);
 
 /**
- * ivs_server_free() - stop listening and close all connections; NULL is fine
+ * ivs_server_free() - stop listening and close all connections; NULL is ignored
  *
  * No leaves are announced: the peers are still there, and their doorbells continue to work. Fds
  * that the service manager has stored stay open there.

@@ -98,7 +98,7 @@ static void handle_barrier(struct ivs_loop_source *source, uint32_t events)
 	ivs_loop_remove(source);
 	ivs_fd_close(&source->fd);
 	set_dropping(server, IVS_CLIENT_DROP_ASKED, IVS_CLIENT_DROPPED);
-	ivs_server_update_store(server); /* more clients may have left meanwhile */
+	ivs_server_update_store(server); /* more clients may have left in the meantime */
 }
 
 static bool is_drop_due(const struct ivs_server *server)
@@ -126,7 +126,7 @@ static int set_barrier(struct ivs_server *server)
 	if (result)
 		return result;
 	source->handle = handle_barrier;
-	result = ivs_loop_add(&server->loop, source, fd, 0); /* EPOLLHUP is reported anyway */
+	result = ivs_loop_add(&server->loop, source, fd, 0); /* EPOLLHUP is always reported */
 	if (result) {
 		ivs_fd_close(&fd);
 		return IVS_SERVICE_E_LATER;
@@ -167,7 +167,7 @@ void ivs_server_store_again(struct ivs_loop_timer *timer)
 	struct ivs_server *server = IVS_CONTAINER_OF(timer, struct ivs_server, store_timer);
 
 	ivs_server_update_store(server);
-	server->changed = true; /* so that this round stores and announces new clients */
+	server->changed = true; /* this makes the round store and announce new clients */
 }
 
 void ivs_server_notify_manager(struct ivs_loop_timer *timer)
@@ -186,7 +186,7 @@ void ivs_server_notify_manager(struct ivs_loop_timer *timer)
 		 server->ready ? "" : "READY=1\n", service->watchdog_ns ? "WATCHDOG=1\n" : "",
 		 ivs_roster_peers(server->roster), server->totals.joined);
 	if (ivs_service_say(service, text) > 0) {
-		/* Retry soon: the manager kills a service that does not report in time. */
+		/* Retry soon, because the manager kills a service that does not report in time. */
 		ivs_loop_set_timer(&server->loop, timer, ivs_clock_deadline(REPORT_RETRY_MS));
 		return;
 	}

@@ -4,7 +4,7 @@
 #include "server/flight.h"
 
 #define READ_MS 5000
-#define PAUSE_MS 1000 /* between two checks of all clients, however many join */
+#define PAUSE_MS 1000 /* time between checks of all clients, however many join */
 
 void ivs_server_await_reading(struct ivs_server *server, struct ivs_client *client)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How much each user's clients take of what all clients share: places for clients, ids, joins per
- * minute, and file descriptors in flight. Users are distinguished by uid.
+ * Accounts for what each user's clients take of the shared resources: places for clients, ids,
+ * joins per minute, and file descriptors in flight. Users are distinguished by uid.
  *
- * Pure: no system call but memory allocation, and no clock.
+ * Pure: no system calls except for memory allocation, and no clock.
  *
  * A user may take IVS_USERS_SHARE times as many places and ids as are left, and as many file
  * descriptors in flight as are left. So one user takes at most 15/16 of the former and 1/2 of the
@@ -19,21 +19,23 @@
 #include "roster/roster.h"
 
 #define IVS_USERS_SHARE 15
-#define IVS_USERS_SHARED_MIN 256 /* with fewer places, a user may have them all */
+#define IVS_USERS_SHARED_MIN 256 /* if there are fewer places, one user may take them all */
 #define IVS_USERS_BUCKETS 4096
-/* This many former clients of a user, whose fds are still open, do not count in @clients_n. */
+/*
+ * Up to this many of a user's former clients whose fds are still open do not count in @clients_n.
+ */
 #define IVS_USERS_LEAVING_FREE 8
 
 /**
  * struct ivs_user - the clients of one user
  * @clients_n: clients; former clients that may still have file descriptors in flight to them; and
- *             all but IVS_USERS_LEAVING_FREE of @leaving_n
+ *             all of @leaving_n except IVS_USERS_LEAVING_FREE
  * @leaving_n: former clients whose own file descriptors are still open
  * @extra_n:   file descriptors in flight to the user's clients, not counting the first to each
  *             client
- * @ids:       ids in use, or heard by a client that is still connected
+ * @ids:       ids in use, or that a connected client has heard of
  * @full_ns:   when the user will again have all its joins per minute
- * @held:      it has been logged that messages to its clients are held back
+ * @held:      it has been logged that messages to the user's clients are held back
  * @next:      the next user in the same bucket
  */
 struct ivs_user {
@@ -50,7 +52,7 @@ struct ivs_user {
 /**
  * struct ivs_users - all users; initially zero except for the limits
  * @clients_max: places for clients; 0: do not limit the places of a user
- * @share:       a user may have @share times the number of places that are left
+ * @share:       a user may take at most @share times the number of places that are left
  * @joins_max:   joins of a user per minute; 0: no limit
  * @extra_max:   file descriptors in flight to all clients, not counting the first to each; 0: no
  *               limit
@@ -71,8 +73,8 @@ struct ivs_users {
 };
 
 enum ivs_users_error {
-	IVS_USERS_E_SHARE = 1, /* the user has its share of the places for clients */
-	IVS_USERS_E_JOINS,     /* it has joined too often in the last minute */
+	IVS_USERS_E_SHARE = 1, /* the user has reached its limit of places for clients */
+	IVS_USERS_E_JOINS,     /* the user has joined too often in the last minute */
 };
 
 /**

@@ -11,7 +11,7 @@
 #include "daemon/log.h"
 #include "server/handover/private.h"
 
-#define SOCKET (-1) /* stands for a client's socket in place of a vector number */
+#define SOCKET (-1) /* means the client's socket instead of a vector */
 
 static void name_fd(struct ivs_named_fd *named, unsigned int id, uint64_t serial, int vector)
 {
@@ -33,7 +33,10 @@ static void forget_fd(struct ivs_handover *handover, const char *name)
 			name);
 }
 
-/* Shut sockets down: a copy elsewhere must not keep open a connection that no server serves. */
+/*
+ * Shut down sockets, because a copy elsewhere must not keep open a connection that no server
+ * serves.
+ */
 static void move_to_rest(struct ivs_handover *handover, int *fd, const char *name)
 {
 	forget_fd(handover, name);
@@ -119,7 +122,10 @@ static int fd_of_client(const struct ivs_client *client, unsigned int i)
 	return i ? client->eventfds[i - 1] : client->sock_fd;
 }
 
-/* Fill @fds with a client's fds and their names, starting at fd number @from. Return: how many. */
+/*
+ * Fill @fds with a client's fds and their names, starting at fd number @from. Return: how many were
+ * filled in.
+ */
 static unsigned int name_fds(const struct ivs_client *client, unsigned int from, unsigned int end,
 			     struct ivs_named_fd *fds)
 {
@@ -174,7 +180,7 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
 		if (fd_of_client(client, i) < 0)
-			continue; /* an object for the fds of several clients has no socket */
+			continue; /* skip an object for several clients' fds */
 		name_fd(&named, client->id, client->serial, (int)i - 1);
 		result = ivs_handover_list_named(out, fd_of_client(client, i), named.name,
 						 i < client->stored_n);

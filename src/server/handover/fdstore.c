@@ -16,7 +16,7 @@ static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 
 /*
  * Have the manager drop the former fd of this name, then store ours. @has_former and @unstored_fds
- * record what is left to do, so that a retry does not repeat what has been sent.
+ * record what is left to do, so that a retry does not send anything twice.
  */
 static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
 {

@@ -23,7 +23,7 @@
 
 #define MAGIC "ivshmemK"
 #define VERSION 1
-#define NOTES_LEN 24576 /* whole pages */
+#define NOTES_LEN 24576 /* must be whole pages */
 
 /*
  * The memfd is as long as the roster's memory can ever become, so it never has to be resized. It is
@@ -68,7 +68,7 @@ static int grow_memory(struct ivs_roster_memory *memory, size_t len)
 	return 0;
 }
 
-/* Punch holes into the memfd: their bytes read as 0, and they take no memory. */
+/* Punch holes in the memfd: their bytes read as 0, and they take no memory. */
 static void discard_memory(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
 {
 	uintptr_t page_len = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -130,7 +130,7 @@ int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs
 }
 
 /*
- * Make the state invalid: the manager may still have copies of @fd, but no server may resume from
+ * Make the state invalid. The manager may still have copies of @fd, but no server may resume from
  * them.
  */
 static void discard_state(int fd)
@@ -319,7 +319,10 @@ static bool is_listener(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) && value;
 }
 
-/* Take a listening socket that the manager opened. Its name is from the manager's configuration. */
+/*
+ * Take a listening socket that the manager opened. The socket's name comes from the manager's
+ * configuration.
+ */
 static int take_activated_listener(struct ivs_handover *handover)
 {
 	for (size_t i = 0; i < handover->inherited.n; i++) {
@@ -344,7 +347,7 @@ static bool is_named(int fd, const char *path, struct stat *there)
 
 /*
  * Return: whether @fd is what listens at @path: SO_PEERCRED of a connection, and of the listening
- * socket, shows the process that called listen(2). The connection is closed at once.
+ * socket, shows the process that called listen(2). The connection is closed immediately.
  */
 static bool listens_at(int fd, const char *path)
 {
@@ -362,9 +365,10 @@ static bool listens_at(int fd, const char *path)
 }
 
 /*
- * Return: whether the socket file at @path is that of the former server's @fd; @there: set to its
- * attributes. If the notes name another file, they may be damaged. If @fd listens at @path all the
- * same, no new socket can be made there, because the service manager's copy of @fd still listens.
+ * Return: whether the socket file at @path is that of the former server's @fd; @there: set to the
+ * attributes of the socket file. If the notes name another file, they may be damaged. If @fd
+ * nevertheless listens at @path, no new socket can be created there, because the service manager's
+ * copy of @fd still listens.
  */
 static bool is_former(const struct ivs_handover *handover, int fd, const char *path,
 		      struct stat *there)
@@ -398,7 +402,7 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 	if (handover->in_place && is_listener(fd)) {
 		ivs_log(IVS_LOG_WARNING,
 			"the socket %s has been removed: no other client can connect", path);
-		return fd; /* the filter does not permit making another socket */
+		return fd; /* the filter does not permit creating another socket */
 	}
 	ivs_log(IVS_LOG_WARNING,
 		"the former server did not listen at %s, or the socket is gone: making a new one",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The handover: what outlives the process, so that an upgrade, a restart or a crash does not cost
- * the clients their connections.
+ * The handover: the state that outlives the process, so that clients keep their connections across
+ * an upgrade, a restart or a crash.
  *
  * A memfd has notes and the roster's memory: who is connected, and what each client has been told.
  * The rest of the handover is open fds with names: the region, the listening socket, and the socket
@@ -33,8 +33,8 @@
  * struct ivs_handover_notes - the beginning of the memfd
  * @magic, @version: the format; state in any other format cannot be resumed
  * @resumed_n:  number of programs that have resumed from this state
- * @socket_dev, @socket_ino: device and inode of the socket file that a server made; 0: another
- *                           process made the socket
+ * @socket_dev, @socket_ino: device and inode of the socket file that a server created; 0: another
+ *                           process created the socket
  * @control_dev, @control_ino: the same for the control socket; 0: none
  * @region_created: a server created the region, so the last server removes it
  * @memory_len: length of the roster's memory, which follows the notes, in bytes
@@ -78,7 +78,7 @@ enum ivs_handover_own {
  * @has_former:   the manager may have a former server's fd of this name and must first drop it
  * @forget:    names of fds that the manager still has to drop
  * @rest:      fds of a former process's clients that are not resumed
- * @log:       limits log lines when clients leave
+ * @log:       rate limit of log lines when clients leave
  */
 struct ivs_handover {
 	int state_fd;
@@ -105,7 +105,7 @@ extern const struct ivs_syscall ivs_handover_syscalls[];
 enum ivs_handover_error {
 	IVS_HANDOVER_E_ABSENT = 1, /* fds of the client are missing */
 	IVS_HANDOVER_E_OTHER,	   /* the state has another format */
-	IVS_HANDOVER_E_LATER,	   /* the manager has not read earlier messages: retry later */
+	IVS_HANDOVER_E_LATER,	   /* the manager has not read earlier messages, so retry later */
 };
 
 /**
@@ -176,7 +176,7 @@ int ivs_handover_take_closer(struct ivs_handover *handover);
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
 
 /**
- * ivs_handover_take_client() - make a client from the fds of a client of the former server
+ * ivs_handover_take_client() - create a client from the fds of a client of the former server
  *
  * Return: 0, IVS_HANDOVER_E_ABSENT, -errno.
  */

@@ -44,8 +44,8 @@ IVS_SYSCALLS(ivs_metrics_syscalls, OPENS_NEW, IVS_CALL_FSTAT, IVS_CALL_LSTAT, {"
 /**
  * struct ivs_metrics - the metrics file
  * @fds:        /proc/self/fd, opened before the filter is loaded; NULL: not needed
- * @counted:    the fds have been counted before; the filter may now be loaded, and does not allow
- *              opening @fds
+ * @counted:    the fds have been counted before; the filter may now be loaded, and it does not
+ *              allow opening @fds
  * @dir_fd:     the directory of the file
  * @name:       name of the file in the directory
  * @tmp:        name of a new file until it is complete
@@ -192,7 +192,7 @@ static DIR *open_fds(const struct ivs_server *server)
  * Since Linux 6.2, the size of the directory is the number of fds. For older kernels the directory
  * is opened at the first call, which is before the filter is loaded, and stays open.
  *
- * Return: 0 if unknown.
+ * Return: the number of open fds; 0 if unknown.
  */
 static uint64_t count_fds(const struct ivs_server *server)
 {
@@ -329,7 +329,7 @@ void ivs_metrics_update(struct ivs_server *server)
 
 	if (!metrics)
 		return;
-	/* Clients may have taken all other fds: release the reserved one for opening files. */
+	/* Clients may have taken all other fds, so release the reserved one for opening files. */
 	ivs_fd_close(&server->reserve_fd);
 	update_file(metrics, print_metrics(server));
 	ivs_server_reserve(server);

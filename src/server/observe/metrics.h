@@ -9,7 +9,7 @@
 extern const struct ivs_syscall ivs_metrics_syscalls[];
 
 enum ivs_metrics_error {
-	IVS_METRICS_E_PATH = 1, /* the path has no file name, or is not that of a regular file */
+	IVS_METRICS_E_PATH = 1, /* the path has no file name, or does not name a regular file */
 };
 
 /**
@@ -21,7 +21,9 @@ enum ivs_metrics_error {
 IVS_MUST_USE int ivs_metrics_open(struct ivs_server *server, const char *path,
 				  unsigned int interval_ms, struct ivs_error *err);
 
-/** ivs_metrics_close() - remove the file if it is still ours; does nothing without metrics */
+/**
+ * ivs_metrics_close() - remove the file if it is still ours; does nothing if there are no metrics
+ */
 void ivs_metrics_close(struct ivs_server *server);
 
 /** ivs_metrics_update() - write the file if needed, and schedule the next update */

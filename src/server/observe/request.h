@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Parsing requests to the control socket: a request is a JSON object on one line, see
+ * Parsing requests to the control socket. A request is a JSON object on one line: see
  * ivshmem-control(7). Pure.
  */
 #ifndef IVS_SERVER_OBSERVE_REQUEST_H
@@ -11,7 +11,7 @@
 
 #include "ivshmem/api.h"
 
-#define IVS_REQUEST_LINE_MAX 4096 /* in bytes, without the newline */
+#define IVS_REQUEST_LINE_MAX 4096 /* maximum length in bytes, without the newline */
 
 enum ivs_request_error {
 	IVS_REQUEST_E_BAD = 1, /* the line is not a valid request */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The reply is made piece by piece: first the server's own values, then one client after another.
- * So a reply with many clients needs memory for its text, but not for all JSON values at once.
+ * The reply is composed piece by piece: first the server's own values, then one client after
+ * another. So a reply with many clients needs memory for its text, but not for all JSON values at
+ * once.
  */
 #include "server/observe/status.h"
 
@@ -19,7 +20,7 @@
 #include "server/flight.h"
 
 #ifndef F_SEAL_EXEC
-#define F_SEAL_EXEC 0x0020 /* Linux 6.3 */
+#define F_SEAL_EXEC 0x0020 /* since Linux 6.3 */
 #endif
 
 IVS_SYSCALLS(ivs_status_syscalls, {"getpid"}, IVS_CALL_GETRLIMIT, IVS_CALL_OPEN_TO_READ, {"read"},
@@ -75,7 +76,7 @@ static json_t *seals_of(int fd)
 	json_t *names = json_array();
 	int has = fcntl(fd, F_GET_SEALS);
 
-	if (has < 0) /* not a memfd */
+	if (has < 0) /* the file is not a memfd */
 		has = 0;
 	for (size_t i = 0; i < sizeof(seals) / sizeof(*seals); i++) {
 		if (has & seals[i].seal)
@@ -131,7 +132,7 @@ static json_t *totals_of(const struct ivs_server *server)
 			 "waits", (json_int_t)totals->waits);
 }
 
-/* Return: everything in the status except the clients. */
+/* Return: the status without the clients. */
 static json_t *head_of(const struct ivs_server *server)
 {
 	return json_pack(
@@ -216,7 +217,7 @@ static bool put_status(struct ivs_server *server, bool doorbells, FILE *out)
 	const char *gap = "";
 	bool good;
 
-	/* Clients may have taken all other fds: release the reserved one for reading fdinfo. */
+	/* Clients may have taken all other fds, so release the reserved one for reading fdinfo. */
 	ivs_fd_close(&server->reserve_fd);
 	fputs("{", out);
 	good = put_value(out, head_of(server), JSON_EMBED);

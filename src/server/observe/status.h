@@ -16,7 +16,7 @@ const char *ivs_refusal_name(enum ivs_refusal why);
 const char *ivs_drop_name(enum ivs_drop why);
 
 /**
- * ivs_status_reply() - make the reply to a request
+ * ivs_status_reply() - compose the reply to a request
  * @text: set to one line with its newline, which the caller has to free
  *
  * Return: 0 or -ENOMEM.
@@ -24,7 +24,7 @@ const char *ivs_drop_name(enum ivs_drop why);
 IVS_MUST_USE int ivs_status_reply(struct ivs_server *server, const struct ivs_request *request,
 				  char **text, size_t *len);
 
-/** ivs_status_error() - make the reply to an invalid request, like ivs_status_reply() */
+/** ivs_status_error() - like ivs_status_reply(), but compose the reply to an invalid request */
 IVS_MUST_USE int ivs_status_error(const char *reason, char **text, size_t *len);
 
 #endif
