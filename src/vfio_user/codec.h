@@ -6,7 +6,7 @@
  * The specification uses the byte order of the host. It is little-endian here, because both sides
  * run on one host, and all architectures for which a client exists are little-endian.
  *
- * Pure: uses no system calls and no clock; only parsing JSON allocates memory.
+ * Pure: no system calls and no clock; only parsing JSON allocates memory.
  */
 #ifndef IVS_VFIO_USER_CODEC_H
 #define IVS_VFIO_USER_CODEC_H

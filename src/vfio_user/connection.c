@@ -12,7 +12,7 @@
 #include "base/fdpass.h"
 #include "daemon/close.h"
 
-#define RECEIVES_MAX 64 /* system calls per ivs_vfu_connection_receive() */
+#define RECEIVES_MAX 64 /* maximum number of system calls per ivs_vfu_connection_receive() */
 
 /* Return: false if out of memory. */
 static bool body_alloc(struct ivs_vfu_body *body, size_t len)
@@ -230,7 +230,7 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 		return IVS_VFU_CONNECTION_E_AGAIN;
 	if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
 		return IVS_VFU_CONNECTION_E_CUT;
-	/* The kernel refuses before it checks whether the client has hung up. */
+	/* The kernel refuses to send before it checks whether the client has hung up. */
 	if (n < 0 && (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM))
 		return unsent_result(connection, IVS_VFU_CONNECTION_E_LATER);
 	if (n < 0)

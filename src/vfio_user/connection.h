@@ -28,18 +28,18 @@ struct ivs_vfu_body {
 
 /**
  * struct ivs_vfu_connection - one client
- * @slow:     calls on the socket that the client makes slow
- * @sock_fd:  -1: none
+ * @slow:     accounts for calls on the socket that the client makes slow
+ * @sock_fd:  the connected socket; -1: none
  * @have:     number of bytes received of the current request, including its header
  * @header:   header of the current request, once @raw is complete
  * @raw:      the encoded header
  * @fds:      fds of the current request; a handler that takes one replaces it with -1
  * @lost_fds: more fds were sent than this process could open
- * @has_socket: a request had a socket among its fds, see ivs_fd_discard()
+ * @has_socket: a request had a socket among its fds: see ivs_fd_discard()
  * @in:       the body of the current request
  * @out:      the reply, with its header; empty: none
- * @sent:     bytes of @out that have been sent
- * @out_fd:   sent with @out and then closed; -1: none
+ * @sent:     number of bytes of @out that have been sent
+ * @out_fd:   an fd that is sent with @out and then closed; -1: none
  * @unread_fd: an fd was sent, and the client had not read it when that was last checked
  */
 struct ivs_vfu_connection {
@@ -60,12 +60,14 @@ struct ivs_vfu_connection {
 };
 
 enum ivs_vfu_connection_error {
-	IVS_VFU_CONNECTION_E_AGAIN = 1, /* nothing to receive, or the socket is full */
+	IVS_VFU_CONNECTION_E_AGAIN = 1, /* there is nothing to receive, or the socket is full */
 	IVS_VFU_CONNECTION_E_GONE,	/* the client closed the connection between two messages */
 	IVS_VFU_CONNECTION_E_CUT,	/* the connection was closed in the middle of a message */
 	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol, or makes calls slow */
-	/* Memory is short, or the user has too many fds in flight: retry after a delay, because no
-	 * event reports when to send again. */
+	/*
+	 * Memory is short, or the user has too many fds in flight. Retry after a delay, because no
+	 * event reports when to send again.
+	 */
 	IVS_VFU_CONNECTION_E_LATER,
 	IVS_VFU_CONNECTION_E_UNREAD, /* the client has to read the last fd before the next one */
 };

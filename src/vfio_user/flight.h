@@ -25,8 +25,8 @@ struct ivs_vfio_user;
 
 /**
  * struct ivs_vfu_former - a place for the socket of a former client
- * @source:  reports that the client reads, or has closed its end
- * @sock_fd: -1: none
+ * @source:  reports that the client has read or has closed its end
+ * @sock_fd: the socket; -1: none
  */
 struct ivs_vfu_former {
 	struct ivs_loop_source source;

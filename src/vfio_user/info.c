@@ -19,7 +19,7 @@ int ivs_vfu_version(struct ivs_vfio_user *session)
 	out = ivs_vfu_reply(session, IVS_VFU_VERSION_LEN + sizeof(IVS_VFU_VERSION_JSON));
 	if (!out)
 		return ENOMEM;
-	/* Version 0.0: our minor version must not be larger than the client's. */
+	/* Reply with version 0.0: our minor version must not be larger than the client's. */
 	memcpy(out + IVS_VFU_VERSION_LEN, IVS_VFU_VERSION_JSON, sizeof(IVS_VFU_VERSION_JSON));
 	session->takes_fds = fds_max > 0;
 	session->greeted = true;

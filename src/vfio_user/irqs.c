@@ -17,7 +17,7 @@
 #include "daemon/close.h"
 #include "vfio_user/private.h"
 
-#define TAKES_MAX 64 /* reads to empty an eventfd; only a semaphore needs more than one */
+#define TAKES_MAX 64 /* limit of reads that empty an eventfd; only a semaphore needs many */
 
 void ivs_vfu_irqs_init(struct ivs_vfu_irqs *irqs)
 {

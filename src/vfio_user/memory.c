@@ -11,8 +11,8 @@
  *
  * There are two reasons for not using pwrite(2). Untrusted processes share the open file and could
  * set O_APPEND, which would make the file grow; and hugetlbfs does not support pwrite(2). Large
- * accesses to files of the first kind are made as for the second kind, because reading a hole
- * through a mapping would allocate its pages.
+ * accesses to files of the first kind are made in the same way as for the second kind, because
+ * reading a hole through a mapping would allocate its pages.
  *
  * pread(2) of a file on a disk can take the lock of its inode, depending on the file system and on
  * O_DIRECT. A process that may write to the file can hold that lock for as long as it likes: in
@@ -128,7 +128,7 @@ static void store_word(void *to, const uint8_t *in, size_t len)
 		*(volatile uint64_t *)to = value.u64;
 }
 
-/* Retry: under a supervisor (seccomp_unotify(2)) a signal can interrupt even getpid(2). */
+/* Retry, because under a supervisor (seccomp_unotify(2)) a signal can interrupt even getpid(2). */
 static pid_t own_pid(void)
 {
 	pid_t pid;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Accesses the content of BAR 2 for clients that do not map it. Untrusted processes can truncate
- * the file or punch holes into it at any time; even then no function raises SIGBUS.
+ * the file or punch holes in it at any time; even then, no function raises SIGBUS.
  */
 #ifndef IVS_VFIO_USER_MEMORY_H
 #define IVS_VFIO_USER_MEMORY_H
@@ -25,7 +25,10 @@ struct ivs_vfu_memory {
 	bool is_safe;
 };
 
-/** ivs_vfu_memory_open() - use @file, whose fd the caller keeps open; fd -1: no memory */
+/**
+ * ivs_vfu_memory_open() - use @file, whose fd the caller keeps open; an fd of -1 means that there
+ * is no memory
+ */
 void ivs_vfu_memory_open(struct ivs_vfu_memory *memory, const struct ivs_vfio_user_memory *file,
 			 uint64_t len);
 

@@ -122,7 +122,7 @@ static int set_state(struct ivs_vfio_user *session)
 	return error ? error : reply_body(session);
 }
 
-/* The order of the checks is that of Linux's vfio_check_feature(), so that the errors match. */
+/* The checks are in the same order as in Linux's vfio_check_feature(), so that the errors match. */
 int ivs_vfu_feature(struct ivs_vfio_user *session)
 {
 	const uint8_t *in = session->connection.in.bytes;

@@ -11,10 +11,11 @@
 
 /**
  * enum ivs_vfu_migration_state - migration states, with VFIO's numbers
- * @IVS_VFU_ERROR_STATE: the state to load was invalid. -> RUNNING by a reset
- * @IVS_VFU_STOP:        stopped: sends no doorbells, no interrupts. -> RUNNING, STOP_COPY, RESUMING
+ * @IVS_VFU_ERROR_STATE: the state to be loaded was invalid. -> RUNNING by a reset
+ * @IVS_VFU_STOP:        stopped: the device sends neither doorbells nor interrupts. -> RUNNING,
+ *                       STOP_COPY, RESUMING
  * @IVS_VFU_RUNNING:     -> STOP
- * @IVS_VFU_STOP_COPY:   stopped; its state can be read. -> STOP
+ * @IVS_VFU_STOP_COPY:   stopped; the device's state can be read. -> STOP
  * @IVS_VFU_RESUMING:    stopped; a state can be written. -> STOP, which loads it; ERROR
  *
  * Any other transition goes through STOP.

@@ -14,11 +14,11 @@
  * @offset:   offset in @fd of BAR 2's first byte, a multiple of the file's page size
  * @writable: the guest may write
  * @trapped:  the client cannot map the memory, so each access is a message. This protects a guest
- *            that writes to read-only memory: QEMU 11.1 exits at a store to a read-only mapping
+ *            that writes to read-only memory: QEMU 11.1 exits on a store to a read-only mapping
  *
- * The length of the memory is that of the function's BAR 2. A client maps the memory when it
- * connects. If the memory was missing at that time, or has been replaced since then, the client
- * accesses it by messages (slower) until it connects again.
+ * The memory is as long as the function's BAR 2. A client maps the memory when it connects. If the
+ * memory was missing at that time, or has been replaced since then, the client accesses it by
+ * messages (slower) until it connects again.
  */
 struct ivs_vfio_user_memory {
 	int fd;

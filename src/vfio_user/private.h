@@ -83,7 +83,7 @@ struct ivs_vfio_user {
  * Return: 0: the reply is in connection.out; a positive errno: send it as the reply;
  * IVS_VFU_HANGUP: disconnect the client, for the reason in session->why.
  */
-#define IVS_VFU_HANGUP 4096 /* larger than any errno */
+#define IVS_VFU_HANGUP 4096 /* this is larger than any errno */
 
 /** struct ivs_vfu_entry - a command, and what table.c checks before it calls the handler */
 struct ivs_vfu_entry {

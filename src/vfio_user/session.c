@@ -31,7 +31,7 @@
 /* Limits of one round, so that other devices are served, too. */
 #define MESSAGES_MAX 32
 #define ROUND_MS 10
-#define RETRY_MS 10 /* after the kernel has refused to send */
+#define RETRY_MS 10 /* delay after the kernel has refused to send */
 
 #define MAPS_MEMORY                                                                                \
 	{                                                                                          \
@@ -88,7 +88,7 @@ int ivs_vfio_user_new(const struct ivs_vfio_user_options *opts, struct ivs_vfio_
 
 	if (!session)
 		return ivs_error_errno(err, ENOMEM, "cannot allocate a session");
-	json_object_seed(0); /* opens a file, which the sandbox will not allow later */
+	json_object_seed(0); /* this opens a file, which the sandbox will not allow later */
 	session->function = opts->function;
 	session->name = opts->name;
 	session->loop = opts->loop;
@@ -166,7 +166,7 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 		return IVS_VFIO_USER_E_BUSY;
 	if (!ivs_vfu_flight_update(session))
 		return IVS_VFIO_USER_E_UNREAD;
-	/* Reset again: a doorbell may have been received since the last client left. */
+	/* Reset again, because a doorbell may have been received since the last client left. */
 	disconnect_client(session);
 	result = ivs_fdpass_take_urgent(*sock);
 	if (result)
@@ -281,7 +281,10 @@ static int serve_one(struct ivs_vfio_user *session, struct ivs_error *err)
 	return result ? result : handle_request(session, err);
 }
 
-/* Clean up after a client that has left or has to be disconnected. Return: see session.h. */
+/*
+ * Clean up after a client that has left or has to be disconnected. Return: like
+ * ivs_vfio_user_serve().
+ */
 static int end_client(struct ivs_vfio_user *session, int result, struct ivs_error *err)
 {
 	disconnect_client(session);

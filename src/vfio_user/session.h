@@ -37,7 +37,7 @@ enum ivs_vfio_user_error {
  * @function:  must outlive the session
  * @name:      prefix of log lines; must outlive the session
  * @loop:      watches the client's fds; must outlive the session
- * @slow:      calls that clients make slow; must outlive the session
+ * @slow:      accounts for calls that clients make slow; must outlive the session
  * @due:       called in @loop when ivs_vfio_user_serve() is due
  * @ring:      called when the guest rings a doorbell; must not block or call the session
  * @context:   argument of @due and @ring
@@ -65,7 +65,7 @@ void ivs_vfio_user_free(struct ivs_vfio_user *session);
 
 /**
  * ivs_vfio_user_connect() - serve a client from now on
- * @sock: a connected UNIX stream socket, non-blocking; set to -1 if taken
+ * @sock: a connected UNIX stream socket, non-blocking; set to -1 if it was taken
  *
  * The PCI function is reset to its power-on state.
  *
@@ -82,7 +82,7 @@ bool ivs_vfio_user_is_greeted(const struct ivs_vfio_user *session);
 /** ivs_vfio_user_has_hung_up() - whether the client has hung up; messages may still be unread */
 bool ivs_vfio_user_has_hung_up(const struct ivs_vfio_user *session);
 
-/** ivs_vfio_user_pause() - have ivs_vfio_user_serve() called in @ms, and not before */
+/** ivs_vfio_user_pause() - have ivs_vfio_user_serve() called after @ms, and not earlier */
 void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms);
 
 /** ivs_vfio_user_disconnect() - disconnect the client, if any */

@@ -92,7 +92,7 @@ static size_t min_len(uint64_t a, size_t b)
 static size_t save_part(struct ivs_vfu_save *save, struct ivs_vfu_memory *memory, uint8_t *out,
 			size_t len)
 {
-	uint64_t in_memory = save->at - save->head_len; /* valid only beyond the head */
+	uint64_t in_memory = save->at - save->head_len; /* this is valid only beyond the head */
 	uint8_t sum[IVS_VFU_STREAM_SUM_LEN];
 	size_t n;
 
@@ -150,7 +150,7 @@ void ivs_vfu_load_end(struct ivs_vfu_load *load)
 	*load = (struct ivs_vfu_load){0};
 }
 
-/* Compare the header with the expected one: all its bytes are known in advance. */
+/* Compare the header with the expected one, all of whose bytes are known in advance. */
 static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 {
 	uint8_t header[IVS_VFU_STREAM_HEADER_LEN];
@@ -179,7 +179,7 @@ static bool check_header(const struct ivs_vfu_load *load, struct ivs_error *err)
 static size_t load_part(struct ivs_vfu_load *load, struct ivs_vfu_memory *memory, const uint8_t *in,
 			size_t len, struct ivs_error *err)
 {
-	uint64_t in_memory = load->at - load->head_len; /* valid only beyond the head */
+	uint64_t in_memory = load->at - load->head_len; /* this is valid only beyond the head */
 	uint64_t in_tail = in_memory - load->memory_len;
 	size_t n;
 

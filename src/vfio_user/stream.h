@@ -84,7 +84,7 @@ IVS_MUST_USE bool ivs_vfu_save_begin(struct ivs_vfu_save *save,
 
 void ivs_vfu_save_end(struct ivs_vfu_save *save);
 
-/** ivs_vfu_save_left() - number of bytes not read yet */
+/** ivs_vfu_save_left() - number of bytes that have not been read yet */
 uint64_t ivs_vfu_save_left(const struct ivs_vfu_save *save);
 
 /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * All commands, and the checks that are made before a handler is called; handlers do not repeat
- * them. Lengths are those of bodies, without the header.
+ * these checks. Lengths are those of bodies, without the header.
  */
 #include "base/error.h"
 #include "vfio_user/private.h"
