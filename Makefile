@@ -4,11 +4,16 @@ BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
 
-.PHONY: all driver demo check check-quick check-slow bench install clean
+.PHONY: all deb driver demo check check-quick check-slow bench install clean
 
 all:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
+
+# Build Debian packages in BUILD/deb.
+deb:
+	@scripts/install-packages build deb
+	@scripts/make-deb $(BUILD)/deb
 
 # Build the guest driver for the running kernel or for KERNEL=VERSION; needs linux-headers-VERSION.
 driver:

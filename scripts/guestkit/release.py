@@ -45,7 +45,7 @@ RELEASES = {
     "oldest": Release("Debian 11, which has the oldest supported kernel", [("bullseye",)],
                       (*_BUILD, *_DESKTOP)),
     "stable": Release("Debian's current release", [("stable",), ("trixie",)],
-                      (*_BUILD, *_CLOUD, "dkms", "udev")),
+                      (*_BUILD, *_CLOUD, "dkms", "libjansson4", "libseccomp2", "udev")),
     "newest": Release("Debian's backports, which have its newest kernel",
                       [("stable", "stable-backports"), ("trixie", "trixie-backports")],
                       (*_BUILD, *_CLOUD)),
