@@ -38,7 +38,7 @@ class Pieces:
         self.notes = self.json["notes"]
 
     def texts(self, language, where=""):
-        """The texts of the pieces in a language; their places contain @where."""
+        """The texts of the pieces that are in this language and whose place contains @where."""
         return [piece["text"] for piece in self.all
                 if piece["language"] == language and where in piece["where"]]
 

@@ -216,7 +216,7 @@ class Ringer:
         self.shell.ring(ident, vector, self._at)
 
     def expect(self, vector):
-        """Require that this vector was rung once, and no other."""
+        """Require that this vector was rung once, and that no other vector was rung."""
         self._counts[vector] += 1
         self.shell.wait_counts(self._counts, self._at)
 
@@ -244,7 +244,7 @@ class HostRinger:
         ring(self.client.peers[ident][vector])
 
     def expect(self, vector):
-        """Require that this vector was rung, and no other."""
+        """Require that this vector was rung, and that no other vector was rung."""
         deadline = time.monotonic() + 20
         while not (found := self._take()):
             assert time.monotonic() < deadline, f"vector {vector} was not rung"
@@ -262,7 +262,7 @@ class HostRinger:
 
 
 def all_ring_all(peers, vectors, record_property=None):
-    """Let every peer ring every other on each vector. Each doorbell is recorded as a case."""
+    """Let every peer ring every other peer on each vector. Each doorbell is recorded as a case."""
     for rings in peers:
         for rung in peers:
             for vector in range(vectors if rings is not rung else 0):
@@ -288,7 +288,7 @@ class ClientRinger:
         self._client.out.wait(f"rang peer {ident} vector {vector}")
 
     def expect(self, vector):
-        """Require that this vector was rung once, and no other."""
+        """Require that this vector was rung once, and that no other vector was rung."""
         self._heard[vector] = self._heard.get(vector, 0) + 1
         self._client.out.wait(f"doorbell on vector {vector}", times=self._heard[vector])
         assert self.is_quiet()

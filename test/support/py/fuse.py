@@ -17,7 +17,7 @@ import threading
 
 SIZE = 1 << 20
 NAME = "file"
-ROOT, FILE = 1, 2  # numbers of nodes
+ROOT, FILE = 1, 2  # node numbers
 MNT_DETACH = 2
 
 OPCODES = {"LOOKUP": 1, "FORGET": 2, "GETATTR": 3, "SETATTR": 4, "OPEN": 14, "READ": 15,
@@ -37,7 +37,7 @@ def attributes(node):
 
 
 def reply_to(name, node, body):
-    """Return: the body of the reply to a request; None: the request is not supported."""
+    """Return: the body of the reply to a request, or None if the request is not supported."""
     if name == "INIT":
         return struct.pack("<IIIIHHIIHHI7I", 7, 31, 65536, 0, 12, 9, 65536, 1, 0, 0, 0, *[0] * 7)
     if name == "LOOKUP":
@@ -104,7 +104,7 @@ class Fuse:
 
     @staticmethod
     def lacks():
-        """Return: why a file system cannot be mounted here, or None."""
+        """Return: why a file system cannot be mounted here, or None if it can."""
         if os.geteuid():
             return "needs root, to mount a FUSE file system"
         return None if os.path.exists("/dev/fuse") else "the kernel has no FUSE"

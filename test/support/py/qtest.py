@@ -79,7 +79,7 @@ class Doorbells:
 
 
 class Qemu:
-    """A paused QEMU with one device. vectors: their number; 0 for ivshmem-plain."""
+    """A paused QEMU with one device. vectors: the number of vectors; 0 for ivshmem-plain."""
 
     def __init__(self, program, directory, vectors, ioeventfd="off"):
         self.doorbells = None
@@ -142,8 +142,8 @@ class Qemu:
             self.command(f"write{LETTERS[size]} {base + offset:#x} {value:#x}")
 
     def messages(self, vectors):
-        """Return: the MSI-X messages since the last call: {vector: value}. A message with the value
-        0 is not detected."""
+        """Return: the MSI-X messages sent since the last call, as {vector: value}. A message with
+        the value 0 is not detected."""
         size = 4 * vectors
         data = bytes.fromhex(self.command(f"read {MESSAGES:#x} {size:#x}")[2:])
         found = {vector: word for vector, (word,) in enumerate(struct.iter_unpack("<I", data))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Changes of the file of a region, and what the programs say about them."""
+"""Changes to the file of a region, and what the programs say about them."""
 SIZE = 1 << 20
 NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
 SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"
@@ -7,13 +7,13 @@ GROWN = "it was enlarged: programs that open it now see another size"
 
 
 def make_again(path):
-    """Remove a region and make another one with the same name."""
+    """Remove a region and create another one with the same name."""
     path.unlink()
     path.write_bytes(bytes(SIZE))
 
 
 def replace(path):
-    """Rename another region over a region."""
+    """Replace a region by renaming another region to its name."""
     other = path.with_name(path.name + "-other")
     other.write_bytes(bytes(SIZE))
     other.rename(path)
