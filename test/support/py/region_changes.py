@@ -20,5 +20,5 @@ def replace(path):
 
 
 def rename(path):
-    """Give a region another name."""
+    """Rename a region."""
     path.rename(path.with_name(path.name + "-other"))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A private instance of systemd: a user manager in its own directory, with our units and no
-others."""
+other units."""
 import contextlib
 import os
 import pathlib
