@@ -77,7 +77,7 @@ def test_status_without_clients(place):
 
 
 def test_status_of_a_sealed_region(place):
-    """A memfd: region has no path and three seals, and counts as created."""
+    """A memfd: region has no path and has three seals, and it counts as created."""
     serve(place, "--max-peers", "5", "--max-peers-per-user", "4", region=["-r", "memfd:"])
     status = status_of(place)
     assert status["region"]["path"] is None

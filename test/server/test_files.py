@@ -41,17 +41,17 @@ def identity(path):
 # The pidfile
 
 def make_directory(path):
-    """Make a directory."""
+    """Create a directory."""
     path.mkdir()
 
 
 def make_fifo(path):
-    """Make a FIFO: it cannot be truncated, and a write to it blocks."""
+    """Create a FIFO: it cannot be truncated, and a write to it blocks."""
     os.mkfifo(path)
 
 
 def make_device(path):
-    """Make a device like /dev/zero, because a user may name a device, as in -p /dev/null."""
+    """Create a device like /dev/zero, because a user may name a device, as in -p /dev/null."""
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except PermissionError as error:
@@ -59,7 +59,7 @@ def make_device(path):
 
 
 def make_link(path):
-    """Make a symbolic link to a file that would be a valid pidfile."""
+    """Create a symbolic link to a file that would be a valid pidfile."""
     target = path.with_name("target")
     target.write_text("4194999\n")
     path.symlink_to(target)

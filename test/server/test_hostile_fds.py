@@ -45,7 +45,7 @@ def send(sock, data, fds, keeps_fds_out):
 
 
 def check_newcomer(place):
-    """A new client must be greeted at once."""
+    """A new client must be greeted immediately."""
     began = time.monotonic()
     with RawClient(str(place.socket), 1) as client:
         client.greeting()
