@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from support.py.programs import fd_count, rss_kib, wait_until
+from support.py.programs import fd_count, is_sanitized, rss_kib, wait_until
 from support.py.wire import RawClient
 
 CROWD = 4500  # clients of one user, which gets at most 15/16 of the places
@@ -66,5 +66,7 @@ def test_memory_is_returned_when_a_crowd_has_left(place, stays):
         is_served(place)
         after = rss_kib(server.pid) - before
         print(f"KiB more than before: crowd {crowded}, afterwards {after}")
-        assert after < 3 * MIB + stays * 8
+        # The allocator of the address sanitizer keeps a part of what was freed.
+        spare = crowded // 2 if is_sanitized(place.server_program) else 3 * MIB
+        assert after < spare + stays * 8
     server.stop()
