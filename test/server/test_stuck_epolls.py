@@ -164,7 +164,7 @@ def test_user_that_blocks_helper_processes_takes_no_places(place):
     limit, so that further clients are refused. Clients of other users are admitted, and the server
     exits on SIGTERM."""
     limit = 2
-    server, before = start(place, "--max-peers", 10, "--max-peers-per-user", limit)
+    server, before = start(place, "--max-peers", 40, "--max-peers-per-user", limit)
     block(place, server, users=1)
     refused = f"uid {STRANGER}): as many clients of its user as allowed"
     while not server.err.count(refused):
