@@ -27,12 +27,12 @@
 #define COMMANDS_MAX 64
 #define WORDS_MAX 4
 #define LINE_LEN 256
-#define OPTION_ANY_FILE_SYSTEM 256 /* no letter */
-#define OPTION_READ_ONLY 257	   /* no letter */
+#define OPTION_ANY_FILE_SYSTEM 256 /* has no short form */
+#define OPTION_READ_ONLY 257	   /* has no short form */
 #define USE_GET "use get [-x] OFFSET LEN"
 #define USE_PUT "use put [-x] OFFSET TEXT, or put [-x] OFFSET - for standard input"
 #define BLANKS " \t\r\n"
-#define EVENTS_MAX 1024 /* events taken at a time; commands are read in between */
+#define EVENTS_MAX 1024 /* upper bound on the events taken between two commands */
 
 struct settings {
 	char address[4096];
@@ -75,7 +75,7 @@ static const char commands_text[] =
 	"put OFFSET -       write standard input into the region (only with -c)\n"
 	"quit               exit\n";
 
-/* Take the next word from *@rest. Then *@rest is what follows the blank after the word. */
+/* Cut off the first word of *@rest, and set *@rest to the text after the blank that ends it. */
 static char *take_word(char **rest)
 {
 	char *word = *rest + strspn(*rest, BLANKS);
@@ -283,7 +283,7 @@ static void input_drop(struct input *input, size_t n)
 	memmove(input->bytes, input->bytes + n, input->len);
 }
 
-/* Take the next complete line or, after the end of the input, an incomplete one. */
+/* Move the next complete line to @out or, after the end of the input, an incomplete line. */
 static enum line input_take_line(struct input *input, char out[LINE_LEN])
 {
 	char *newline = memchr(input->bytes, '\n', input->len);

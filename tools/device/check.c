@@ -192,7 +192,7 @@ static int check_paths(const struct settings *settings, unsigned int at, struct 
 	return 0;
 }
 
-/* Print the message, with the name of the device if there are several. */
+/* Print the message, with the name of the device if there are several devices. */
 static void print_error(const struct settings *settings, const struct ivs_device_options *opts,
 			const struct ivs_error *err)
 {

@@ -6,7 +6,7 @@
 #include "tools/device/options.h"
 
 /**
- * device_check() - check the options of all devices, and set those that follow from others
+ * device_check() - check the options of all devices, and set options that follow from others
  *
  * Return: 0, or an exit status after printing the reason.
  */

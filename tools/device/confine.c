@@ -25,7 +25,7 @@ static void choose_lists(const struct settings *settings, const struct ivs_sysca
 
 	if (settings->control.path) {
 		lists[n++] = ivs_control_syscalls;
-		lists[n++] = ivs_region_watch_syscalls; /* for the status */
+		lists[n++] = ivs_region_watch_syscalls; /* the status shows region changes */
 	}
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		unsigned int device_lists_n = ivs_device_syscall_lists_of(

@@ -111,7 +111,9 @@ static int take_pair(struct legacy *legacy, const char *key, const char *value,
 			     key);
 }
 
-/* Take KEY=VALUE, or KEY alone, which means KEY=on and is an error for size, shm and chardev. */
+/*
+ * Handle KEY=VALUE or KEY alone. KEY alone means KEY=on, and is an error for size, shm and chardev.
+ */
 static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 {
 	char *equals = strchr(word, '=');
@@ -149,7 +151,7 @@ static int check_legacy(const struct legacy *legacy, struct ivs_error *err)
 	return 0;
 }
 
-/* A word ends at a comma. Two commas stand for one within the word, as in all options of QEMU. */
+/* A word ends at a comma. As in all options of QEMU, two commas stand for a comma in the word. */
 static const char *next_word(const char *text, char word[WORD_MAX], struct ivs_error *err)
 {
 	size_t len = 0;

@@ -147,7 +147,7 @@ static int open_all(struct program *program, struct ivs_error *err)
 		.user = program->settings->user,
 		.filter = program->settings->filter,
 	};
-	if (!result) /* for fds from servers, and from the control socket */
+	if (!result) /* to close fds that servers and users of the control socket send */
 		result = ivs_closer_open(confine_closer, &program->confinement, err);
 	if (!result)
 		result = ivs_device_loop_new(&opts, &program->loop, err);

@@ -311,7 +311,7 @@ static int take_sandbox(struct settings *settings, const char *value)
 	return 0;
 }
 
-/* Take an option of the program. Return: 0 or an exit status. */
+/* Handle an option of the program. Return: 0 or an exit status. */
 static int take_program_option(struct settings *settings, int option, const char *value)
 {
 	switch (option) {
@@ -343,7 +343,7 @@ static int take_program_option(struct settings *settings, int option, const char
 	}
 }
 
-/* Take an option for access to a device. Return: 0, an exit status, or -1 for any other option. */
+/* Handle an option for access to a device. Return: 0, an exit status, or -1 for other options. */
 static int take_access_option(struct device_settings *device, int option, const char *value)
 {
 	struct ivs_device_options *opts = &device->opts;
@@ -375,7 +375,7 @@ static int take_access_option(struct device_settings *device, int option, const 
 	}
 }
 
-/* Take an option of a device. Return: as take_access_option(). */
+/* Handle an option of a device. Return: as take_access_option(). */
 static int take_device_option(struct device_settings *device, int option, const char *value)
 {
 	struct ivs_device_options *opts = &device->opts;

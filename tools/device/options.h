@@ -12,7 +12,7 @@
 #define PROGRAM "ivshmem-device"
 
 enum model {
-	MODEL_UNKNOWN, /* without --model: plain with a region, doorbell with a server */
+	MODEL_UNKNOWN, /* --model not given: plain for a region, doorbell for a server */
 	MODEL_PLAIN,
 	MODEL_DOORBELL,
 };
@@ -21,7 +21,7 @@ enum model {
  * struct device_settings - one device
  * @has_...: whether that option was given
  * @legacy:  the parsed string of --legacy, if @is_legacy
- * @region:  buffer for opts.region, if that is made from @legacy
+ * @region:  buffer for opts.region, if the address is composed from @legacy
  */
 struct device_settings {
 	enum model model;
@@ -40,8 +40,8 @@ struct device_settings {
  * struct settings - the command line
  * @user:    user to become; NULL: no change
  * @uid:     id of @user
- * @filter:  whether to load the system call filter; -1: if this build has one
- * @control: the control socket to create; none if its path is NULL
+ * @filter:  whether to load the system call filter; -1: load it if this build has one
+ * @control: the control socket to create; if its path is NULL, none is created
  * @status:  control socket of the running program whose status is shown; NULL: serve devices
  * @json:    show the status as JSON
  */

@@ -31,7 +31,7 @@ static int file_failed(const char *what, const char *path)
 	return usage_failed("cannot %s %s: %s", what, path, strerror(errno));
 }
 
-/* Read what is there now, into @file->old. */
+/* Read the present content of the file, or the target of the link, into @file->old. */
 static int file_read(struct boot_file *file)
 {
 	IVS_OWNED_FD fd = -1;
@@ -63,7 +63,7 @@ static int text_write(const char *path, const char *text)
 	return n == (ssize_t)len && !fchmod(fd, 0644) && !fsync(fd) ? 0 : -1;
 }
 
-/* Give the file another content in one step: @text as in struct boot_file. */
+/* Replace the file in one step. @text has the meaning that it has in struct boot_file. */
 static int file_set(const struct boot_file *file, const char *text)
 {
 	char path[PATH_MAX + 16];
@@ -73,7 +73,7 @@ static int file_set(const struct boot_file *file, const char *text)
 		return unlink(file->path) && errno != ENOENT ? file_failed("remove", file->path)
 							     : 0;
 	snprintf(path, sizeof(path), "%s.new", file->path);
-	unlink(path); /* of a process that was killed */
+	unlink(path); /* a process that was killed may have left it */
 	result = file->link ? symlink(text, path) : text_write(path, text);
 	if (!result && !rename(path, file->path))
 		return 0;
@@ -83,7 +83,7 @@ static int file_set(const struct boot_file *file, const char *text)
 	return file_failed("write", file->path);
 }
 
-/* Make a directory and those above it. */
+/* Create a directory and its parent directories. */
 static int make_dirs(struct boot *boot, const char *dir)
 {
 	char copy[PATH_MAX];
@@ -136,10 +136,10 @@ void boot_undo(struct boot *boot)
 			usage_failed("%s is left as it is", file->path);
 	}
 	for (unsigned int i = boot ? boot->dirs_n : 0; i > 0; i--)
-		rmdir(boot->dirs[i - 1]); /* unless another process uses it */
+		rmdir(boot->dirs[i - 1]); /* fails if another process has put files there */
 }
 
-/* At that time of the boot, only users and groups in the files of /etc are known. */
+/* When the region is created at boot, only users and groups in the files of /etc are known. */
 static bool user_is_local(const struct passwd *user)
 {
 	FILE *file = fopen("/etc/passwd", "re");
@@ -166,7 +166,7 @@ static bool group_is_local(const struct group *group)
 	return file && entry;
 }
 
-/* The name of a user or group as the files need it: the number, if the name is unusual. */
+/* Write to @out how the files refer to a user or group: by number if the name is unusual. */
 static void plain_name(const char *name, unsigned int id, char out[NAME_LEN])
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -184,14 +184,14 @@ static int boot_add(struct boot *boot, bool link, const char *root, const char *
 	struct boot_file *file = &boot->files[boot->files_n++];
 
 	file->link = link;
-	if (strlen(name) > NAME_MAX - 4 || /* ".new" */
+	if (strlen(name) > NAME_MAX - 4 || /* room for ".new" */
 	    snprintf(file->path, PATH_MAX, "%s/etc/%s/%s", root, dir, name) >= PATH_MAX)
 		return usage_failed("the name of the region is too long for --boot: %zu bytes",
 				    strlen(name));
 	return 0;
 }
 
-/* Name all files. Their texts stay empty. */
+/* Set the paths of all files, and leave their texts empty. */
 static int boot_name(const struct place *place, const char *root, struct boot *boot)
 {
 	char stem[4 * PATH_MAX];
@@ -246,7 +246,7 @@ static int boot_compose(const struct boot_wish *wish, struct boot *boot)
 	ivs_region_boot_unit(&unit, &text);
 	snprintf(boot->files[1].text, BOOT_TEXT_LEN, "../%s",
 		 strrchr(boot->files[0].path, '/') + 1);
-	/* Not for huge pages: a hugetlbfs may be mounted after systemd-tmpfiles has run. */
+	/* Not for huge pages, because systemd-tmpfiles may run before a hugetlbfs is mounted. */
 	if (place_kind(wish->place) == PLACE_TMPFS)
 		ivs_region_boot_tmpfiles(&tmpfiles, &text);
 	if (unit.full || tmpfiles.full)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The files in /etc that make a region at boot: writing and removing them, all or none. */
+/* Write or remove the files in /etc that create a region at boot: either all of them or none. */
 #ifndef TOOLS_IVSHMEM_BOOT_H
 #define TOOLS_IVSHMEM_BOOT_H
 
@@ -17,10 +17,10 @@
 
 /**
  * struct boot_file - a file, or a symbolic link
- * @text:    what it is to contain, or where it is to point; "": it is to be absent
- * @old:     what it was before; "": it was absent
- * @link:    it is a symbolic link
- * @changed: it has been changed to @text
+ * @text:    content that it is to have, or target of the link; "": it is to be absent
+ * @old:     content or target before the change; "": it was absent
+ * @link:    whether it is a symbolic link
+ * @changed: whether it has been changed to @text
  */
 struct boot_file {
 	char path[PATH_MAX];
@@ -32,7 +32,7 @@ struct boot_file {
 
 /**
  * struct boot - the files of a region, and how to undo their change
- * @dirs: directories that were made for them
+ * @dirs: directories that were created for the files
  */
 struct boot {
 	struct boot_file files[BOOT_FILES_MAX];
@@ -42,8 +42,8 @@ struct boot {
 };
 
 /**
- * struct boot_wish - what the region is to be like at boot
- * @uid, @gid, @mode: its owner, and permission bits
+ * struct boot_wish - the properties of the region that is created at boot
+ * @uid, @gid, @mode: owner, group and permission bits of the region
  */
 struct boot_wish {
 	const struct place *place;
@@ -54,27 +54,28 @@ struct boot_wish {
 };
 
 /**
- * boot_install() - write the files in @root/etc; none for a region on a disk, which needs none
- * @out: to undo it; free it with free(3). NULL after a failure
+ * boot_install() - write the files in @root/etc; a region on a disk needs no files
+ * @out: set to what boot_undo() needs, to be freed with free(3); NULL after a failure
  *
- * Return: 0, or an exit status after printing the reason; then nothing is changed, or the message
- * says what is.
+ * A failure changes nothing, or the message says what it has changed.
+ *
+ * Return: 0, or an exit status after printing the reason.
  */
 int boot_install(const struct boot_wish *wish, const char *root, struct boot **out);
 
-/** boot_uninstall() - remove the files. As boot_install(); there may be none. */
+/** boot_uninstall() - remove the files, if there are any; otherwise like boot_install() */
 int boot_uninstall(const struct place *place, const char *root, struct boot **out);
 
-/** boot_exists() - whether a unit makes the region at boot */
+/** boot_exists() - return whether a unit creates the region at boot */
 bool boot_exists(const struct place *place, const char *root);
 
-/** boot_undo() - restore what was there before, or say what cannot be. NULL is ignored. */
+/** boot_undo() - restore the previous files, or say which cannot be restored; no-op for NULL */
 void boot_undo(struct boot *boot);
 
-/** boot_changed_n() - how many files were changed; 0 for NULL */
+/** boot_changed_n() - return the number of files that were changed; 0 for NULL */
 unsigned int boot_changed_n(const struct boot *boot);
 
-/** boot_json() - the paths of all files, as an array */
+/** boot_json() - return the paths of all files, as an array */
 json_t *boot_json(const struct boot *boot);
 
 /** boot_print() - print a line "WORD PATH" for each file that was changed */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands get and put: bytes of a region. */
+/* The commands get and put, which read and write bytes of a region. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,8 +9,8 @@
 
 /**
  * struct bytes - the command line
- * @place: with the offset; NULL: missing
- * @last:  the length or the text; NULL: missing
+ * @place: the place in the region; its offset is NULL if the argument is missing
+ * @last:  the last argument, a length or a text; NULL if it is missing
  */
 struct bytes {
 	struct target target;

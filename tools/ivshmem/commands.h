@@ -7,9 +7,10 @@
 
 /**
  * struct command - a command: "ivshmem NAME ..."
- * @name:    what selects it
+ * @name:    the word that selects the command
  * @summary: one line for "ivshmem --help"
- * @run:     parses its arguments with usage_parse() and runs it. @argv[0] is "ivshmem NAME".
+ * @run:     parses the arguments with usage_parse() and runs the command.
+ *           @argv[0] is "ivshmem NAME".
  *           Return: an exit status (0, STATUS_FAILED, STATUS_USAGE).
  */
 struct command {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command config: pieces of configurations, ready to be pasted. */
+/* The command config, which prints pieces of configurations that can be pasted. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@
 
 #define DEVICES_MAX 64
 #define TEXT_LEN (4 << 20)
-#define OPERAND 1 /* getopt(3) returns this for an operand, if the letters begin with "-" */
+#define OPERAND 1 /* getopt(3) returns this for an operand, if the short options begin with "-" */
 
 static const char help_text[] =
 	"usage: ivshmem config TARGET NAME|ADDRESS [OPTION]... [NAME|ADDRESS...]...\n"
@@ -82,8 +82,8 @@ static const struct config_target targets[] = {
 
 /**
  * struct settings - the command line
- * @defaults: for all devices
- * @given:    of each device
+ * @defaults: options for all devices
+ * @given:    options of each device
  */
 struct settings {
 	const struct config_target *target;
@@ -271,7 +271,7 @@ static int parse(struct settings *settings, int argc, char **argv)
 	return 0;
 }
 
-/* The path of this program, for units. */
+/* Return: the path of this program, which units need. */
 static const char *own_path(char out[PATH_MAX])
 {
 	ssize_t len = readlink("/proc/self/exe", out, PATH_MAX - 1);

@@ -19,7 +19,7 @@
 #define SHOWN_LEN 256
 #define DEFAULT_OWNER "root"
 #define DEFAULT_GROUP "kvm"
-#define DEFAULT_GUEST_GROUP "ivshmem" /* of the driver's udev rule */
+#define DEFAULT_GUEST_GROUP "ivshmem" /* as in the driver's udev rule */
 #define DEFAULT_MODE 0660
 #define LIBVIRT_SIZE_MIN (1 << 20)
 
@@ -35,7 +35,7 @@ static bool starts(const char *text, const char *prefix)
 	return !strncmp(text, prefix, strlen(prefix));
 }
 
-/* Take the last part of a path as the name. */
+/* Use the last part of the path as the name. */
 static int take_path(const char *path, char *out, struct config_device *texts)
 {
 	const char *name = strrchr(path, '/');
@@ -61,7 +61,7 @@ static int take_shm(const char *name, struct config_device *texts)
 	return 0;
 }
 
-/* Take the operand: a name, or an address of a region or of a server. */
+/* Handle the operand: a name, or an address of a region or of a server. */
 static int take_operand(const char *operand, struct config_device *texts)
 {
 	int status;
@@ -109,7 +109,7 @@ static void make_region(struct config_device *texts)
 		snprintf(texts->region, sizeof(texts->region), "file:%s", texts->path);
 }
 
-/* Derive an id from the name: other characters become "_". */
+/* Derive an id from the name: characters that are invalid in an id become "_". */
 static int take_id(const struct given *given, struct config_device *texts)
 {
 	size_t len;
@@ -155,7 +155,7 @@ static int take_socket(const char *value, char *out)
 	return status;
 }
 
-/* The server of a doorbell device, and of an ivshmem-device that is its client. */
+/* Set the server of a doorbell device, or of an ivshmem-device that is a client of a server. */
 static int fill_server(const struct config_target *target, const struct given *given,
 		       struct config_device *texts, struct ivs_config_device *out)
 {
@@ -208,7 +208,7 @@ static int fill_socket(const struct config_target *target, const struct given *g
 	return 0;
 }
 
-/* What units and tmpfiles.d cannot do. */
+/* Reject what units and tmpfiles.d cannot do. */
 static int check_host(const struct config_target *target, const struct given *given,
 		      const struct ivs_config_device *device)
 {
@@ -223,7 +223,7 @@ static int check_host(const struct config_target *target, const struct given *gi
 	return 0;
 }
 
-/* Whether pieces contain the size of the device. */
+/* Return: whether the pieces contain the size of the device. */
 static bool needs_size(const struct config_target *target, bool hotplug,
 		       const struct ivs_config_device *device)
 {
@@ -275,7 +275,7 @@ static int fill_size(const struct config_target *target, bool hotplug, const str
 	return out->size ? check_size(target, out) : 0;
 }
 
-/* A name of a user or group, or a number. It need not exist on this host. */
+/* Check a name or number of a user or group, which need not exist on this host. */
 static int check_user(const char *name)
 {
 	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

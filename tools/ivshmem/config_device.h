@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A device of "ivshmem config": from what the command line says to what the pieces need. */
+/* Derive what the pieces of "ivshmem config" need of a device from the command line. */
 #ifndef TOOLS_IVSHMEM_CONFIG_DEVICE_H
 #define TOOLS_IVSHMEM_CONFIG_DEVICE_H
 
@@ -10,10 +10,10 @@
 
 /**
  * struct config_target - what the pieces are for
- * @vm:       the configuration of a VM, and not of the host
- * @access:   contains owner, group and mode
- * @sized:    contains the size of regions
- * @servers:  contains the size of servers' regions, and no paths of their sockets
+ * @vm:       whether they configure a VM rather than the host
+ * @access:   whether they contain owner, group and mode
+ * @sized:    whether they contain the sizes of regions
+ * @servers:  whether they contain the sizes of servers' regions, but not the paths of sockets
  */
 struct config_target {
 	const char *name;
@@ -25,8 +25,8 @@ struct config_target {
 };
 
 /**
- * struct given - what the command line says about a device; NULL and 0: nothing
- * @kind: -1: nothing
+ * struct given - the options given for a device; NULL or 0: not given
+ * @kind: kind of device; -1: not given
  */
 struct given {
 	const char *operand;
@@ -53,7 +53,7 @@ struct config_device {
 };
 
 /**
- * config_device_fill() - fill in what the command line leaves out, check it, and look at the host
+ * config_device_fill() - fill in what the command line omits, check the result, look at the host
  *
  * Return: 0, or an exit status after printing the reason.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands ring and wait: doorbells. */
+/* The commands ring and wait, which send doorbells and wait for them. */
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -26,9 +26,9 @@ struct ring {
 
 /**
  * struct wait - the command line of wait
- * @vector:     which doorbells count; ANY_VECTOR: those of all vectors
- * @timeout_ms: -1: no limit
- * @left_n:     how many doorbells are still awaited
+ * @vector:     vector whose doorbells count; ANY_VECTOR: doorbells on any vector count
+ * @timeout_ms: how long to wait; -1: without a limit
+ * @left_n:     number of doorbells that are still to come
  */
 struct wait {
 	struct target target;
@@ -177,7 +177,7 @@ static int wait_parse(struct wait *wait, int argc, char **argv)
 	return usage_parse(&usage, wait, argc, argv);
 }
 
-/* Check that the peer can be rung as asked, and tell the user as whom. */
+/* Check that this peer has the vector to wait for, and print the peer's id. */
 static int check_vectors(const struct wait *wait, struct ivs_peer *peer)
 {
 	const char *why = ivs_peer_cap_reason(peer, IVS_CAP_WAIT);
@@ -194,7 +194,7 @@ static int check_vectors(const struct wait *wait, struct ivs_peer *peer)
 	return 0;
 }
 
-/* Return: 0 when a doorbell has come, or an exit status. */
+/* Return: 0 when a doorbell has arrived, or an exit status. */
 static int await_event(struct wait *wait, struct ivs_peer *peer, int64_t until_ns)
 {
 	int ms = wait->timeout_ms < 0 ? -1 : ivs_clock_left_ms(until_ns);

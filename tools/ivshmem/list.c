@@ -52,7 +52,7 @@ struct settings {
 	bool json;
 	const char *names[NAMES_MAX];
 	size_t names_n;
-	char *paths[NAMES_MAX]; /* of names that are paths */
+	char *paths[NAMES_MAX]; /* resolved paths, of the names that are paths */
 	size_t paths_n;
 };
 
@@ -102,7 +102,7 @@ static int take_name(void *context, const char *value)
 	return 0;
 }
 
-/* Is it the socket of a server that serves the region? */
+/* Return: whether @name is the socket of a server that serves the region. */
 static bool has_socket(const struct ivs_host_region *region, const char *name)
 {
 	const char *path = !strncmp(name, "unix:", 5) ? name + 5 : name;
@@ -197,7 +197,7 @@ static json_t *json_of_notes(const struct ivs_host_regions *regions, size_t at)
 	return array;
 }
 
-/* Add what is known of the file; null if it cannot be seen. */
+/* Add what is known about the file, or null if the file cannot be examined. */
 static void json_add_file(json_t *json, const struct ivs_host_region *region)
 {
 	char owner[ID_LEN];
@@ -257,7 +257,7 @@ static int print_json(const struct settings *settings, const struct ivs_host_reg
 	return failed ? usage_failed("cannot print JSON: out of memory") : 0;
 }
 
-/* The address; of a file that has been removed, "shm:NAME (removed)" */
+/* Return: the address or, if the file has been removed, "shm:NAME (removed)". */
 static const char *name_text(const struct ivs_host_region *region, char out[ADDRESS_LEN])
 {
 	const unsigned int removed = IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_REPLACED;
@@ -270,7 +270,7 @@ static const char *name_text(const struct ivs_host_region *region, char out[ADDR
 	return out;
 }
 
-/* "33M*" if it is not a power of two */
+/* Return: the size, with "*" appended if it is not a power of two: "33M*". */
 static const char *size_text(const struct ivs_host_region *region, char out[IVS_SIZE_TEXT_LEN + 2])
 {
 	if (region->kind == IVS_HOST_DEVICE || (!region->known && !region->size))
@@ -355,7 +355,10 @@ static int print_table(const struct settings *settings, const struct ivs_host_re
 	return result ? usage_failed("cannot print the table: %s", strerror(-result)) : 0;
 }
 
-/* Check that each NAME is a region. Return: 0, or STATUS_FAILED after printing the others. */
+/*
+ * Check that each NAME is a region.
+ * Return: 0, or STATUS_FAILED after printing the NAMEs that are not regions.
+ */
 static int check_names(const struct settings *settings, const struct ivs_host_regions *regions)
 {
 	int status = 0;

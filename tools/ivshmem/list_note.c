@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The notes of "ivshmem list": what is wrong with a region, and what to do about it. */
+/* The notes of "ivshmem list", which say what is wrong with a region and what to do about it. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/parse.h"
 #include "tools/ivshmem/list_note.h"
 
-#define USERS_MAX 8 /* in words; JSON has all */
+#define USERS_MAX 8 /* listed in a text; JSON lists all */
 #define PAGE_MIN 4096
 
-/* Add a user to @out, which has @len bytes; @how: how it uses the region, or "". */
+/* Append a user to @out, a text of @len bytes. @how is how it uses the region, or "". */
 static size_t add_user(const struct ivs_host_user *user, const char *how, char *out, size_t len)
 {
 	char text[IVS_HOST_USER_TEXT_LEN];
@@ -45,7 +45,7 @@ const char *list_users(const struct ivs_host_region *region, char out[LIST_USERS
 	return users_text(region, true, out);
 }
 
-/* The VMs that have share=on missing. */
+/* Return: the VMs that map the region without share=on. */
 static const char *private_users(const struct ivs_host_region *region, char out[LIST_USERS_LEN])
 {
 	size_t len = 0;
@@ -63,7 +63,7 @@ static const char *private_users(const struct ivs_host_region *region, char out[
 	return out;
 }
 
-/* The users of the removed files that follow the region with their former name. */
+/* Return: the users of removed files of the same name, which follow region @at in the list. */
 static const char *split_users(const struct ivs_host_regions *regions, size_t at,
 			       char out[LIST_USERS_LEN])
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command looking-glass: everything that Looking Glass needs on the host, for a resolution. */
+/*
+ * The command looking-glass, which prints everything that Looking Glass needs on the host for a
+ * resolution.
+ */
 #include <ctype.h>
 #include <errno.h>
 #include <pwd.h>
@@ -66,7 +69,7 @@ enum {
 /**
  * struct settings - the command line
  * @resolution: WIDTHxHEIGHT
- * @size:       of the region
+ * @size:       size of the region
  */
 struct settings {
 	const char *resolution;
@@ -236,7 +239,7 @@ static int parse(struct settings *settings, int argc, char **argv)
 	return status ? status : check(settings);
 }
 
-/* The user that runs the client: not root, if root was reached by sudo. */
+/* Return: the user that runs the client. Under sudo, that is the user that ran sudo. */
 static const char *default_user(char out[USER_LEN])
 {
 	const char *sudo = geteuid() ? NULL : getenv("SUDO_USER");
@@ -251,7 +254,7 @@ static const char *default_user(char out[USER_LEN])
 
 /**
  * struct job - what is shown
- * @region: the region as the device has it
+ * @region: the region, in the form that the configuration of the device needs
  */
 struct job {
 	struct settings settings;
@@ -357,7 +360,7 @@ static void add_client(struct job *job)
 	ivs_out_text(out, "\n");
 }
 
-/* What is wrong with this host comes before everything else. */
+/* Add all notes. The notes about what is wrong with this host come first. */
 static void add_notes(struct job *job)
 {
 	for (unsigned int i = 0; i < job->notes.n; i++) {
@@ -413,7 +416,7 @@ static int print_job(const struct job *job)
 	return status;
 }
 
-/* Make the region. What is reported goes to standard error: standard output has the pieces. */
+/* Create the region. Reports go to standard error, because standard output has the pieces. */
 static int apply(struct job *job)
 {
 	struct region_plan plan = REGION_PLAN_INIT;
@@ -447,7 +450,7 @@ static int job_do(struct job *job)
 
 	if (!status && job->settings.apply) {
 		status = apply(job);
-		notes_deinit(&job->notes); /* about the state before */
+		notes_deinit(&job->notes); /* they describe the state before apply() */
 	}
 	if (status)
 		return status;

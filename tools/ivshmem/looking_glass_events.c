@@ -13,7 +13,7 @@
 #define COMMAND "looking-glass-client -s -f "
 #define RESTART_PAUSE_NS IVS_NS_PER_S
 
-/* Print a JSON object on a line. Without memory nothing is printed, and the test continues. */
+/* Print a JSON object on one line. If memory is lacking, print nothing; the test continues. */
 static void print_json(json_t *object)
 {
 	if (object)
@@ -51,7 +51,7 @@ void events_started(const struct events *events, const struct event_start *start
 	fflush(stdout);
 }
 
-/* Print an event of a client. @text has a "%s" for the frames, or NULL for none. */
+/* Print an event of a client. @frames: print how many frames the client took, too. */
 static void print_client(const struct events *events, const char *name, unsigned int client,
 			 bool frames, const char *text)
 {

@@ -13,7 +13,7 @@
  * @json:     print JSON objects
  * @frames:   for each client, the frames that it has taken since it attached
  * @frames_n: frames taken by all clients
- * @restart_ns: when a new session was reported last
+ * @restart_ns: time of the last report of a new session
  * @restarts_n: new sessions that have not been reported since
  */
 struct events {
@@ -26,9 +26,9 @@ struct events {
 
 /**
  * struct event_start - what is published
- * @path: of the region's file
- * @user: who can start the client: "as user joe"
- * @size: bytes of the region
+ * @path: path of the region's file
+ * @user: user that can start the client, as in "as user joe"
+ * @size: size of the region in bytes
  */
 struct event_start {
 	const char *path;

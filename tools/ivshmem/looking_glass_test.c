@@ -77,9 +77,9 @@ static const struct option options[] = {
 
 /**
  * struct settings - the command line
- * @address:   of the region; "" until it is known
+ * @address:   address of the region; "" until it is known
  * @wanted:    the size of a region for the mode, by the formula of release B7
- * @frames_n:  frames to take; 0: no limit
+ * @frames_n:  end after clients have taken this many frames in total; 0: no limit
  */
 struct settings {
 	char address[ADDRESS_LEN];
@@ -118,8 +118,8 @@ static void handle_lost_page(int signo)
 }
 
 /*
- * GUARDED() - run a statement that accesses the region. Value: whether all pages existed; if not,
- * the statement was not completed.
+ * GUARDED() - run a statement that accesses the region. The value is whether all pages existed;
+ * if a page did not exist, the statement was not completed.
  */
 #define GUARDED(statement)                                                                         \
 	({                                                                                         \
@@ -214,7 +214,7 @@ static const struct usage usage = {
 	.operand = take_region,
 };
 
-/* The path of the region's file. */
+/* Return: the path of the region's file. */
 static const char *path_of(const char *address, char out[ADDRESS_LEN])
 {
 	if (!strncmp(address, SHM_PREFIX, strlen(SHM_PREFIX)))
@@ -232,7 +232,7 @@ static bool is_device(const char *path)
 	return !stat(path, &st) && S_ISCHR(st.st_mode);
 }
 
-/* The address as a word of a shell's command. */
+/* Return: the address, quoted as a word of a shell command. */
 static const char *word_of(const char *address, char *out, size_t out_len)
 {
 	struct ivs_out word = IVS_OUT_INIT(out, out_len);
@@ -351,7 +351,7 @@ static int report_other(const struct session *session)
 			    ivs_text_shown(session->settings->address, shown, sizeof(shown)));
 }
 
-/* Look whether another program publishes. Return: 0 or an exit status. */
+/* Check that no other program publishes. Return: 0 or an exit status. */
 static int check_other(const struct session *session)
 {
 	uint64_t first = 0;
@@ -371,7 +371,7 @@ static int check_other(const struct session *session)
 	return 0;
 }
 
-/* Which users can start the client: it does not run as root. Warn if there are none. */
+/* Return: who can start the client, which does not run as root. Warn if no user can start it. */
 static const char *find_users(const struct session *session, char *out, size_t out_len)
 {
 	const char *path = ivs_region_path(session->region);

@@ -14,7 +14,7 @@
 #include "config/escape.h"
 #include "tools/shared/usage.h"
 
-#define WORD_LEN (4 * 4096 + 16) /* a path in a shell's quotation marks */
+#define WORD_LEN (4 * 4096 + 16) /* room for a path that is quoted for a shell */
 
 void notes_add(struct notes *notes, const char *command, const char *format, ...)
 {
@@ -72,7 +72,7 @@ void look_at(const char *path, struct look *out)
 	};
 }
 
-/* Whether a user with the name or number @owner is not @uid. An unknown name is not judged. */
+/* Return: whether @owner, a name or number, is a user other than @uid; false if it is unknown. */
 static bool is_other_user(const char *owner, uid_t uid)
 {
 	const struct passwd *user = getpwnam(owner);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a user has to know about the state of this host, and pieces on standard output. */
+/* Notes to the user about the state of this host, and the output of pieces. */
 #ifndef TOOLS_IVSHMEM_NOTES_H
 #define TOOLS_IVSHMEM_NOTES_H
 
@@ -9,11 +9,11 @@
 #include "config/pieces.h"
 
 #define NOTES_MAX 256
-#define NOTE_LEN 9216 /* two paths and the rest */
+#define NOTE_LEN 9216 /* room for two paths and a sentence */
 
 /**
  * struct note - a sentence about the state that was looked at, safe for terminals
- * @command: what mends it, for a shell; NULL: the sentence says it
+ * @command: shell command that corrects the state; NULL: the sentence says what to do
  */
 struct note {
 	char *text;
@@ -30,17 +30,18 @@ struct notes {
 IVS_PRINTF(3, 4)
 void notes_add(struct notes *notes, const char *command, const char *format, ...);
 
-/** notes_print() - print each on a line of standard error */
+/** notes_print() - print each note on a line of its own, to standard error */
 void notes_print(const struct notes *notes);
 
 void notes_deinit(struct notes *notes);
 
 /**
  * struct wish - how a region should be
- * @address: for commands of ivshmem
- * @size:    0: any
- * @owner:   names or numbers; NULL: any. So is @group.
- * @mode:    0: any
+ * @address: address of the region, for commands of ivshmem
+ * @size:    size in bytes; 0: any
+ * @owner:   name or number of the user; NULL: any
+ * @group:   name or number of the group; NULL: any
+ * @mode:    permission bits; 0: any
  */
 struct wish {
 	const char *address;
@@ -53,8 +54,8 @@ struct wish {
 
 /**
  * struct look - a region as it is
- * @exists: there is something at its path
- * @file:   it is a file, which has the size @size; otherwise it is a device node or another thing
+ * @exists: whether anything exists at its path
+ * @file:   whether it is a regular file, of the size @size, and not, for example, a device node
  */
 struct look {
 	bool exists;
@@ -68,7 +69,7 @@ struct look {
 /** look_at() - look at a path */
 void look_at(const char *path, struct look *out);
 
-/** notes_compare() - add a note for each difference, with the command that mends it */
+/** notes_compare() - add a note for each difference, with the command that corrects it */
 void notes_compare(struct notes *notes, const struct wish *wish, const struct look *look);
 
 /**

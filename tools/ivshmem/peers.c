@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands peers and dump: what a peer sees of the region and of the other peers. */
+/* The commands peers and dump, which show what a peer sees of the region and of other peers. */
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -19,7 +19,7 @@
 struct view {
 	struct target target;
 	bool json;
-	struct memory_place place; /* of dump */
+	struct memory_place place; /* the operand of dump */
 	const char *len;
 };
 
@@ -65,7 +65,7 @@ static int take_range(void *context, char *value)
 	return 0;
 }
 
-/* Return: the other peers; the number is @n. */
+/* Return: the ids of the other peers. Set @n to their number. */
 static const unsigned int *other_peers(struct ivs_peer *peer, unsigned int *n)
 {
 	static unsigned int ids[IVS_ID_MAX + 1];

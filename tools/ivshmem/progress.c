@@ -22,7 +22,7 @@ static struct {
 	bool end;
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
 
-/* Wait until the second @s of the work. Return: whether it has ended. */
+/* Wait until @s seconds after the start of the work. Return: whether the work has ended. */
 static bool progress_wait(const struct timespec *start, long s)
 {
 	const struct timespec until = {.tv_sec = start->tv_sec + s, .tv_nsec = start->tv_nsec};
@@ -61,7 +61,7 @@ void progress_start(const char *what)
 		return;
 	progress.what = what;
 	progress.end = false;
-	/* Signals are for the thread that works. */
+	/* Only the thread that does the work may receive signals. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	progress.runs = !pthread_create(&progress.thread, NULL, progress_run, NULL);

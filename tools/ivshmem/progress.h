@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A line on the terminal about work that takes long in one system call. */
+/* A line on the terminal that shows that a single system call takes a long time. */
 #ifndef TOOLS_IVSHMEM_PROGRESS_H
 #define TOOLS_IVSHMEM_PROGRESS_H
 
@@ -7,11 +7,11 @@
  * progress_start() - from 2 s on, keep printing @what and the seconds that have passed
  * @what: kept until progress_end()
  *
- * Does nothing unless standard error is a terminal. One at a time.
+ * No-op unless standard error is a terminal. Only one such line can exist at a time.
  */
 void progress_start(const char *what);
 
-/** progress_end() - stop that, and remove the line, before any message. May be called again. */
+/** progress_end() - remove the line, before any message is printed; no-op if there is no line */
 void progress_end(void);
 
 #endif

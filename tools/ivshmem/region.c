@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands create, resize and remove: their command lines. */
+/* The command lines of the commands create, resize and remove. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Resizing and removing a region: what has its name is checked before, and again under its lock. */
+/* Resize or remove a region. The file with its name is checked first, and again under its lock. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,11 +25,11 @@
 /**
  * struct change - an existing region that is to be changed
  * @fd:     open for reading and writing; or only a reference (O_PATH), if that is not permitted
- * @usable: @fd is not only a reference
- * @st:     of the region, before
+ * @usable: whether @fd is open for reading and writing
+ * @st:     state of the region before the change
  * @region: the new file, if the old one is to be replaced
  * @boot:   the files of --boot that were changed; NULL: none
- * @users:  processes that use it
+ * @users:  processes that use the region
  */
 struct change {
 	const struct region_plan *plan;
@@ -87,7 +87,7 @@ static int change_start(struct change *change, const struct region_plan *plan)
 	return status;
 }
 
-/* Check that no other process makes such a change, and that the name still is this region's. */
+/* Check that no other process is changing the region, and that the name still refers to it. */
 static int change_lock(const struct change *change)
 {
 	int result = change->usable ? ivs_file_lock(change->fd, LOCK_EX) : 0;
@@ -110,7 +110,7 @@ static int change_report(const struct change *change, json_t *object)
 	return show_json_print(object);
 }
 
-/* Remove the file. Nothing can come between this check and unlink(2) but a rename(2) by others. */
+/* Remove the file. Between the check and unlink(2) only a rename(2) by others can intervene. */
 static int remove_file(const struct change *change)
 {
 	char user[SHOW_OWNER_LEN];
@@ -130,7 +130,7 @@ static int remove_file(const struct change *change)
 	return usage_failed("cannot remove %s: %s", change->place.path, strerror(errnum));
 }
 
-/* The region is absent, but perhaps there are files that would make it at the next boot. */
+/* The region is absent, but remove any files that would create it at the next boot. */
 static int remove_boot_only(struct change *change)
 {
 	sigset_t before;
@@ -200,7 +200,7 @@ int region_remove(const struct region_plan *plan)
 
 static void on_signal(int number)
 {
-	(void)number; /* it interrupts fallocate(2) */
+	(void)number; /* its arrival interrupts fallocate(2) */
 }
 
 /* Let a signal interrupt ivs_region_grow(), which then restores the size. */
@@ -251,7 +251,7 @@ static int resize_in_place(struct change *change)
 	return result ? resize_failed(change, result, &err) : 0;
 }
 
-/* Make a file of the new size, with the same owner and mode. */
+/* Create a file of the new size, with the same owner and mode. */
 static int resize_prepare(struct change *change)
 {
 	const struct ivs_region_options opts = {
@@ -270,7 +270,7 @@ static int resize_prepare(struct change *change)
 	return result ? resize_failed(change, result, &err) : 0;
 }
 
-/* Put that file in place of the old one. */
+/* Put the new file in place of the old one. */
 static int resize_replace(struct change *change)
 {
 	struct ivs_error err = {0};
@@ -282,7 +282,7 @@ static int resize_replace(struct change *change)
 	return result ? resize_failed(change, result, &err) : 0;
 }
 
-/* Change the size in the files of --boot, if there are some. */
+/* Change the size in the files of --boot, if there are any. */
 static int resize_boot(struct change *change)
 {
 	const struct boot_wish wish = {

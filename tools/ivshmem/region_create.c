@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Creating a region. A new one is prepared without a name, then the files for the boot are written,
- * and then it gets its name: so no process sees it without its size or its rights, and whatever
- * ends this process before leaves nothing behind.
+ * and then it gets its name. So no process sees the region without its size or its permissions,
+ * and if this process ends before the last step, it leaves nothing behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,11 +29,11 @@
 
 /**
  * struct creation - a region that is being created
- * @opts:     of @plan, with a mode
+ * @opts:     options of @plan, with a mode
  * @uid:      the owner that a new region gets
  * @gid:      the group that a new region gets
  * @region:   the region
- * @in_place: it has its name already, because its file system has no files without a name
+ * @in_place: whether it already has its name, because its file system has no files without a name
  */
 struct creation {
 	const struct region_plan *plan;
@@ -46,7 +46,7 @@ struct creation {
 	struct boot *boot;
 };
 
-/* Owner and group of a file that this process makes in the directory. */
+/* Find the owner and group of a file that this process would create in the directory. */
 static void creation_find_owner(struct creation *creation)
 {
 	const struct ivs_region_options *opts = &creation->opts;
@@ -113,7 +113,7 @@ static int creation_report(const struct creation *creation, const char *state, c
 	return 0;
 }
 
-/* Make the region, if possible without its name. With its name, signals are held already. */
+/* Create the region, if possible without its name. If it has its name, signals are held. */
 static int creation_prepare(struct creation *creation, sigset_t *before)
 {
 	struct ivs_error err = {0};
@@ -175,14 +175,14 @@ static int create_new(struct creation *creation)
 	return status ? status : creation_report(creation, "created", "created");
 }
 
-/* Print the difference, and the command that mends it. */
+/* Print the difference, and the command that removes it. */
 static void print_difference(const char *what, const char *found, const char *wanted,
 			     const char *command)
 {
 	fprintf(stderr, "  %s is %s, not %s: %s\n", what, found, wanted, command);
 }
 
-/* A group that was not asked for matters only if it has access. */
+/* If no group was asked for, the group matters only if it has access. */
 static bool group_differs(const struct creation *creation, const struct stat *st)
 {
 	return st->st_gid != creation->gid &&
@@ -288,7 +288,7 @@ static int create_existing(struct creation *creation, const struct stat *seen)
 	return creation_report(creation, "existed", "is already there");
 }
 
-/* Create the region, or compare with the one that is there. */
+/* Create the region, or compare the existing region with the plan. */
 static int create_once(struct creation *creation)
 {
 	struct stat st;

@@ -12,9 +12,9 @@
  * struct region_plan - what is to be done with a region; start from REGION_PLAN_INIT
  * @region:  a name, which means shm:NAME, or an address: shm:NAME, file:PATH
  * @backend: where @region is, if that is a name
- * @options: size, owner, mode. Mode 0: 0600, or 0660 if a group is given
- * @boot:    also make the files that create the region at boot
- * @root:    directory in whose etc/ these files are; "": that of this system
+ * @options: size, owner and mode; mode 0 means 0600, or 0660 if a group is given
+ * @boot:    also write the files that create the region at boot
+ * @root:    directory that has these files in its etc/; "": the root directory of this system
  * @force:   resize or remove it even while it is in use
  * @json:    print a JSON object in place of text
  */
@@ -34,7 +34,7 @@ struct region_plan {
 	}
 
 /**
- * region_create() - make the region, unless an equal one is there
+ * region_create() - create the region, unless it exists and is as planned
  *
  * A failure leaves nothing behind, or says what is left.
  *
@@ -45,7 +45,7 @@ int region_create(const struct region_plan *plan);
 /** region_resize() - give the region the size in @plan->options. Return: an exit status. */
 int region_resize(const struct region_plan *plan);
 
-/** region_remove() - remove the region, and the files that --boot made. Return: an exit status. */
+/** region_remove() - remove the region, and the files of --boot. Return: an exit status. */
 int region_remove(const struct region_plan *plan);
 
 #endif

@@ -44,7 +44,7 @@ static int invalid(const char *region, const char *fix)
 	return usage_error("invalid region", ivs_text_shown(region, text, sizeof(text)), fix);
 }
 
-/* The address that a name without a prefix means. */
+/* Write to @out the address that a name without a prefix means. */
 static int name_to_address(const char *region, enum region_backend backend, char *out, size_t len)
 {
 	char mount[PATH_MAX];
@@ -91,7 +91,7 @@ static bool path_resolve(char path[PATH_MAX])
 	strcpy(name, basename(copy));
 	strcpy(copy, path);
 	if (!realpath(dirname(copy), dir)) {
-		/* The directory does not exist: the region's own error says so. */
+		/* The directory does not exist, which opening the region will report. */
 		if (*path == '/' || !getcwd(dir, sizeof(dir)))
 			return true;
 		strcpy(name, path);
@@ -149,7 +149,7 @@ int place_find(const char *region, enum region_backend backend, struct place *ou
 	return status ? status : place_find_path(out);
 }
 
-/* A device node of Looking Glass' module, or a regular file in its place. */
+/* Refuse /dev/kvmfrN if it is missing, or is a regular file instead of a device node. */
 static int check_kvmfr(const struct place *place)
 {
 	const char *digits = place->name + strlen("kvmfr");
@@ -170,10 +170,10 @@ static int check_kvmfr(const struct place *place)
 				    "Shut the VM down, then ivshmem remove file:%s and modprobe "
 				    "kvmfr",
 				    place->path, place->path);
-	return 0; /* a device: opening it says so */
+	return 0; /* opening it will report that it is a device */
 }
 
-/* The file system of a device, as /proc/self/mountinfo calls it. */
+/* Return: whether the file system on the device has this type in /proc/self/mountinfo. */
 static bool mount_type_is(dev_t dev, const char *type)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
@@ -225,13 +225,13 @@ int place_check(const struct place *place, enum region_backend backend)
 	dirname(dir);
 	if (stat(dir, &st)) {
 		if (errno != ENOENT || !place->shm)
-			return 0; /* opening the region says so */
+			return 0; /* opening the region will report the error */
 		return usage_failed("this system has no " SHM_DIR ", where POSIX shared memory is: "
 				    "as root, mkdir " SHM_DIR " && mount -t tmpfs -o "
 				    "mode=1777,nosuid,nodev shm " SHM_DIR);
 	}
 	if (!lstat(place->path, &st) && !S_ISREG(st.st_mode))
-		return 0; /* opening it says what it is */
+		return 0; /* opening it will report what it is */
 	if (!stat(dir, &st) && (!strcmp(dir, "/dev") || mount_type_is(st.st_dev, "devtmpfs")))
 		return usage_failed("%s would be a file among device nodes: use shm:%s, which is "
 				    "in " SHM_DIR,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where a region is: from a name or an address to a path; places that are not for regions. */
+/* Find the path of a region from a name or an address, and refuse unsuitable places. */
 #ifndef TOOLS_IVSHMEM_REGION_PLACE_H
 #define TOOLS_IVSHMEM_REGION_PLACE_H
 
@@ -8,7 +8,7 @@
 
 /**
  * enum region_backend - what a name without "shm:" or "file:" means
- * @BACKEND_NONE:    not given: POSIX shared memory
+ * @BACKEND_NONE:    not given, which means POSIX shared memory
  * @BACKEND_SHM:     POSIX shared memory
  * @BACKEND_FILE:    a path
  * @BACKEND_HUGETLB: a path, or a name in a mounted hugetlbfs
@@ -23,9 +23,9 @@ enum region_backend {
 /**
  * struct place - where a region is
  * @address: shm:NAME, or file:PATH with an absolute path
- * @path:    its path in the file system
+ * @path:    path of the region in the file system
  * @name:    the last part of @path
- * @shm:     it is POSIX shared memory
+ * @shm:     whether it is POSIX shared memory
  */
 struct place {
 	char address[PATH_MAX + 8];
@@ -34,11 +34,15 @@ struct place {
 	bool shm;
 };
 
-/** take_backend() - parse shm, file or hugetlb. Return: 0, or STATUS_USAGE after the reason. */
+/**
+ * take_backend() - parse shm, file or hugetlb
+ *
+ * Return: 0, or STATUS_USAGE after printing the reason.
+ */
 int take_backend(const char *value, enum region_backend *out);
 
 /**
- * place_find() - the place that a name or an address means; nothing need be there
+ * place_find() - find the place that a name or an address means, which may be empty
  *
  * Return: 0, or an exit status after printing the reason.
  */
@@ -51,14 +55,14 @@ int place_find(const char *region, enum region_backend backend, struct place *ou
  */
 int place_check(const struct place *place, enum region_backend backend);
 
-/** place_advice() - after a lack of memory: what limits a container's /dev/shm. Prints or not. */
+/** place_advice() - if @size exceeds a container's /dev/shm, print how to make that larger */
 void place_advice(const struct place *place, unsigned long long size);
 
 /**
  * enum place_kind - the file system of a place
- * @PLACE_DISK:      its files are there after a reboot
- * @PLACE_TMPFS:     in memory
- * @PLACE_HUGETLBFS: in memory, in huge pages
+ * @PLACE_DISK:      files still exist after a reboot
+ * @PLACE_TMPFS:     files are in memory
+ * @PLACE_HUGETLBFS: files are in memory, in huge pages
  */
 enum place_kind {
 	PLACE_DISK,

@@ -21,16 +21,16 @@ const char *show_group(gid_t gid, char out[SHOW_OWNER_LEN]);
 /** show_facts() - "32M, owner alice:kvm, mode 0660" */
 const char *show_facts(const struct stat *st, char out[SHOW_FACTS_LEN]);
 
-/** show_word() - @text as a word of a shell's command */
+/** show_word() - @text, quoted as a word of a shell command */
 const char *show_word(const char *text, char out[SHOW_WORD_LEN]);
 
-/** show_shell_name() - what a user types for a region: name or address, as a word of a shell */
+/** show_shell_name() - the name or address that a user types for a region, quoted */
 const char *show_shell_name(const struct place *place, char out[SHOW_WORD_LEN]);
 
 /** show_json() - the same facts as an object; NULL if memory is lacking */
 json_t *show_json(const struct place *place, const struct stat *st);
 
-/** show_json_print() - print @object on a line, and free it. Return: an exit status. */
+/** show_json_print() - print @object on one line, and free it. Return: an exit status. */
 int show_json_print(json_t *object);
 
 #endif

@@ -54,8 +54,8 @@ static json_t *users_json(const struct ivs_host_users *users)
 }
 
 /**
- * enum others - does another process have the file open, according to the kernel?
- * @OTHERS_UNKNOWN: this user may not ask
+ * enum others - whether another process has the file open, according to the kernel
+ * @OTHERS_UNKNOWN: this user may not ask the kernel
  */
 enum others {
 	OTHERS_NONE,
@@ -77,7 +77,7 @@ static enum others ask_kernel(int fd)
 	return others;
 }
 
-/* No user was found, but some processes could not be examined. */
+/* If no user was found, ask the kernel, because some processes may not have been examined. */
 static int check_unseen(const struct place *place, int fd, const struct ivs_host_users *users)
 {
 	enum others others = fd < 0 ? OTHERS_UNKNOWN : ask_kernel(fd);

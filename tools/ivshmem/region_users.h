@@ -13,7 +13,7 @@
  * users_check() - refuse if the region is in use, naming the processes; if forced, say what happens
  * to them
  * @fd:    the region, open for reading and writing; -1: it cannot be opened
- * @users: set to an array of the processes, also if it is empty; the caller frees it
+ * @users: set to an array of the processes, which may be empty; the caller frees it
  *
  * Return: 0, or an exit status after printing the reason.
  */

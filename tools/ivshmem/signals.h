@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Steps that a signal must not end in the middle. */
+/* Delay signals during steps that a signal must not interrupt. */
 #ifndef TOOLS_IVSHMEM_SIGNALS_H
 #define TOOLS_IVSHMEM_SIGNALS_H
 
 #include <signal.h>
 #include <stdbool.h>
 
-/** signals_hold() - let SIGINT, SIGTERM and SIGHUP wait */
+/** signals_hold() - block SIGINT, SIGTERM and SIGHUP */
 static inline void signals_hold(sigset_t *before)
 {
 	sigset_t held;
@@ -18,13 +18,13 @@ static inline void signals_hold(sigset_t *before)
 	sigprocmask(SIG_BLOCK, &held, before);
 }
 
-/** signals_release() - let them end the process, if one has come */
+/** signals_release() - unblock these signals; a pending one then ends the process */
 static inline void signals_release(const sigset_t *before)
 {
 	sigprocmask(SIG_SETMASK, before, NULL);
 }
 
-/** signals_pending() - whether one waits */
+/** signals_pending() - return whether one of these signals is pending */
 static inline bool signals_pending(void)
 {
 	sigset_t pending;

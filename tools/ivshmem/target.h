@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The peer that a command is about: the options that all these commands have, and opening it. */
+/* Open the peer that a command uses, and handle the options that all such commands have. */
 #ifndef TOOLS_IVSHMEM_TARGET_H
 #define TOOLS_IVSHMEM_TARGET_H
 
@@ -9,7 +9,7 @@
 #include "tools/shared/address.h"
 #include "tools/shared/usage.h"
 
-#define OPTION_ANY_FILE_SYSTEM 256 /* no letter */
+#define OPTION_ANY_FILE_SYSTEM 256 /* has no short form */
 
 #define TARGET_LETTERS "hV"
 #define TARGET_OPTIONS                                                                             \
@@ -30,8 +30,8 @@
 	"alone means shm:NAME, and PATH alone the server's socket or file at that path.\n"
 
 /**
- * struct target - start from zeroes
- * @text: the address as given; NULL: missing
+ * struct target - the peer to open; start from zeroes
+ * @text: the address as given; NULL if it is missing
  */
 struct target {
 	const char *text;

@@ -32,7 +32,7 @@ static bool is_below(const char *path, const char *root, const char **rest)
 
 /*
  * Write to @out a path of the file that is also valid after chroot(2), if the file is below @root.
- * The directory of the file must exist, the file itself need not.
+ * The directory of the file must exist, but the file itself need not exist.
  */
 static int name_file(const char *path, const char *root, char *out, size_t out_len)
 {

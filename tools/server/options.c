@@ -144,7 +144,7 @@ static bool parse_count(const char *text, unsigned int *out)
 	return good;
 }
 
-/* Take an option for the roster page. Return: 0 or an exit status. */
+/* Handle an option for the roster page. Return: 0 or an exit status. */
 static int take_roster_option(struct settings *settings, int option, const char *value)
 {
 	unsigned int *peers = &settings->server_opts.roster_peers;
@@ -180,7 +180,7 @@ static int allow_group(struct ivs_admission *admission, const char *value)
 	return take_group(value, &admission->groups[admission->groups_n++]);
 }
 
-/* Take an option for the control socket or metrics. Return: 0 or an exit status. */
+/* Handle an option for the control socket or metrics. Return: 0 or an exit status. */
 static int take_outside_option(struct settings *settings, int option, const char *value)
 {
 	struct ivs_listener_options *control = &settings->server_opts.control;
@@ -253,7 +253,7 @@ static int take_sandbox(struct settings *settings, const char *value)
 	return 0;
 }
 
-/* Take an option that confines the server. Return: 0 or an exit status. */
+/* Handle an option that confines the server. Return: 0 or an exit status. */
 static int take_isolation_option(struct settings *settings, int option, const char *value)
 {
 	switch (option) {
@@ -268,7 +268,10 @@ static int take_isolation_option(struct settings *settings, int option, const ch
 	}
 }
 
-/* Take an option for permissions, admission or the roster page. Return: 0 or an exit status. */
+/*
+ * Handle an option for permissions, admission or the roster page.
+ * Return: 0 or an exit status.
+ */
 static int take_access_option(struct settings *settings, int option, const char *value)
 {
 	struct ivs_admission *admission = &settings->server_opts.admission;

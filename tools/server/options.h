@@ -13,14 +13,14 @@
 enum sandbox {
 	SANDBOX_DEFAULT, /* ON if this build has a filter, otherwise OFF */
 	SANDBOX_ON,
-	SANDBOX_STRICT, /* without upgrades */
+	SANDBOX_STRICT, /* the filter prevents upgrades */
 	SANDBOX_OFF,
 };
 
 /**
  * struct settings - the command line
  * @pidfile: path of the pidfile; NULL: none
- * @pidfile_wanted: @pidfile is from the command line
+ * @pidfile_wanted: whether @pidfile is from the command line
  * @region:  address of the region
  * @root:    new root directory, absolute and without symbolic links; "": no change
  * @user:    user to become; NULL: no change

@@ -20,8 +20,8 @@
 #include "tools/shared/show.h"
 #include "tools/shared/table.h"
 
-#define DOORBELLS_SHOWN 16 /* at most, for each client */
-#define UNTAKEN_SHOWN 8	   /* vectors at most, for all clients */
+#define DOORBELLS_SHOWN 16 /* upper bound for each client */
+#define UNTAKEN_SHOWN 8	   /* upper bound on the vectors, for all clients */
 
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
 
@@ -188,7 +188,7 @@ static void print_limits(const json_t *status)
 	       show(limits, "nofile", nofile, CELL_LEN), show(status, "ids_left", left, CELL_LEN));
 }
 
-/* Print the doorbells that clients have not taken. QEMU leaves those of vectors that it lacks. */
+/* Print the doorbells that clients have not taken. QEMU takes none on vectors it lacks. */
 static void print_untaken(json_t *peers)
 {
 	unsigned int n = 0;

@@ -80,7 +80,10 @@ static int vectors_assigned(struct ivs_peer *peer)
 	return -1;
 }
 
-/* The server does not learn how many vectors a device has, nor the device how many are assigned. */
+/*
+ * The server does not learn how many vectors a device has, and the device does not learn how many
+ * the server assigns to it.
+ */
 static void dump_surplus_vectors(struct ivs_peer *peer)
 {
 	unsigned int has_n = ivs_peer_vectors(peer);

@@ -76,7 +76,7 @@ static bool copy_memory(void *to, const void *from, size_t len)
 	return exists;
 }
 
-/* An offset or a length: 4096, 4K or 0x1000. */
+/* Parse an offset or a length, such as 4096, 4K or 0x1000. */
 static bool parse_number(const char *text, uint64_t *out)
 {
 	char *end;
@@ -188,7 +188,7 @@ enum outcome memory_get(struct ivs_peer *peer, const struct memory_place *place,
 	return outcome == OUTCOME_OK ? print_memory(&range) : outcome;
 }
 
-/* A line of a dump: the offset, the bytes as hexadecimal digits, and as ASCII characters. */
+/* Print a line of a dump: the offset, the bytes as hexadecimal digits, and as ASCII characters. */
 static void print_dump_line(uint64_t offset, const uint8_t *bytes, size_t len)
 {
 	printf("%08" PRIx64, offset);
@@ -273,8 +273,8 @@ static bool convert_hex(struct writer *writer, char *bytes, size_t *len)
 }
 
 /*
- * Write the next bytes of the data. @bytes is modified. @last: no more bytes follow. If these bytes
- * contain a mistake, none of them is written.
+ * Write the next bytes of the data. @bytes is modified. @last says whether no more bytes
+ * follow. If these bytes contain an error, none of them is written.
  */
 static enum outcome write_bytes(struct writer *writer, char *bytes, size_t len, bool last)
 {

@@ -17,8 +17,8 @@
 void memory_start(void);
 
 /**
- * struct memory_place - a place in the region, as in the command
- * @hex:    the bytes are hexadecimal digits on standard output, in the text, or on standard input
+ * struct memory_place - a place in the region, as given in the command
+ * @hex:    whether standard output, the text, or standard input has the bytes as hexadecimal digits
  * @offset: a number of bytes, such as 4096, 4K or 0x1000
  */
 struct memory_place {

@@ -19,7 +19,7 @@ const char *show_time(const json_t *object, const char *key, char out[CELL_LEN])
 /** show_size() - return a number of bytes as text, such as "64M" */
 const char *show_size(const json_t *object, const char *key, char out[IVS_SIZE_TEXT_LEN]);
 
-/** print_changes() - print the member "changes" of a region: each change of its file on a line */
+/** print_changes() - print a region's member "changes": one line for each change to its file */
 void print_changes(const json_t *region);
 
 #endif

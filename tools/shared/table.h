@@ -10,7 +10,7 @@
 
 /**
  * struct table_column - a column; the last one of a table is not padded
- * @title: its first line
+ * @title: the title, in the first line of the column
  * @right: whether its cells are aligned to the right, as numbers are
  */
 struct table_column {
@@ -31,8 +31,8 @@ struct table {
 };
 
 /**
- * table_add() - add a cell: the next one of the row, or the first one of the next row
- * @text: copied; made safe for terminals
+ * table_add() - add the next cell of the row or, if the row is complete, the first of a new row
+ * @text: text of the cell, which is copied and made safe for terminals
  *
  * Return: 0 or -ENOMEM.
  */

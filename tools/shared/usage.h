@@ -19,7 +19,7 @@
  */
 int usage_start(const char *program);
 
-/** usage_command() - messages from now on are those of this command of the program */
+/** usage_command() - from now on, also begin messages with the name of this command */
 void usage_command(const char *command);
 
 /**
