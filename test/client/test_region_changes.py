@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from support.py.programs import is_blocked, wait_until
 from support.py.region_changes import (GROWN, NAME_LOST, SHRUNK, SIZE, make_again, rename,
                                        replace)
 
@@ -89,6 +90,7 @@ def test_sealed_region_does_not_change(place):
     place.server("-n", "1", region=["-r", "memfd:"])
     client = place.start_client()
     status = f"/proc/{client.pid}/status"
+    wait_until(lambda: is_blocked(client.pid), "the client waits for events")
 
     def switches():
         with open(status, encoding="ascii") as file:

@@ -43,6 +43,11 @@ def _schedule(pid):
         "State", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")]
 
 
+def is_blocked(pid):
+    """Return: true while the first thread of a process is blocked in a system call."""
+    return pathlib.Path(f"/proc/{pid}/syscall").read_text() != "running\n"
+
+
 def fd_count(pid, patience=1):
     """Return: the number of a process's open fds. They are counted while the process waits, because
     a working process may temporarily have one more or one fewer. If it does not wait within
