@@ -6,6 +6,7 @@ import array
 import contextlib
 import fcntl
 import os
+import queue
 import re
 import socket
 import struct
@@ -16,7 +17,7 @@ import pytest
 
 from support.py.fake_server import FakeServer, say
 from support.py.fuse import Fuse
-from support.py.lingering import LINGER, Lingering
+from support.py.lingering import LINGER, Lingering, stopped
 from support.py.programs import cpu_ticks, fd_count, wait_until
 from support.py.stuck_epoll import StuckEpoll
 from support.py.vfio_user import eventfd
@@ -197,28 +198,33 @@ def unread(sock):
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
-def send_stuck(sock, peer, fds):
-    """Send a peer's doorbells, and close our copies, so that only the receiver has them."""
-    for fd in fds:
-        say(sock, peer, fd)
-        os.close(fd)
+def send_stuck(sock, receiver, peer, fds):
+    """Send a peer's doorbells, and close our copies, so that only the receiver has them. The
+    receiver is stopped meanwhile: otherwise it might be the first to close one, and this process
+    would block in the last close()."""
+    with stopped(receiver):
+        for fd in fds:
+            say(sock, peer, fd)
+            os.close(fd)
 
 
 def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
     """The greeting has many fds that cannot be closed at once. Opening keeps its time limit."""
     server = FakeServer(place, place.socket)
-    fds = []
+    started = queue.Queue()
 
     def greet(sock):
+        peer, fds = started.get()
         say(sock, 0)
         say(sock, 0)
         say(sock, -1, server.memory)
-        send_stuck(sock, 7, fds)
+        send_stuck(sock, peer, 7, fds)
 
     def attempt():
-        fds[:] = [eventfd() for _ in range(40)]
+        fds = [eventfd() for _ in range(40)]
         with StuckEpoll(*fds):
             peer = start(place, timeout_ms=200, doorbells_max=10)
+            started.put((peer, fds))
             line = opened(peer)
         assert "too many fds that cannot be closed at once" in line
         assert peer.wait() == 1
@@ -238,8 +244,9 @@ def test_too_many_fds_that_cannot_be_closed(place, then):
     assert opened(peer).startswith("opened 0")
     fds = [eventfd() for _ in range(40)]
     with StuckEpoll(*fds):
-        send_stuck(server.sock, 7, fds)
+        send_stuck(server.sock, peer, 7, fds[:9])
         peer.out.wait("joined 7 9", timeout=SOON / 1000)
+        send_stuck(server.sock, peer, 7, fds[9:])
         say(server.sock, 7)
         if then == "the server exits":
             server.drop()

@@ -11,6 +11,7 @@
  * the program watches the peer's fd; with "unmap" unmapping the region takes seconds, as if that
  * freed many GiB; with "close" each close(2) takes CLOSE_MS.
  */
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -97,7 +98,7 @@ static int next_event(struct ivs_peer *peer, struct ivs_event *event, long *late
 		late = now_ms(CLOCK_MONOTONIC) - began - NEXT_MS;
 		if (late > *late_ms)
 			*late_ms = late;
-	} while (result == IVS_PEER_E_TIMEOUT);
+	} while (result == IVS_PEER_E_TIMEOUT || result == -EINTR);
 	return result;
 }
 
