@@ -222,12 +222,10 @@ def test_without_permission_to_change_the_owner(shm, place):
 
 
 @pytest.mark.parametrize("name, options, status, message", [
-    ("", (), 2, 'invalid region ""'),
-    ("a\nb", (), 2, 'invalid region "a?b": use a name without control characters'),
+    ("", (), 2, 'invalid address ""'),
+    ("a\nb", (), 2, 'invalid address "a?b": use UTF-8 without control characters'),
     ("a\x7f", (), 2, "control characters"),
-    ("a/b", (), 2, 'invalid region "a/b": for a path use file:a/b'),
-    ("/dev/shm/a", (), 2, 'invalid region "/dev/shm/a": use a'),
-    ("a:b", (), 2, "shm:a:b if this is a name"),
+    ("a:b", (), 2, 'invalid address "a:b": put shm: before it if it is a name'),
     ("..", (), 2, "use one word without slashes"),
     ("shm:a/b", (), 2, "use file:a/b"),
     ("x" * 256, (), 2, "at most 255 fit"),
@@ -236,8 +234,10 @@ def test_without_permission_to_change_the_owner(shm, place):
     ("dir:/tmp", (), 2, "such a region has no name"),
     ("shm:a", ("--backend", "file"), 2, "names another backend"),
     ("file:/a", ("--backend", "shm"), 2, "names another backend"),
-    ("a", ("--backend", "file"), 2, "needs an absolute path"),
-    ("a/b", ("--backend", "hugetlb"), 2, "needs an absolute path"),
+    ("/a", ("--backend", "shm"), 2, "names another backend"),
+    ("shm:a", ("--backend", "hugetlb"), 2, "names another backend"),
+    ("a", ("--backend", "file"), 2, "this backend needs a path, such as /mnt/NAME"),
+    ("none-such/b", ("--backend", "hugetlb"), 1, "/none-such does not exist"),
     ("a", ("--backend", "disk"), 2, 'invalid backend "disk": use shm, file or hugetlb'),
     ("a", ("--size", "3M"), 2, "region size 3M is not a power of two; use 2M or 4M"),
     ("a", ("--size", "1000000M"), 2, "not a power of two; use 512G or 1T"),

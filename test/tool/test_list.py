@@ -447,8 +447,8 @@ def test_json_of_a_name_that_is_not_text(place):
 @pytest.mark.parametrize("names, status, message", [
     (["no-such-region"], 1, 'no region "no-such-region": "ivshmem list --all" lists all'),
     (["/no/such/file"], 1, 'no region "/no/such/file": '),
-    (["a\nb"], 2, 'not a name of a region "a?b": use shm:NAME, file:PATH'),
-    ([""], 2, 'not a name of a region "": use shm:NAME'),
+    (["a\nb"], 2, 'invalid address "a?b": use UTF-8 without control characters'),
+    ([""], 2, 'invalid address "": use a name'),
     (["x"] * 65, 2, 'surplus argument "x": at most 64 names can be given'),
 ])
 def test_mistakes(names, status, message):

@@ -70,9 +70,9 @@ def test_help(place):
     (["--fps", "0"], 'not a number of frames per second "0": use 1 to 240'),
     (["--fps", "241"], "frames per second"), (["--fps", "x"], "frames per second"),
     (["--frames", "0"], 'not a number of frames "0": use 1 or more'), (["--frames"], "--frames"),
-    (["a", "b"], 'surplus argument "b": there is one region'), ([""], 'not a region ""'),
-    (["a\nb"], 'not a region "a?b": use a name'), (["--what"], "--what"),
-    (["x" * 5000], "not a region"),
+    (["a", "b"], 'surplus argument "b": there is one region'), ([""], 'invalid address ""'),
+    (["a\nb"], 'invalid address "a?b": use UTF-8'), (["--what"], "--what"),
+    (["x" * 5000], "it is too long"),
 ])
 def test_mistakes(place, words, message):
     """Mistakes are named, with status 2 and nothing on standard output."""
@@ -186,9 +186,32 @@ def test_absent(place):
     assert (done.returncode, done.stdout) == (1, "")
     assert f'there is no region "shm:{place.shm}"' in done.stderr
     assert f'"ivshmem create shm:{place.shm} --size 128M"' in done.stderr
-    assert '"ivshmem looking-glass 3840x2160 --apply"' in done.stderr
+    assert f'"ivshmem looking-glass 3840x2160 --name {place.shm} --apply"' in done.stderr
     assert not place.shm_path.exists()
     follow(place, run(place, place.shm, "--mode", "64x64").stderr)
+
+
+@pytest.mark.parametrize("form", ["{name} it's", "shm:{name}:2", "/dev/shm/{name} it's"])
+def test_advice_makes_this_region(place, form):
+    """The commands that are advised for an absent region make it, whatever its name is."""
+    address = form.format(name=place.shm)
+    path = SHM / address.removeprefix("/dev/shm/").removeprefix("shm:")
+    commands = re.findall(r'"ivshmem ([^"]*)"', run(place, address, "--mode", "64x64").stderr)
+    assert [command.split()[0] for command in commands] == ["create", "looking-glass"]
+    group = f"--group {os.getegid()} --root {place.dir}"
+    for command, options in zip(commands, ["", group]):
+        try:
+            done = place.run("sh", "-c", f"{TOOL} {command} {options}")
+            assert done.returncode == 0 and path.stat().st_size == 16 << 20, done.stderr
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def test_advice_for_a_file(place):
+    """The command looking-glass cannot make a file, so it is not advised."""
+    done = run(place, place.dir / "a b", "--mode", "64x64")
+    assert f"\"ivshmem create 'file:{place.dir}/a b' --size 16M\"" in done.stderr
+    assert "--apply" not in done.stderr
 
 
 def follow(place, advice):

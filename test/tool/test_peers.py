@@ -54,10 +54,11 @@ def test_path_of_a_socket(place, socket):
 
 @pytest.mark.parametrize("address, message", [
     ("", 'invalid address "": use a name'),
-    ("a\nb", 'invalid address "a?b": it has a control character'),
-    ("\x1b[2J", 'invalid address "?[2J": it has a control character'),
+    ("a\nb", 'invalid address "a?b": use UTF-8 without control characters'),
+    ("\x1b[2J", 'invalid address "?[2J": use UTF-8 without control characters'),
     ("x" * 4096, "it is too long"),
-    ("no:such", "no:such"),
+    ("no:such", 'invalid address "no:such": put shm: before it if it is a name'),
+    ("memfd:", '"memfd:" is not a valid address'),
 ])
 def test_invalid_addresses(address, message):
     """An address that cannot be one is reported with the reason."""

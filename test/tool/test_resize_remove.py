@@ -53,7 +53,7 @@ def test_grow(shm, place):
     st = shm.stat()
     assert (st.st_ino, st.st_size, st.st_blocks * 512) == (inode, 4 * MIB, 4 * MIB)
     assert shm.read_bytes()[:3] == b"old"
-    assert re.match(rf"{shm}: 4M, owner .*, mode 0600 \(it was of 2M\)$", done.stdout)
+    assert re.match(rf"{shm}: 4M, owner .*, mode 0600 \(formerly 2M\)$", done.stdout)
 
 
 def test_shrink(shm, place):

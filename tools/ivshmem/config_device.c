@@ -12,6 +12,7 @@
 #include "base/unix_address.h"
 #include "config/escape.h"
 #include "pci/function.h"
+#include "tools/shared/address.h"
 #include "tools/shared/usage.h"
 
 #define SHM "/dev/shm/"
@@ -52,8 +53,7 @@ static int take_path(const char *path, char *out, struct config_device *texts)
 static int take_shm(const char *name, struct config_device *texts)
 {
 	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
-		return wrong("invalid name", name,
-			     "use a name without \"/\", file:PATH, or unix:PATH");
+		return wrong("invalid name", name, "use a name without \"/\", or a path");
 	if (strlen(name) > NAME_MAX)
 		return wrong("name too long", name, "use up to 255 bytes");
 	snprintf(texts->name, sizeof(texts->name), "%.*s", NAME_MAX, name);
@@ -61,36 +61,37 @@ static int take_shm(const char *name, struct config_device *texts)
 	return 0;
 }
 
-/* Handle the operand: a name, or an address of a region or of a server. */
+/* The name of the device is that of the socket, without ".sock". */
+static int take_server(const char *path, struct config_device *texts)
+{
+	int status = take_path(path, texts->server, texts);
+	char *end = strrchr(texts->name, '.');
+
+	if (!status && end && end != texts->name && !strcmp(end, ".sock"))
+		*end = '\0';
+	return status;
+}
+
+/* Handle the operand: a name, a path, or an address of a region or of a server. */
 static int take_operand(const char *operand, struct config_device *texts)
 {
-	int status;
-	char *end;
+	char address[ADDRESS_LEN];
+	int status = address_complete(operand, address);
 
-	if (!ivs_escape_valid(operand))
-		return wrong("invalid name", operand,
-			     "use UTF-8 without control characters, and not an empty one");
-	if (starts(operand, "memfd:") || starts(operand, "dir:"))
+	if (status)
+		return status;
+	if (starts(address, "memfd:") || starts(address, "dir:"))
 		return wrong("a VM cannot open the region", operand,
 			     "only a server can pass it on: give the name of the server and "
 			     "--kind doorbell");
-	if (starts(operand, "pci:"))
-		return wrong("invalid address", operand,
-			     "this is a device in a guest: give a region or a server of this host");
-	if (starts(operand, "unix:")) {
-		status = take_path(operand + 5, texts->server, texts);
-		end = strrchr(texts->name, '.');
-		if (!status && end && end != texts->name && !strcmp(end, ".sock"))
-			*end = '\0';
+	if (starts(address, "unix:"))
+		return take_server(address + 5, texts);
+	status = address_check_region(address);
+	if (status)
 		return status;
-	}
-	if (*operand != '/' && !starts(operand, "shm:") && !starts(operand, "file:") &&
-	    strchr(operand, ':'))
-		return wrong("invalid name", operand,
-			     "use shm:NAME if it is a name, file:PATH, or unix:PATH");
-	if (!starts(operand, "file:") && *operand != '/')
-		return take_shm(starts(operand, "shm:") ? operand + 4 : operand, texts);
-	status = take_path(starts(operand, "file:") ? operand + 5 : operand, texts->path, texts);
+	if (starts(address, "shm:"))
+		return take_shm(address + 4, texts);
+	status = take_path(address + 5, texts->path, texts);
 	if (!status && starts(texts->path, SHM) && !strchr(texts->path + strlen(SHM), '/'))
 		return take_shm(texts->path + strlen(SHM), texts);
 	return status;
@@ -313,7 +314,7 @@ int config_device_fill(const struct config_target *target, bool hotplug, const s
 		       struct config_device *texts, struct ivs_config_device *out,
 		       struct notes *notes)
 {
-	bool named = !starts(given->operand, "shm:") && !strchr(given->operand, '/');
+	bool named = address_is_name(given->operand);
 	int status = take_operand(given->operand, texts);
 
 	if (status)

@@ -14,19 +14,20 @@
 #include "base/text.h"
 #include "daemon/json.h"
 #include "tools/ivshmem/commands.h"
+#include "tools/shared/address.h"
 #include "tools/shared/table.h"
 #include "tools/shared/usage.h"
 
 #define NAMES_MAX 64
 #define ID_LEN 64
-#define ADDRESS_LEN (PATH_MAX + 32)
+#define NAME_LEN (ADDRESS_LEN + 16) /* with a note in parentheses */
 
 static const char help_text[] =
 	"usage: ivshmem list [--all] [--json] [NAME]...\n"
 	"\n"
 	"Lists the regions of this host: plain files, and those of VMs and servers; who\n"
 	"uses them, and what is wrong with them. NAME is a name in /dev/shm, an address\n"
-	"(shm:NAME, file:PATH), a path, or the socket of a server.\n"
+	"(shm:NAME, file:PATH), or the path of a file or of a server's socket.\n"
 	"\n"
 	"  -a, --all       also files in /dev/shm and hugetlbfs that are most likely not\n"
 	"                  regions\n"
@@ -47,13 +48,21 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
+/**
+ * struct name - a NAME of the command line
+ * @path: the path in @address, without symbolic links; NULL: none, or nothing is there
+ */
+struct name {
+	const char *given;
+	char *address;
+	char *path;
+};
+
 struct settings {
 	bool all;
 	bool json;
-	const char *names[NAMES_MAX];
+	struct name names[NAMES_MAX];
 	size_t names_n;
-	char *paths[NAMES_MAX]; /* resolved paths, of the names that are paths */
-	size_t paths_n;
 };
 
 static int take_option(void *context, int option, const char *value)
@@ -73,40 +82,39 @@ static int take_option(void *context, int option, const char *value)
 	}
 }
 
-static bool has_control(const char *text)
+/* Return: the path in the address of a file or of a server's socket; NULL for other addresses. */
+static const char *path_of(const char *address)
 {
-	for (; *text; text++) {
-		if ((unsigned char)*text < ' ' || *text == '\177')
-			return true;
-	}
-	return false;
+	bool has_path = !strncmp(address, "file:", 5) || !strncmp(address, "unix:", 5);
+
+	return has_path ? address + 5 : NULL;
 }
 
 static int take_name(void *context, const char *value)
 {
 	struct settings *settings = context;
-	const char *path = !strncmp(value, "file:", 5) ? value + 5 : value;
-	char shown[ADDRESS_LEN];
+	struct name *name = &settings->names[settings->names_n];
+	char address[ADDRESS_LEN];
+	int status;
 
-	if (!*value || has_control(value))
-		return usage_error("not a name of a region",
-				   ivs_text_shown(value, shown, sizeof(shown)),
-				   "use shm:NAME, file:PATH, or NAME of /dev/shm/NAME");
 	if (settings->names_n == NAMES_MAX)
 		return USAGE_SURPLUS;
-	settings->names[settings->names_n++] = value;
-	if (path != value || *path == '/')
-		settings->paths[settings->paths_n] = realpath(path, NULL);
-	if (settings->paths[settings->paths_n])
-		settings->paths_n++;
+	status = address_complete(value, address);
+	if (status)
+		return status;
+	name->given = value;
+	name->address = strdup(address);
+	if (!name->address)
+		return usage_failed("out of memory");
+	if (path_of(address))
+		name->path = realpath(path_of(address), NULL);
+	settings->names_n++;
 	return 0;
 }
 
-/* Return: whether @name is the socket of a server that serves the region. */
-static bool has_socket(const struct ivs_host_region *region, const char *name)
+/* Return: whether a server that serves the region has its socket at the path. */
+static bool has_socket(const struct ivs_host_region *region, const char *path)
 {
-	const char *path = !strncmp(name, "unix:", 5) ? name + 5 : name;
-
 	for (size_t i = 0; i < region->users_n; i++) {
 		if (*region->users[i].socket && !strcmp(region->users[i].socket, path))
 			return true;
@@ -114,28 +122,27 @@ static bool has_socket(const struct ivs_host_region *region, const char *name)
 	return false;
 }
 
-static bool has_name(const struct ivs_host_region *region, const char *name)
+/* Return: whether this is the path of the region, or of the socket of a server that serves it. */
+static bool has_path(const struct ivs_host_region *region, const char *path)
 {
-	const char *file = !strncmp(name, "file:", 5) ? name + 5 : name;
-	const char *base = strrchr(region->path, '/');
+	return !strcmp(region->path, path) || has_socket(region, path);
+}
+
+static bool has_name(const struct ivs_host_region *region, const struct name *name)
+{
+	const char *path = path_of(name->address);
 	char address[ADDRESS_LEN];
-	char *path;
-	bool same;
 
 	ivs_host_region_address(region, address, sizeof(address));
-	if (!strcmp(name, address) || !strcmp(file, region->path) ||
-	    (base && !strcmp(name, base + 1)) || has_socket(region, name))
+	if (!strcmp(name->address, address))
 		return true;
-	path = strchr(file, '/') ? realpath(file, NULL) : NULL;
-	same = path && !strcmp(path, region->path);
-	free(path);
-	return same;
+	return (path && has_path(region, path)) || (name->path && has_path(region, name->path));
 }
 
 static bool is_selected(const struct settings *settings, const struct ivs_host_region *region)
 {
 	for (size_t i = 0; i < settings->names_n; i++) {
-		if (has_name(region, settings->names[i]))
+		if (has_name(region, &settings->names[i]))
 			return true;
 	}
 	return !settings->names_n && (settings->all || region->why);
@@ -258,11 +265,11 @@ static int print_json(const struct settings *settings, const struct ivs_host_reg
 }
 
 /* Return: the address or, if the file has been removed, "shm:NAME (removed)". */
-static const char *name_text(const struct ivs_host_region *region, char out[ADDRESS_LEN])
+static const char *name_text(const struct ivs_host_region *region, char out[NAME_LEN])
 {
 	const unsigned int removed = IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_REPLACED;
 
-	ivs_host_region_address(region, out, ADDRESS_LEN);
+	ivs_host_region_address(region, out, NAME_LEN);
 	if (region->notes & removed)
 		strcat(out, " (removed)");
 	else if (region->notes & IVS_HOST_NOTE_ABSENT)
@@ -284,7 +291,7 @@ static const char *size_text(const struct ivs_host_region *region, char out[IVS_
 static int add_row(struct table *table, const struct ivs_host_region *region)
 {
 	const bool known = region->known;
-	char address[ADDRESS_LEN];
+	char address[NAME_LEN];
 	char size[IVS_SIZE_TEXT_LEN + 2];
 	char page[IVS_SIZE_TEXT_LEN];
 	char users[LIST_USERS_LEN];
@@ -311,10 +318,10 @@ static int add_row(struct table *table, const struct ivs_host_region *region)
 
 static void print_notes(const struct settings *settings, const struct ivs_host_regions *regions)
 {
-	char address[ADDRESS_LEN];
+	char address[NAME_LEN];
 	char text[LIST_NOTE_LEN];
-	char line[ADDRESS_LEN + LIST_NOTE_LEN + 4];
-	char shown[ADDRESS_LEN + LIST_NOTE_LEN + 4];
+	char line[NAME_LEN + LIST_NOTE_LEN + 4];
+	char shown[NAME_LEN + LIST_NOTE_LEN + 4];
 	bool first = true;
 
 	for (size_t at = 0; at < regions->n; at++) {
@@ -367,12 +374,12 @@ static int check_names(const struct settings *settings, const struct ivs_host_re
 		char shown[ADDRESS_LEN];
 		size_t at = 0;
 
-		while (at < regions->n && !has_name(&regions->list[at], settings->names[i]))
+		while (at < regions->n && !has_name(&regions->list[at], &settings->names[i]))
 			at++;
 		if (at == regions->n)
 			status = usage_failed(
 				"no region \"%s\": \"ivshmem list --all\" lists all that are seen",
-				ivs_text_shown(settings->names[i], shown, sizeof(shown)));
+				ivs_text_shown(settings->names[i].given, shown, sizeof(shown)));
 	}
 	return status;
 }
@@ -393,6 +400,26 @@ static int print_regions(const struct settings *settings, const struct ivs_host_
 	return missing ? missing : status;
 }
 
+static int find_and_print(const struct settings *settings)
+{
+	const char *paths[NAMES_MAX];
+	struct ivs_host_regions regions;
+	size_t paths_n = 0;
+	int status;
+	int result;
+
+	for (size_t i = 0; i < settings->names_n; i++) {
+		if (settings->names[i].path)
+			paths[paths_n++] = settings->names[i].path;
+	}
+	result = ivs_host_regions_find(paths, paths_n, &regions);
+	if (result)
+		return usage_failed("cannot examine this host: %s", strerror(-result));
+	status = print_regions(settings, &regions);
+	ivs_host_regions_deinit(&regions);
+	return status;
+}
+
 static int list(int argc, char **argv)
 {
 	static const struct usage usage = {
@@ -404,23 +431,14 @@ static int list(int argc, char **argv)
 		.operand = take_name,
 	};
 	struct settings settings = {0};
-	struct ivs_host_regions regions;
-	int status;
-	int result;
+	int status = usage_parse(&usage, &settings, argc, argv);
 
-	status = usage_parse(&usage, &settings, argc, argv);
-	if (!status) {
-		result = ivs_host_regions_find((const char *const *)settings.paths,
-					       settings.paths_n, &regions);
-		if (result)
-			status = usage_failed("cannot examine this host: %s", strerror(-result));
-		else
-			status = print_regions(&settings, &regions);
-		if (!result)
-			ivs_host_regions_deinit(&regions);
+	if (!status)
+		status = find_and_print(&settings);
+	for (size_t i = 0; i < settings.names_n; i++) {
+		free(settings.names[i].address);
+		free(settings.names[i].path);
 	}
-	for (size_t i = 0; i < settings.paths_n; i++)
-		free(settings.paths[i]);
 	return status < 0 ? 0 : status;
 }
 

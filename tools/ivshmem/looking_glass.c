@@ -23,9 +23,10 @@
 #include "tools/ivshmem/config_device.h"
 #include "tools/ivshmem/looking_glass_test.h"
 #include "tools/ivshmem/region_ops.h"
+#include "tools/shared/address.h"
 #include "tools/shared/owners.h"
 
-#define DEFAULT_NAME "looking-glass"
+#define DEFAULT_ADDRESS "shm:looking-glass"
 #define DEFAULT_GROUP "kvm"
 #define MODE 0660
 #define KVMFR_NODE "/dev/kvmfr0"
@@ -70,6 +71,7 @@ enum {
  * struct settings - the command line
  * @resolution: WIDTHxHEIGHT
  * @size:       size of the region
+ * @address:    address of the region, shm:NAME
  */
 struct settings {
 	const char *resolution;
@@ -77,7 +79,7 @@ struct settings {
 	uint64_t size;
 	const char *user;
 	const char *group;
-	const char *name;
+	char address[ADDRESS_LEN];
 	const char *root;
 	bool dry_run;
 	bool apply;
@@ -135,12 +137,11 @@ static int take_release(struct settings *settings, const char *value)
 
 static int take_name(struct settings *settings, const char *value)
 {
-	if (!ivs_escape_valid(value) || strchr(value, '/') || *value == '.')
-		return wrong("invalid name", value,
-			     "use a name without \"/\", a dot at the start, and control "
-			     "characters");
-	settings->name = value;
-	return 0;
+	int status = address_complete(value, settings->address);
+
+	if (!status && (strncmp(settings->address, "shm:", 4) || strchr(settings->address, '/')))
+		return wrong("invalid name", value, "use a name without \"/\"");
+	return status;
 }
 
 static int take_root(struct settings *settings, const char *value)
@@ -259,7 +260,6 @@ static const char *default_user(char out[USER_LEN])
 struct job {
 	struct settings settings;
 	char user[USER_LEN];
-	char address[NAME_MAX + 8];
 	struct config_device texts;
 	struct ivs_config_device region;
 	struct ivs_config config;
@@ -273,7 +273,7 @@ static int fill_region(struct job *job)
 	static const struct config_target target = {
 		.name = "libvirt", .access = true, .sized = true};
 	const struct given given = {
-		.operand = job->address,
+		.operand = job->settings.address,
 		.kind = IVS_CONFIG_PLAIN,
 		.size = job->settings.size,
 		.owner = job->settings.user,
@@ -281,7 +281,6 @@ static int fill_region(struct job *job)
 		.mode = MODE,
 	};
 
-	snprintf(job->address, sizeof(job->address), "shm:%s", job->settings.name);
 	return config_device_fill(&target, false, &given, &job->texts, &job->region, &job->notes);
 }
 
@@ -472,7 +471,7 @@ static int run(int argc, char **argv)
 	if (!job)
 		return usage_failed("out of memory");
 	job->settings.user = default_user(job->user);
-	job->settings.name = DEFAULT_NAME;
+	strcpy(job->settings.address, DEFAULT_ADDRESS);
 	job->settings.group = DEFAULT_GROUP;
 	job->settings.root = "";
 	status = parse(&job->settings, argc, argv);

@@ -21,12 +21,13 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "config/escape.h"
 #include "ivshmem/region.h"
 #include "looking_glass/publisher.h"
 #include "looking_glass/size.h"
 #include "region/watch.h"
 #include "tools/ivshmem/looking_glass_events.h"
+#include "tools/ivshmem/region_show.h"
+#include "tools/shared/address.h"
 #include "tools/shared/usage.h"
 
 #define DEFAULT_ADDRESS "shm:looking-glass"
@@ -35,7 +36,6 @@
 #define FILE_PREFIX "file:"
 #define SHM_DIR "/dev/shm/"
 #define KVMFR_DEVICE "/dev/kvmfr0"
-#define ADDRESS_LEN 4200
 #define CLIENT_SIZE_MAX INT32_MAX /* the client keeps the size in an int */
 #define WATCH_NS (IVS_NS_PER_S / 2)
 #define LOOK_STEP_MS 10
@@ -44,8 +44,8 @@ static const char help[] =
 	"usage: ivshmem looking-glass test [OPTION]... [REGION]\n"
 	"\n"
 	"Publishes a moving test pattern in a region, as Looking Glass B7 does in a VM, so\n"
-	"that the client shows it before there is a VM. REGION is a name, shm:NAME, file:PATH\n"
-	"or a path (shm:looking-glass), and must exist.\n"
+	"that the client shows it before there is a VM. REGION is a name, a path, shm:NAME or\n"
+	"file:PATH (shm:looking-glass), and must exist.\n"
 	"\n"
 	"  --mode WIDTHxHEIGHT  size of the picture (1920x1080)\n"
 	"  --fps N              frames per second, 1 to 240 (30)\n"
@@ -185,24 +185,12 @@ static int take_option(void *context, int option, const char *value)
 static int take_region(void *context, const char *value)
 {
 	struct settings *settings = context;
-	bool address = !strncmp(value, SHM_PREFIX, strlen(SHM_PREFIX)) ||
-		       !strncmp(value, FILE_PREFIX, strlen(FILE_PREFIX));
-	char shown[ADDRESS_LEN];
+	int status;
 
 	if (*settings->address)
 		return USAGE_SURPLUS;
-	ivs_text_shown(value, shown, sizeof(shown));
-	if (!ivs_escape_valid(value) ||
-	    strlen(value) + strlen(FILE_PREFIX) >= sizeof(settings->address))
-		return usage_error("not a region", shown,
-				   "use a name, shm:NAME, file:PATH or a path, without control "
-				   "characters");
-	snprintf(settings->address, sizeof(settings->address), "%s%s",
-		 address	      ? ""
-		 : strchr(value, '/') ? FILE_PREFIX
-				      : SHM_PREFIX,
-		 value);
-	return 0;
+	status = address_complete(value, settings->address);
+	return status ? status : address_check_region(settings->address);
 }
 
 static const struct usage usage = {
@@ -218,8 +206,7 @@ static const struct usage usage = {
 static const char *path_of(const char *address, char out[ADDRESS_LEN])
 {
 	if (!strncmp(address, SHM_PREFIX, strlen(SHM_PREFIX)))
-		snprintf(out, ADDRESS_LEN, SHM_DIR "%s",
-			 address + strlen(SHM_PREFIX) + strspn(address + strlen(SHM_PREFIX), "/"));
+		snprintf(out, ADDRESS_LEN, SHM_DIR "%s", address + strlen(SHM_PREFIX));
 	else
 		snprintf(out, ADDRESS_LEN, "%s", address + strlen(FILE_PREFIX));
 	return out;
@@ -232,13 +219,29 @@ static bool is_device(const char *path)
 	return !stat(path, &st) && S_ISCHR(st.st_mode);
 }
 
-/* Return: the address, quoted as a word of a shell command. */
-static const char *word_of(const char *address, char *out, size_t out_len)
+/* Report that there is no region, with the commands that make exactly this one. */
+static int report_absent(const struct settings *settings, const char *path)
 {
-	struct ivs_out word = IVS_OUT_INIT(out, out_len);
+	const char *name = strncmp(path, SHM_DIR, strlen(SHM_DIR)) ? path : path + strlen(SHM_DIR);
+	char whole[SHOW_WORD_LEN + 128] = "";
+	char shown[ADDRESS_LEN];
+	char text[ADDRESS_LEN];
+	char word[SHOW_WORD_LEN];
+	char size[IVS_SIZE_TEXT_LEN];
 
-	ivs_escape(&word, IVS_SYNTAX_SHELL, address);
-	return out;
+	/* The command looking-glass makes regions in /dev/shm only. */
+	if (!strchr(name, '/')) {
+		snprintf(text, sizeof(text), "%s%s", address_is_name(name) ? "" : SHM_PREFIX, name);
+		snprintf(whole, sizeof(whole),
+			 " or \"ivshmem looking-glass %" PRIu32 "x%" PRIu32 " --name %s --apply\"",
+			 settings->publish.width, settings->publish.height, show_word(text, word));
+	}
+	return usage_failed(
+		"there is no region \"%s\": make it with \"ivshmem create %s --size "
+		"%s\"%s%s",
+		ivs_text_shown(settings->address, shown, sizeof(shown)),
+		show_word(settings->address, word), ivs_size_text(settings->wanted, size), whole,
+		is_device(KVMFR_DEVICE) ? " (the device " KVMFR_DEVICE " is not a region)" : "");
 }
 
 /* Report why the region could not be opened, with advice for this command. */
@@ -246,16 +249,12 @@ static int report_unopened(const struct settings *settings, int result, const st
 {
 	char path[ADDRESS_LEN];
 	char shown[ADDRESS_LEN];
-	char address[ADDRESS_LEN];
-	char word[2 * ADDRESS_LEN];
+	char word[SHOW_WORD_LEN];
 	char size[IVS_SIZE_TEXT_LEN];
 	struct stat st;
 	bool known = !stat(path_of(settings->address, path), &st);
 
-	ivs_text_shown(settings->address, address, sizeof(address));
 	ivs_text_shown(path, shown, sizeof(shown));
-	word_of(settings->address, word, sizeof(word));
-	ivs_size_text(settings->wanted, size);
 	if (known && S_ISCHR(st.st_mode))
 		return usage_failed("%s is a device, and the test publishes in regions only: test "
 				    "with a region, such as " DEFAULT_ADDRESS,
@@ -263,14 +262,11 @@ static int report_unopened(const struct settings *settings, int result, const st
 	if (known && !st.st_size && result == IVS_REGION_E_SIZE)
 		return usage_failed("%s is empty, because its VM has not been started yet: start "
 				    "it, or give the region its size: ivshmem resize %s --size %s",
-				    shown, word, size);
+				    shown, show_word(settings->address, word),
+				    ivs_size_text(settings->wanted, size));
 	if (result != IVS_REGION_E_ABSENT)
 		return usage_failed("%s", err->text);
-	return usage_failed(
-		"there is no region \"%s\": make it with \"ivshmem create %s --size "
-		"%s\" or \"ivshmem looking-glass %" PRIu32 "x%" PRIu32 " --apply\"%s",
-		address, address, size, settings->publish.width, settings->publish.height,
-		is_device(KVMFR_DEVICE) ? " (the device " KVMFR_DEVICE " is not a region)" : "");
+	return report_absent(settings, path);
 }
 
 static int check_size(const struct settings *settings, uint64_t size)

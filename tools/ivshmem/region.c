@@ -110,7 +110,8 @@ static const struct option remove_options[] = {
 };
 
 #define HELP_REGION                                                                                \
-	"REGION is a name, which means shm:NAME, or an address: shm:NAME, file:PATH.\n\n"
+	"REGION is NAME, which means shm:NAME; PATH, which means file:PATH; or an\n"               \
+	"address: shm:NAME, file:PATH.\n\n"
 
 static const struct usage create_usage = {
 	.help = "usage: ivshmem create REGION --size SIZE [OPTION]...\n"

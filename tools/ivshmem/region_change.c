@@ -315,7 +315,7 @@ static int resize_report(const struct change *change, bool replaced)
 		json_object_set_new(object, "replaced", json_boolean(replaced));
 		return change_report(change, object);
 	}
-	printf("%s: %s (it was of %s)%s\n", change->place.path, show_facts(&st, facts),
+	printf("%s: %s (formerly %s)%s\n", change->place.path, show_facts(&st, facts),
 	       ivs_size_text((uint64_t)change->st.st_size, old),
 	       replaced ? "; the file is a new one, full of zeroes" : "");
 	boot_print(change->boot, "wrote");

@@ -10,7 +10,7 @@
 
 /**
  * struct region_plan - what is to be done with a region; start from REGION_PLAN_INIT
- * @region:  a name, which means shm:NAME, or an address: shm:NAME, file:PATH
+ * @region:  a name, a path or an address, as in address_complete()
  * @backend: where @region is, if that is a name
  * @options: size, owner and mode; mode 0 means 0600, or 0660 if a group is given
  * @boot:    also write the files that create the region at boot

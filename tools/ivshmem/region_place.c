@@ -16,12 +16,12 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "config/escape.h"
 #include "region/hugetlbfs.h"
 #include "region/region.h"
 #include "tools/shared/usage.h"
 
 #define SHM_DIR "/dev/shm"
+#define OTHER_BACKEND "the address names another backend than --backend"
 #define MOUNT_HUGETLBFS "mkdir -p /dev/hugepages && mount -t hugetlbfs none /dev/hugepages"
 
 int take_backend(const char *value, enum region_backend *out)
@@ -41,42 +41,35 @@ static int invalid(const char *region, const char *fix)
 {
 	char text[256];
 
-	return usage_error("invalid region", ivs_text_shown(region, text, sizeof(text)), fix);
+	return usage_error("invalid address", ivs_text_shown(region, text, sizeof(text)), fix);
 }
 
-/* Write to @out the address that a name without a prefix means. */
-static int name_to_address(const char *region, enum region_backend backend, char *out, size_t len)
+/* Write to @out the address of the region with this name in the mounted hugetlbfs. */
+static int hugetlb_address(const char *name, char out[ADDRESS_LEN])
 {
 	char mount[PATH_MAX];
-	char fix[PATH_MAX + 64];
 
-	if (*region == '/' && (backend == BACKEND_FILE || backend == BACKEND_HUGETLB)) {
-		snprintf(out, len, "file:%s", region);
-		return 0;
-	}
-	if (strchr(region, '/') && backend != BACKEND_HUGETLB && backend != BACKEND_FILE) {
-		if (!strncmp(region, SHM_DIR "/", sizeof(SHM_DIR)) &&
-		    !strchr(region + sizeof(SHM_DIR), '/'))
-			snprintf(fix, sizeof(fix), "use %s", region + sizeof(SHM_DIR));
-		else
-			snprintf(fix, sizeof(fix), "for a path use file:%s", region);
-		return invalid(region, fix);
-	}
-	if (backend == BACKEND_FILE || (backend == BACKEND_HUGETLB && strchr(region, '/')))
-		return invalid(region, "this backend needs an absolute path, such as /mnt/NAME");
-	if (strchr(region, ':')) {
-		snprintf(fix, sizeof(fix),
-			 "use shm:NAME or file:PATH, and shm:%s if this is a name", region);
-		return invalid(region, fix);
-	}
-	if (backend != BACKEND_HUGETLB) {
-		snprintf(out, len, "shm:%s", region);
-		return 0;
-	}
 	if (!ivs_hugetlbfs_find(mount, sizeof(mount)))
 		return usage_failed("no hugetlbfs is mounted: as root, " MOUNT_HUGETLBFS);
-	snprintf(out, len, "file:%s/%s", mount, region);
+	if (snprintf(out, ADDRESS_LEN, "file:%s/%s", mount, name) >= ADDRESS_LEN)
+		return invalid(name, "it is too long");
 	return 0;
+}
+
+/* Write to @out the address of the region, which is in this backend unless it is an address. */
+static int backend_address(const char *region, enum region_backend backend, char out[ADDRESS_LEN])
+{
+	int status = address_complete(region, out);
+
+	if (!status)
+		status = address_check_region(out);
+	if (status || backend == BACKEND_NONE || backend == BACKEND_SHM)
+		return status;
+	if (address_is_name(region))
+		return backend == BACKEND_HUGETLB
+			       ? hugetlb_address(region, out)
+			       : invalid(region, "this backend needs a path, such as /mnt/NAME");
+	return strncmp(out, "shm:", 4) ? 0 : invalid(region, OTHER_BACKEND);
 }
 
 /* Make the path absolute, without symbolic links in its directory. */
@@ -113,9 +106,6 @@ static int place_find_path(struct place *out)
 		usage_failed("%s", err.text);
 		return result == IVS_REGION_E_ADDRESS ? STATUS_USAGE : STATUS_FAILED;
 	}
-	if (!*out->path)
-		return invalid(out->address,
-			       "such a region has no name: a program that uses it makes it");
 	if (!path_resolve(out->path))
 		return invalid(out->address, "the path is too long");
 	slash = strrchr(out->path, '/');
@@ -129,24 +119,15 @@ static int place_find_path(struct place *out)
 
 int place_find(const char *region, enum region_backend backend, struct place *out)
 {
-	bool shm = !strncmp(region, "shm:", 4);
-	bool file = !strncmp(region, "file:", 5);
-	int status = 0;
+	int status;
 
 	*out = (struct place){0};
-	if (!ivs_escape_valid(region))
-		return invalid(region, "use a name without control characters, in UTF-8, such as "
-				       "looking-glass");
-	if ((shm && backend != BACKEND_NONE && backend != BACKEND_SHM) ||
-	    (file && backend == BACKEND_SHM))
-		return invalid(region, "the address names another backend than --backend");
-	if (strlen(region) >= PATH_MAX)
-		return invalid(region, "it is too long");
-	if (shm || file || !strncmp(region, "dir:", 4) || !strncmp(region, "memfd:", 6))
-		snprintf(out->address, sizeof(out->address), "%s", region);
-	else
-		status = name_to_address(region, backend, out->address, sizeof(out->address));
-	return status ? status : place_find_path(out);
+	status = backend_address(region, backend, out->address);
+	if (!status)
+		status = place_find_path(out);
+	if (!status && backend == BACKEND_SHM && !out->shm)
+		return invalid(region, OTHER_BACKEND);
+	return status;
 }
 
 /* Refuse /dev/kvmfrN if it is missing, or is a regular file instead of a device node. */

@@ -6,8 +6,10 @@
 #include <limits.h>
 #include <stdbool.h>
 
+#include "tools/shared/address.h"
+
 /**
- * enum region_backend - what a name without "shm:" or "file:" means
+ * enum region_backend - where a region is, unless that is clear from its address
  * @BACKEND_NONE:    not given, which means POSIX shared memory
  * @BACKEND_SHM:     POSIX shared memory
  * @BACKEND_FILE:    a path
@@ -28,7 +30,7 @@ enum region_backend {
  * @shm:     whether it is POSIX shared memory
  */
 struct place {
-	char address[PATH_MAX + 8];
+	char address[ADDRESS_LEN];
 	char path[PATH_MAX];
 	const char *name;
 	bool shm;
@@ -42,7 +44,7 @@ struct place {
 int take_backend(const char *value, enum region_backend *out);
 
 /**
- * place_find() - find the place that a name or an address means, which may be empty
+ * place_find() - find the place that a name, a path or an address means, which may be empty
  *
  * Return: 0, or an exit status after printing the reason.
  */
