@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line of ivshmem: finding the command, and the help of every command."""
+"""The command line of ivshmem: how the command is found, and every command's help."""
 import re
 import subprocess
 
@@ -17,12 +17,12 @@ def run(*arguments):
 
 
 def commands():
-    """The names in the help text."""
+    """Return: the names of the commands in the help text."""
     return re.findall(r"^  (\S+) +\S", run("--help").stdout, re.M)
 
 
 def test_help_has_groups_with_commands():
-    """The help text groups the commands, each with one line that fits on a terminal."""
+    """The help text groups the commands, and each command has one line that fits on a terminal."""
     done = run("--help")
     assert done.returncode == 0 and not done.stderr
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
@@ -31,7 +31,7 @@ def test_help_has_groups_with_commands():
 
 @pytest.mark.parametrize("name", commands())
 def test_help_of_a_command(name):
-    """Each command describes itself, with an example."""
+    """Each command's help describes the command, and has an example."""
     done = run(name, "--help")
     assert done.returncode == 0 and not done.stderr
     assert done.stdout.startswith(f"usage: ivshmem {name}")
@@ -41,7 +41,7 @@ def test_help_of_a_command(name):
 
 @pytest.mark.parametrize("name", commands())
 def test_unknown_option(name):
-    """An unknown option is named, with the status of a usage error."""
+    """The error message names an unknown option, and the status is that of a usage error."""
     done = run(name, "--no-such-option")
     assert done.returncode == 2 and not done.stdout
     assert f"ivshmem {name}: " in done.stderr and "--no-such-option" in done.stderr
@@ -53,7 +53,7 @@ def test_unknown_option(name):
     (("",), 'no such command ""'),
 ])
 def test_mistakes(arguments, message):
-    """A missing or unknown command is reported with the status of a usage error."""
+    """A missing or unknown command is reported, and the status is that of a usage error."""
     done = run(*arguments)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith(f"ivshmem: {message}") and "--help" in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The completion of ivshmem for bash."""
+"""The bash completion of ivshmem."""
 import os
 import subprocess
 
@@ -34,13 +34,13 @@ def test_commands():
     (("create", "x", "--owner", "roo"), {"root"}), (("create", "x", "--group", "roo"), {"root"}),
 ])
 def test_options(words, expected):
-    """Options come from the help of the command; some of their values are known."""
+    """Options are taken from the command's help; the values of some options are completed, too."""
     assert complete(*words) == expected
 
 
 @pytest.mark.parametrize("words", [("get",), ("remove",), ("config", "qemu"), ("list",)])
 def test_names_of_regions(place, words):
-    """The name of a region is completed, and quoted if it has a blank."""
+    """A region's name is completed, and quoted if it contains a blank."""
     path = place.shm_path.with_name(place.shm + " a")
     path.write_bytes(b"")
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`ivshmem config`: what it prints is right for the programs that read it."""
+"""`ivshmem config`: its output is correct for the programs that read it."""
 import grp
 import json
 import os
@@ -23,7 +23,7 @@ TARGETS = ["qemu", "libvirt", "tmpfiles", "systemd", "udev", "apparmor"]
 
 
 def values(text):
-    """The values in <qemu:commandline>."""
+    """Return: the values in <qemu:commandline>."""
     root = ET.fromstring(text)
     assert root.tag == "{http://libvirt.org/schemas/domain/qemu/1.0}commandline"
     return [argument.get("value") for argument in root]
@@ -31,7 +31,7 @@ def values(text):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_arguments_are_words_of_a_shell(name):
-    """A shell passes QEMU the name as it is, with commas doubled."""
+    """A shell passes the name to QEMU unchanged, except that commas are doubled."""
     object_, memory, device, plain = shell_words(
         Pieces("config", "qemu", name, "--size", "64M", "--id", "x").text("shell"))
     assert (object_, device) == ("-object", "-device")
@@ -42,7 +42,7 @@ def test_arguments_are_words_of_a_shell(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_xml_has_the_name(name):
-    """An XML parser finds the name as it is, in elements and in <qemu:commandline>."""
+    """An XML parser finds the unchanged name in elements and in <qemu:commandline>."""
     shmem = ET.fromstring(Pieces("config", "libvirt", name, "--size", "64M").text("xml"))
     assert shmem.get("name") == name and shmem.get("role") is None
     assert shmem.find("model").get("type") == "ivshmem-plain"
@@ -56,7 +56,8 @@ def test_xml_has_the_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_have_the_name(name):
-    """QMP commands are JSON with the name, also in commands of virsh, which a shell splits."""
+    """QMP commands are JSON that contains the name. This also holds for virsh commands, which a
+    shell splits."""
     path = f"/dev/shm/{name}"
     pieces = Pieces("config", "qemu", name, "--size", "64M", "--hotplug")
     backend, device = map(json.loads, pieces.text("qmp", "to plug in").splitlines())
@@ -74,7 +75,7 @@ def test_commands_have_the_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tmpfiles_makes_the_file(place, name):
-    """systemd-tmpfiles makes exactly this file from the line, with its owner and mode."""
+    """From the line, systemd-tmpfiles creates exactly this file, with its owner and mode."""
     needs("systemd-tmpfiles")
     path = place.dir / name
     line = Pieces("config", "tmpfiles", f"file:{path}", "--owner", ME, "--group", MY_GROUP,
@@ -89,7 +90,7 @@ def test_tmpfiles_makes_the_file(place, name):
 
 
 def test_tmpfiles_makes_the_directory_of_a_socket(place):
-    """For a device with a server, the line makes the directory of the server's socket."""
+    """For a device with a server, the line creates the directory of the server's socket."""
     assert Pieces("config", "tmpfiles", "unix:/run/a b/c.sock").text("tmpfiles") == \
         'd "/run/a b" 0755 root root -\n'
 
@@ -109,7 +110,7 @@ def test_apparmor_accepts_the_line(place, name):
 
 
 def test_units_verify(place):
-    """systemd-analyze verify accepts the units of plain regions, and the drop-in of a socket."""
+    """systemd-analyze verify accepts the units for plain regions, and the drop-in for a socket."""
     needs("systemd-analyze")
     units = []
     for name in NAMES:
@@ -136,7 +137,7 @@ def test_units_verify(place):
 
 
 def test_socket_has_no_drop_in_if_none_is_needed():
-    """The socket's unit already has the defaults."""
+    """The socket unit already contains the defaults."""
     pieces = Pieces("config", "systemd", "demo", "--kind", "doorbell", "--size", "4M", "-n", "3")
     assert not pieces.texts("unit")
     assert pieces.text("environment") == "REGION=memfd:\nSIZE=4M\nVECTORS=3\n"
@@ -144,13 +145,15 @@ def test_socket_has_no_drop_in_if_none_is_needed():
 
 
 def test_server_of_a_named_region():
-    """An address is the region of the server, and a name alone is that of the server."""
+    """With --kind doorbell, an address specifies the server's region, and a plain name specifies
+    the server."""
     pieces = Pieces("config", "systemd", "shm:demo", "--kind", "doorbell", "--size", "4M")
     assert "REGION=shm:demo\n" in pieces.text("environment")
 
 
 def test_udev_rules():
-    """The guest's rule is for the name that the guest can see; the host's for the node of kvmfr."""
+    """The rule for the guest matches the name that the guest can see; the rule for the host matches
+    the device node of kvmfr."""
     rule = Pieces("config", "udev", "demo", "--kind", "vfio-user", "--group", "video").text("udev")
     assert rule == ('SUBSYSTEM=="ivshmem", KERNEL=="ivshmem[0-9]*", ATTR{name}=="demo", '
                     'GROUP="video", MODE="0660"\n')
@@ -175,8 +178,8 @@ def test_node_needs_an_entry_in_qemu_conf():
 
 
 def test_vfio_user():
-    """A vfio-user device is a JSON argument of QEMU, also in libvirt's XML; ivshmem-device is
-    started before, by hand or by its unit."""
+    """A vfio-user device is a JSON argument of QEMU, even in libvirt's XML; ivshmem-device is
+    started beforehand, by hand or by its unit."""
     words = ["vm1", "--kind", "vfio-user", "--size", "64M", "--role", "master"]
     socket = "/run/ivshmem-device-vm1/vmm.sock"
     expected = {"driver": "vfio-user-pci", "id": "vm1", "socket": {"type": "unix", "path": socket}}
@@ -196,7 +199,7 @@ def test_vfio_user():
 
 
 def test_vfio_user_with_a_server():
-    """An ivshmem-device that is a client of a server has its vectors, and no region."""
+    """An ivshmem-device that is a client of a server has vectors, but no region option."""
     pieces = Pieces("config", "qemu", "vm1", "--kind", "vfio-user", "--server", "/run/s.sock", "-n",
                     "4", "--socket", "/run/my.sock")
     words = shell_words(pieces.text("shell", "before the VM").replace("&", ""))
@@ -205,8 +208,8 @@ def test_vfio_user_with_a_server():
 
 
 def test_roles():
-    """The role is in libvirt's attribute; QEMU has master=on. libvirt 9.0 does not pass it on for
-    a doorbell device."""
+    """The role is in libvirt's attribute; for QEMU it is master=on. libvirt 9.0 does not pass the
+    role to QEMU for a doorbell device."""
     for role, argument in (("master", ",master=on"), ("peer", "")):
         words = ["demo", "--size", "64M", "--role", role]
         plain = shell_words(Pieces("config", "qemu", *words).text("shell"))[-1]
@@ -217,7 +220,8 @@ def test_roles():
 
 
 def test_several_devices():
-    """Options before the first name are for all devices, and those after a name for that one."""
+    """Options before the first name apply to all devices, and options after a name apply to that
+    device."""
     words = shell_words(Pieces("config", "qemu", "--size", "32M", "a", "b", "--size", "64M", "c",
                                "--kind", "doorbell", "--vectors", "3").text("shell"))
     assert [re.search("size=(.*)", word)[1] for word in words if "size=" in word] == ["32M", "64M"]
@@ -229,7 +233,7 @@ def test_several_devices():
     ("demo", "demo"), ("a b", "a_b"), ("1", "ivshmem-1"), ("é", "ivshmem-__"),
     ("x" * 200, "x" * 40)])
 def test_ids_are_made_of_names(name, expected):
-    """QEMU accepts few characters in an id."""
+    """QEMU accepts only few characters in an id."""
     words = shell_words(Pieces("config", "qemu", name, "--size", "4M").text("shell"))
     assert words[-1] == f"ivshmem-plain,id={expected},memdev={expected}-mem"
 
@@ -243,7 +247,7 @@ def test_addresses(address, path):
 
 
 def test_file_in_dev_shm_is_shared_memory():
-    """libvirt has an element for it, however it is given."""
+    """libvirt has an element for a region in /dev/shm, even if the region is given by its path."""
     for address in ("file:/dev/shm/demo", "/dev/shm/demo"):
         text = Pieces("config", "libvirt", address, "--size", "4M").text("xml")
         assert ET.fromstring(text).get("name") == "demo"
@@ -251,7 +255,8 @@ def test_file_in_dev_shm_is_shared_memory():
 
 
 def test_address_of_a_server():
-    """With the path of a server, the device is a doorbell device with this name."""
+    """If the address is that of a server's socket, the device is a doorbell device named after the
+    socket."""
     shmem = ET.fromstring(Pieces("config", "libvirt", "unix:/run/x/net.sock").text("xml"))
     assert shmem.get("name") == "net" and shmem.find("server").get("path") == "/run/x/net.sock"
     assert Pieces("config", "apparmor", "unix:/run/x/net.sock").text("apparmor") == \
@@ -261,14 +266,14 @@ def test_address_of_a_server():
 @pytest.mark.parametrize("size, text", [("1M", "1M"), ("64m", "64M"), ("1G", "1G"), ("2048M", "2G"),
                                         ("512K", "512K"), ("4096", "4K")])
 def test_sizes_of_qemu(size, text):
-    """QEMU takes 64M, not 64MB."""
+    """QEMU accepts the size 64M, but not 64MB."""
     words = shell_words(Pieces("config", "qemu", "demo", "--size", size).text("shell"))
     assert words[1].endswith(f",size={text}")
 
 
 @pytest.mark.parametrize("size, window", [("1M", "2M"), ("64M", "64M"), ("4G", "4G")])
 def test_window_of_a_port(size, window):
-    """The port of a device that is plugged in has a window of the region's size."""
+    """The port into which a device is plugged has a window of the region's size."""
     pieces = Pieces("config", "qemu", "demo", "--size", size, "--hotplug")
     port = shell_words(pieces.text("shell"))[1]
     assert port.endswith(f"pref64-reserve={window}")
@@ -279,7 +284,7 @@ def test_window_of_a_port(size, window):
 
 
 def test_device_with_vectors_is_not_unplugged():
-    """QEMU may crash then, so no piece does it."""
+    """QEMU may crash when a device with vectors is unplugged, so no piece unplugs one."""
     for target in ("qemu", "libvirt"):
         pieces = Pieces("config", target, "demo", "--kind", "doorbell", "--size", "4M", "--hotplug")
         assert any("Do not unplug" in piece["where"] for piece in pieces.all)
@@ -289,7 +294,7 @@ def test_device_with_vectors_is_not_unplugged():
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_each_piece_says_where_it_goes(target):
-    """As text, each piece begins with a comment of its syntax."""
+    """In text output, each piece begins with a comment in the syntax of the piece."""
     words = ["config", target, "--size", "4M", "demo", "b", "--kind", "doorbell", "c", "--kind",
              "vfio-user"]
     text = succeed(*words)
@@ -306,7 +311,8 @@ def test_each_piece_says_where_it_goes(target):
 
 
 def test_size_of_an_existing_region(place):
-    """Without --size it is that of the region; another size is noted, with what it would do."""
+    """Without --size, the size is that of the region; a note reports a different size and what it
+    would cause."""
     os.truncate(os.open(place.shm_path, os.O_CREAT | os.O_RDWR, 0o600), 8 * MIB)
     pieces = Pieces("config", "qemu", place.shm)
     assert pieces.text("shell").count("size=8M") == 1 and not pieces.notes
@@ -321,16 +327,16 @@ def test_size_of_an_existing_region(place):
 
 
 def test_access_of_an_existing_region(place):
-    """Pieces with owner, group and mode are compared with the region, and the commands of the notes
-    mend it."""
+    """The owner, group and mode in the pieces are compared with the region, and the commands in the
+    notes correct the region."""
     place.shm_path.write_bytes(bytes(MIB))
     place.shm_path.chmod(0o600)
     words = ["config", "tmpfiles", place.shm, "--owner", "4321", "--group", "4322"]
     notes = Pieces(*words).notes
     assert [note["command"].split()[0] for note in notes] == ["chown", "chgrp", "chmod"]
-    assert not Pieces("config", "qemu", place.shm).notes, "nothing was asked for"
+    assert not Pieces("config", "qemu", place.shm).notes, "no owner, group or mode was requested"
     if os.getuid():
-        pytest.skip("only root can give a file away")
+        pytest.skip("only root can change a file's owner")
     for note in notes:
         assert place.run("sh", "-c", note["command"]).returncode == 0
     st = place.shm_path.stat()
@@ -339,7 +345,7 @@ def test_access_of_an_existing_region(place):
 
 
 def test_missing_server_is_noted(place):
-    """A VM needs its server to be there; the note goes away with the server."""
+    """A VM needs a running server; without one there is a note."""
     words = ["config", "qemu", f"unix:{place.socket}"]
     assert "no server has the socket" in Pieces(*words).notes[0]["text"]
     place.server()
@@ -408,19 +414,19 @@ def test_missing_server_is_noted(place):
     (["qemu", "--size", "4M", *["demo"] * 65], 'surplus device "demo": give up to 64'),
 ])
 def test_mistakes(arguments, message):
-    """A mistake is named, with its cure, and nothing is printed."""
+    """A mistake is reported with a way to fix it, and nothing else is printed."""
     done = run("config", *arguments)
     assert done.returncode == 2 and not done.stdout, done
     assert done.stderr.startswith("ivshmem config: ") and message in done.stderr, done.stderr
 
 
 def test_name_that_begins_with_a_dash():
-    """After "--" it is a name."""
+    """After "--", a word that looks like an option is a name."""
     assert "/dev/shm/-x" in succeed("config", "apparmor", "--", "-x")
 
 
 def test_full_output_is_an_error():
-    """A pipe or disk that does not take the output makes the command fail."""
+    """The command fails if its output cannot be written to a pipe or a disk."""
     with open("/dev/full", "w", encoding="ascii") as full:
         done = subprocess.run([TOOL, "config", "apparmor", "demo"], stdout=full, text=True,
                               stderr=subprocess.PIPE, check=False, timeout=TIMEOUT)

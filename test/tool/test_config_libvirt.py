@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `ivshmem config libvirt` prints, with libvirt itself: it accepts the XML, starts a domain
-with it, and plugs devices into it."""
+"""What `ivshmem config libvirt` prints, tested with libvirt itself, which accepts the XML, starts a
+domain with it, and plugs devices into the domain."""
 import json
 import os
 import pathlib
@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module", name="libvirt")
 def _libvirt():
-    """A Libvirt for all tests of this file."""
+    """A Libvirt object for all tests in this file."""
     with tempfile.TemporaryDirectory(prefix="ivs-lv-") as path:
         made = Libvirt(path)
         try:
@@ -29,13 +29,13 @@ def _libvirt():
 
 
 def after(argv, option):
-    """The values of an option in a list of arguments."""
+    """Return: the values of an option in a list of arguments."""
     return [value for word, value in zip(argv, argv[1:]) if word == option]
 
 
 def test_every_name_reaches_qemu(libvirt):
-    """libvirt accepts regions with every special character, and servers, and passes them on to
-    QEMU as they are: in its elements, and in arguments."""
+    """libvirt accepts servers, and regions whose names contain any special character. It passes the
+    names to QEMU unchanged, both from its elements and from arguments."""
     words = ["config", "libvirt", "--size", "4M"]
     for index, name in enumerate(NAMES):
         words += [name, "--id", f"n{index}", f"file:/srv/{name}", "--id", f"f{index}"]
@@ -62,7 +62,7 @@ def test_every_name_reaches_qemu(libvirt):
 
 
 def test_roles_reach_qemu(libvirt):
-    """libvirt passes on the role; for a doorbell device the argument does."""
+    """libvirt passes the role to QEMU; for a doorbell device, the argument does so."""
     pieces = Pieces("config", "libvirt", "--role", "master", "a", "--size", "4M", "b", "--kind",
                     "doorbell")
     libvirt.define("roles", pieces.text("xml", "In <devices>"), pieces.text("xml", "In <domain>"))
@@ -73,7 +73,7 @@ def test_roles_reach_qemu(libvirt):
 
 
 def make_region(place, libvirt):
-    """Let systemd-tmpfiles make the region, from the line. It belongs to the VM's user."""
+    """Let systemd-tmpfiles create the region from the line. The region belongs to the VM's user."""
     line = Pieces("config", "tmpfiles", place.shm, "--owner", libvirt.uid, "--group", libvirt.uid,
                   "--mode", "0600").text("tmpfiles")
     (place.dir / "region.conf").write_text(line)
@@ -83,9 +83,9 @@ def make_region(place, libvirt):
 
 
 def test_domain_starts_and_devices_are_plugged_in(place, libvirt):
-    """A domain starts with the region that systemd-tmpfiles has made, and a plain and a doorbell
-    device are plugged in and, if possible, out by the commands. The region's owner, mode and
-    content survive start and stop."""
+    """A domain starts with the region that systemd-tmpfiles has created. The commands plug in a
+    plain and a doorbell device, and unplug the plain one if possible. The region's owner, mode and
+    contents survive the domain's start and stop."""
     needs("systemd-tmpfiles")
     make_region(place, libvirt)
     with open(place.shm_path, "r+b") as file:
@@ -112,7 +112,8 @@ def test_domain_starts_and_devices_are_plugged_in(place, libvirt):
     assert found.count("pref64-reserve = 2097152 (2 MiB)") >= 3
     for command in hot.texts("shell", "to unplug it"):
         said = [libvirt.shell(line, check=False) for line in command.splitlines()]
-        # The firmware releases the device, or a guest that does not run keeps it.
+        # The firmware releases the device, unless the guest is not running: then the guest keeps
+        # it.
         assert re.search('Device detach|request sent successfully|"return":{}', said[0]), said
     libvirt.shell("virsh destroy plugged")
     after_ = place.shm_path.stat()

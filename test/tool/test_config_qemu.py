@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `ivshmem config qemu` prints starts QEMU, and its commands plug devices in. The guests stay
-paused."""
+"""The output of `ivshmem config qemu` starts QEMU, and the commands in it plug devices in. The
+guests stay paused."""
 import json
 
 import pytest
@@ -23,24 +23,24 @@ class Vm:
         self.qmp = place.add(Qmp(path))
 
     def get(self, path, name):
-        """A property of an object."""
+        """Return: a property of an object."""
         return self.qmp.command("qom-get", path=path, property=name)
 
     def lines(self, text):
-        """Run commands of the monitor, one on each line."""
+        """Run monitor commands, one per line."""
         for line in text.splitlines():
             request = json.loads(line)
             self.qmp.command(request["execute"], **request["arguments"])
 
     def on_root_bus(self):
-        """The ids of the ivshmem devices that the guest finds on the root bus."""
+        """Return: the ids of the ivshmem devices that the guest finds on the root bus."""
         return {device["qdev_id"] for bus in self.qmp.command("query-pci")
                 for device in bus["devices"]
                 if (device["id"]["vendor"], device["id"]["device"]) == (0x1af4, 0x1110)}
 
     def behind_ports(self):
-        """The ids of the ivshmem devices that have been plugged in. The paused guest has not given
-        its ports bus numbers, so query-pci does not list them."""
+        """Return: the ids of the ivshmem devices that have been plugged in. The paused guest has
+        not given its ports bus numbers, so query-pci does not list them."""
         return {each["name"] for each in
                 self.qmp.command("qom-list", path="/machine/peripheral")
                 if each["type"].startswith("child<ivshmem-")}
@@ -48,12 +48,13 @@ class Vm:
 
 @pytest.fixture
 def regions(place):
-    """Names for regions of a test with every character that has a meaning; they are removed."""
+    """Names for a test's regions, with every character that has a special meaning. The regions are
+    removed after the test."""
     return [place.shm + name for name in NAMES]
 
 
 def test_arguments_start_qemu(place, regions):
-    """QEMU has the devices, with regions of these names and sizes and this server."""
+    """QEMU has the devices, with this server and with regions that have these names and sizes."""
     place.server("-l", "1M", "-n", "3")
     words = ["config", "qemu", "--size", "1M"]
     for index, name in enumerate(regions):
@@ -71,8 +72,8 @@ def test_arguments_start_qemu(place, regions):
 
 
 def test_commands_plug_in_and_unplug(place, regions):
-    """The monitor's commands plug devices into the ports, with regions of these names; they also
-    unplug a plain device, and remove its memory."""
+    """The monitor's commands plug devices into the ports, with regions that have these names; other
+    commands unplug a plain device and remove its memory."""
     place.server("-l", "1M", "-n", "3")
     pieces = Pieces("config", "qemu", "--hotplug", "--size", "1M", *sum(
         ([name, "--id", f"n{index}"] for index, name in enumerate(regions)), []),
@@ -86,7 +87,7 @@ def test_commands_plug_in_and_unplug(place, regions):
         assert vm.get(f"/objects/n{index}-mem", "mem-path") == f"/dev/shm/{name}"
     delete, remove = pieces.text("qmp", "To unplug n0").splitlines()
     vm.lines(delete)
-    vm.qmp.command("system_reset")  # releases the device, which only a running guest does otherwise
+    vm.qmp.command("system_reset")  # releases the device, which otherwise only a running guest does
     vm.qmp.wait_event("DEVICE_DELETED")
     vm.lines(remove)
     assert "n0" not in vm.behind_ports()

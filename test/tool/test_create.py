@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem create: size, memory, owner and mode; regions that exist; places that are not for
-regions."""
+"""ivshmem create: size, memory, owner and mode; regions that already exist; places in which regions
+are not allowed."""
 import json
 import os
 import pty
@@ -17,24 +17,24 @@ from support.py.programs import SHM, TIMEOUT
 from support.py.region_tool import (MIB, TOOL, run, run_in_mounts, run_traced,
                                     without_leak_search)
 
-OWNER, GROUP = 5, 7  # any that are not ours
+OWNER, GROUP = 5, 7  # any ids other than those of this process
 
 
 @pytest.fixture
 def shm(place):
-    """The path of the region that a test may make."""
+    """The path of the region that a test may create."""
     yield place.shm_path
     place.shm_path.unlink(missing_ok=True)
 
 
 def needs_root():
-    """Skip the test unless it can give files to other users."""
+    """Skip the test unless it can change the owner of files."""
     if os.geteuid():
         pytest.skip("only root can change the owner of files")
 
 
 def facts(path):
-    """Size, reserved bytes, owner, group and mode of a file."""
+    """Return: the size, reserved bytes, owner, group and mode of a file."""
     st = os.stat(path)
     return st.st_size, st.st_blocks * 512, st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)
 
@@ -46,7 +46,8 @@ def facts(path):
     (("--group", os.getegid(), "-m", "0606"), 0o606),
 ])
 def test_new_region(shm, place, options, mode):
-    """A new region has the size, its memory, and the mode that was asked for, or the default."""
+    """A new region has the requested size, reserved memory, and the requested or the default
+    mode."""
     old = os.umask(0o077)
     try:
         done = run("create", place.shm, "--size", "2M", *options)
@@ -59,7 +60,7 @@ def test_new_region(shm, place, options, mode):
 
 
 def test_owner_and_json(shm, place):
-    """Owner and group are set, and all facts are in the JSON object."""
+    """Owner and group are set, and the JSON object contains all facts about the region."""
     needs_root()
     done = run("create", f"shm:{place.shm}", "--size", "1M", "--owner", OWNER, "--group", GROUP,
                "--json")
@@ -71,7 +72,7 @@ def test_owner_and_json(shm, place):
 
 
 def test_file(place):
-    """A path becomes absolute, with file: or with --backend."""
+    """A relative path becomes absolute, both with file: and with --backend."""
     run("create", "file:a", "--size", "1M", cwd=place.dir)
     done = run("create", place.dir / "b", "--backend", "file", "--size", "1M", "--json")
     assert (place.dir / "a").stat().st_size == (place.dir / "b").stat().st_size == MIB
@@ -79,13 +80,14 @@ def test_file(place):
 
 
 def test_file_in_dev_shm(shm, place):
-    """A path in /dev/shm is the region of that name."""
+    """A path in /dev/shm means the shm: region with that name."""
     done = run("create", f"file:{shm}", "--size", "1M", "--json")
     assert json.loads(done.stdout)["address"] == f"shm:{place.shm}"
 
 
 def test_rights_before_the_name(shm, place):
-    """The region gets its name after size, memory, owner and mode, so nobody sees it without."""
+    """The region gets its name only after its size, memory, owner and mode have been set, so nobody
+    can see an unfinished region."""
     needs_root()
     calls = "linkat,fallocate,fchown,fchmod,ftruncate,open,openat,creat"
     done, trace = run_traced(place, ["-e", f"trace={calls}"], "create", place.shm, "--size", "1M",
@@ -98,7 +100,8 @@ def test_rights_before_the_name(shm, place):
 
 
 def test_file_system_without_nameless_files(shm, place):
-    """Where a file cannot be made without a name, the region is made at its name, mode 0600."""
+    """Where a file cannot be created without a name, the region is created under its name, with
+    mode 0600."""
     done, trace = run_traced(place, ["-P", str(SHM), "-e", "inject=openat:error=EOPNOTSUPP"],
                              "create", place.shm, "--size", "1M", "--mode", "0644")
     assert done.returncode == 0, done.stderr
@@ -112,7 +115,8 @@ def test_file_system_without_nameless_files(shm, place):
     ("inject=fallocate:signal=INT:error=ENOSPC", ["--boot"]),
 ])
 def test_signal(shm, place, inject, options):
-    """A signal while memory is reserved leaves nothing behind. Later it waits for the end."""
+    """A signal that arrives while memory is being reserved leaves nothing behind. A later signal
+    takes effect only when the command is done."""
     if options:
         options = options + ["--root", place.dir]
     done, _ = run_traced(place, ["-e", inject], "create", place.shm, "--size", "1M", *options)
@@ -125,7 +129,7 @@ def test_signal(shm, place, inject, options):
 
 
 def test_signal_without_nameless_files(shm, place):
-    """Also where the region has its name from the start, a signal leaves nothing behind."""
+    """A signal leaves nothing behind even where the region has its name from the start."""
     done, _ = run_traced(place, ["-P", str(SHM), "-P", str(shm),
                                  "-e", "inject=openat:error=EOPNOTSUPP:when=1",
                                  "-e", "inject=fallocate:signal=INT"],
@@ -135,7 +139,8 @@ def test_signal_without_nameless_files(shm, place):
 
 
 def test_progress(shm, place):
-    """On a terminal, work that takes longer than 2 s shows what it is and for how long."""
+    """On a terminal, a step that takes longer than 2 s shows what it does and how long it has
+    taken."""
     parent, child = pty.openpty()
     delayed = subprocess.Popen(["strace", "-f", "-qq", "-o", place.dir / "trace", "-e",
                                 "inject=fallocate:delay_enter=60000000", TOOL, "create",
@@ -152,7 +157,7 @@ def test_progress(shm, place):
 
 
 def test_equal_region(shm, place):
-    """An equal region is left as it is, and that is said."""
+    """An equal region is left unchanged, and the output says so."""
     run("create", place.shm, "--size", "1M")
     shm.write_bytes(b"kept" + bytes(MIB - 4))
     done = run("create", place.shm, "--size", "1M")
@@ -163,7 +168,8 @@ def test_equal_region(shm, place):
 
 
 def test_equal_region_without_memory(shm, place):
-    """An equal file whose memory is not reserved, as QEMU makes it, gets its memory."""
+    """An equal file whose memory is not reserved, such as one that QEMU creates, gets its memory
+    reserved."""
     shm.touch(0o600)
     os.truncate(shm, MIB)
     assert facts(shm)[1] == 0
@@ -172,7 +178,8 @@ def test_equal_region_without_memory(shm, place):
 
 
 def test_empty_file(shm, place):
-    """An empty file with the right owner and mode, as tmpfiles.d makes it, gets its size."""
+    """An empty file with the right owner and mode, such as one that tmpfiles.d creates, is grown to
+    the size."""
     shm.touch(0o600)
     done = run("create", place.shm, "--size", "1M")
     assert "was empty, and now has its size: 1M" in done.stdout
@@ -180,7 +187,7 @@ def test_empty_file(shm, place):
 
 
 def test_differences(shm, place):
-    """Each difference is named with both values. The printed commands mend them all."""
+    """Each difference is reported with both values. The printed commands fix all of them."""
     needs_root()
     run("create", place.shm, "--size", "1M", "--mode", "0644")
     wanted = ["create", place.shm, "--size", "2M", "-o", OWNER, "-g", GROUP]
@@ -198,7 +205,7 @@ def test_differences(shm, place):
 
 
 def test_group_without_access_does_not_matter(shm, place):
-    """With mode 0600 and without --group, another group of an existing region does not differ."""
+    """With mode 0600 and without --group, the group of an existing region does not matter."""
     needs_root()
     run("create", place.shm, "--size", "1M", "--group", GROUP, "--mode", "0600")
     run("create", place.shm, "--size", "1M")
@@ -208,7 +215,7 @@ def test_group_without_access_does_not_matter(shm, place):
 
 
 def test_without_permission_to_change_the_owner(shm, place):
-    """A user that is not root is told who can change the owner; nothing is left."""
+    """If the user is not root, the message says who can change the owner; no file is left."""
     needs_root()
     tool = shutil.copy(TOOL, place.dir)
     place.dir.chmod(0o755)
@@ -255,7 +262,7 @@ def test_without_permission_to_change_the_owner(shm, place):
     ("file:/dev/a", (), 1, "/dev/a would be a file among device nodes: use shm:a"),
 ])
 def test_mistakes(name, options, status, message):
-    """What was wrong is named, with what to do; nothing is created."""
+    """The message says what was wrong and what to do; nothing is created."""
     done = run("create", name, *(() if "--size" in options else ("--size", "1M")), *options,
                status=status)
     assert done.stderr.startswith("ivshmem create: ") and message in done.stderr
@@ -284,7 +291,8 @@ def test_symbolic_link(shm, place):
 
 
 def test_kvmfr():
-    """/dev/kvmfr0 is a device of a module: neither its absence nor a file there is a region."""
+    """/dev/kvmfr0 is a device of a kernel module: no region is created there, and a regular file
+    there is not used as a region."""
     mounts = 'mount -t tmpfs dev /dev && mkdir /dev/shm && '
     done = run_in_mounts(mounts + '"$TOOL" create file:/dev/kvmfr0 --size 1M; ls /dev')
     assert "/dev/kvmfr0 does not exist: it is a device that the module kvmfr makes" in done.stderr
@@ -299,7 +307,7 @@ def test_kvmfr():
 
 
 def test_devtmpfs(place):
-    """No region is made among device nodes, also if devtmpfs is mounted elsewhere."""
+    """No region is created among device nodes, even if devtmpfs is mounted elsewhere."""
     done = run_in_mounts('mount -t devtmpfs dev "$1" && "$TOOL" create "file:$1/a" --size 1M',
                          place.dir)
     if "unknown filesystem" in done.stderr or "denied" in done.stderr:
@@ -308,7 +316,7 @@ def test_devtmpfs(place):
 
 
 def test_no_dev_shm():
-    """A missing /dev/shm is named, and the printed command makes it."""
+    """A missing /dev/shm is reported, and the printed command creates it."""
     script = 'mount -t tmpfs dev /dev && "$TOOL" create a --size 1M'
     done = run_in_mounts(script)
     assert done.returncode == 1 and "this system has no /dev/shm" in done.stderr
@@ -319,7 +327,8 @@ def test_no_dev_shm():
 
 @pytest.mark.parametrize("marker", ["/run/.containerenv", None])
 def test_small_dev_shm(marker):
-    """A /dev/shm that is too small is enlarged, or the container started with a larger one."""
+    """If /dev/shm is too small, the message advises enlarging it or, in a container, starting the
+    container with a larger one."""
     script = ('mount -t tmpfs -o size=64M shm /dev/shm && mount -t tmpfs run /run && '
               f'touch {marker or "/run/other"} && "$TOOL" create a --size 128M; ls /dev/shm')
     done = run_in_mounts(script)
@@ -336,7 +345,8 @@ def test_small_dev_shm(marker):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_hugetlb(place):
-    """--backend hugetlb takes a name in the mounted hugetlbfs; too few free pages are counted."""
+    """--backend hugetlb creates the region under its name in the mounted hugetlbfs. If too few
+    pages are free, the message says how many are needed."""
     mount = ('umount -a -t hugetlbfs 2>/dev/null; "$TOOL" create a --backend hugetlb --size 2M; '
              'mount -t hugetlbfs none "$1" && ')
     done = run_in_mounts(mount + '"$TOOL" create a --backend hugetlb --size 2M --json', place.dir)

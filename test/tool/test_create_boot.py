@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem create --boot: the files that make a region at boot, checked with systemd's programs."""
+"""ivshmem create --boot: the files that create a region at boot, checked with systemd's
+programs."""
 import json
 import os
 import re
@@ -28,13 +29,13 @@ def root(place):
 
 @pytest.fixture
 def shm(place):
-    """The path of the region that a test may make."""
+    """The path of the region that a test may create."""
     yield place.shm_path
     place.shm_path.unlink(missing_ok=True)
 
 
 def files(root):
-    """The paths of all files in @root, and the link, relative to it."""
+    """Return: the paths of all files and links in @root, relative to it."""
     return sorted(str(path.relative_to(root)) for path in root.rglob("*")
                   if path.is_symlink() or path.is_file())
 
@@ -45,7 +46,7 @@ def boot(name, root, *options, **keywords):
 
 
 def file_names(stem):
-    """The files of a region in memory: unit, link, line for tmpfiles.d."""
+    """Return: the names of the files for a region in memory: unit, link, line for tmpfiles.d."""
     return [f"etc/systemd/system/ivshmem-region-{stem}.service",
             f"etc/systemd/system/basic.target.wants/ivshmem-region-{stem}.service",
             f"etc/tmpfiles.d/ivshmem-{stem}.conf"]
@@ -67,8 +68,8 @@ def test_files(shm, place, root):
 
 
 def test_again(shm, place, root):
-    """For an equal region that exists, only the files are added, or changed; a second time
-    nothing is written."""
+    """If an equal region exists, only the boot files are added or changed; the second time nothing
+    is written."""
     run("create", place.shm, "--size", "1M")
     inode = shm.stat().st_ino
     done = boot(place.shm, root)
@@ -83,7 +84,7 @@ def test_again(shm, place, root):
 
 
 def test_region_in_another_tmpfs(place, root):
-    """Paths in memory have both files, whose names stand for the path."""
+    """Paths in memory have both files, whose names are derived from the path."""
     path = place.dir / "m" / "a-b"
     path.parent.mkdir()
     done = run_in_mounts('mount -t tmpfs none "$1/m" && "$TOOL" create "file:$1/m/a-b" --size 1M '
@@ -96,7 +97,7 @@ def test_region_in_another_tmpfs(place, root):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_region_in_huge_pages(place, root):
-    """tmpfiles.d could make an empty file below what is mounted later, so there is only a unit."""
+    """tmpfiles.d could create an empty file that a later mount hides, so there is only a unit."""
     (place.dir / "m").mkdir()
     done = run_in_mounts('mount -t hugetlbfs none "$1/m" && "$TOOL" create "file:$1/m/a" --size 2M '
                          '--boot --root "$2"', place.dir, root)
@@ -106,7 +107,7 @@ def test_region_in_huge_pages(place, root):
 
 
 def test_region_on_a_disk(place, root):
-    """A file on a disk is there after a reboot: nothing is written."""
+    """A file on a disk survives a reboot, so no boot files are written."""
     path = BUILD / f"{place.shm}"
     kind = subprocess.run(["stat", "-f", "-c", "%T", BUILD], capture_output=True, text=True,
                           check=True, timeout=TIMEOUT).stdout.strip()
@@ -122,8 +123,8 @@ def test_region_on_a_disk(place, root):
 
 @pytest.mark.parametrize("suffix", ["", " a'b\"c\\", "%n$HOME\\x20", "\u00e4;#,"])
 def test_next_boot(place, root, suffix):
-    """At the next boot, systemd-tmpfiles makes an empty file with owner and mode, and the unit's
-    command makes it the region, also for unusual names."""
+    """At the next boot, systemd-tmpfiles creates an empty file with the owner and mode, and the
+    unit's command grows it to the region's size; this also works with unusual names."""
     needs("systemd-tmpfiles")
     if os.geteuid():
         pytest.skip("only root can give files to other users")
@@ -136,7 +137,7 @@ def test_next_boot(place, root, suffix):
         subprocess.run(["systemd-tmpfiles", "--create", tmpfiles], check=True, timeout=TIMEOUT)
         st = path.stat()
         assert (st.st_size, st.st_uid, st.st_gid, st.st_mode & 0o7777) == (0, 5, 7, 0o640)
-        # The words are quoted as in a shell; "%" and "$" are doubled.
+        # The words are quoted as in a shell, but "%" and "$" are doubled.
         command = shlex.split(re.search(r"^ExecStart=(.*)$", unit.read_text(), re.M)[1])
         command = [word.replace("%%", "%").replace("$$", "$") for word in command]
         assert command[:3] == [str(TOOL.resolve()), "create", f"shm:{name}"]
@@ -149,7 +150,7 @@ def test_next_boot(place, root, suffix):
 
 
 def test_units_pass_systemds_check(place, root):
-    """systemd-analyze finds no mistake in units for usual and unusual names."""
+    """systemd-analyze finds no mistakes in the units for usual and unusual names."""
     needs("systemd-analyze")
     names = [place.shm + suffix for suffix in ("", " a'b\"c\\", "%n$HOME", "\u00e4;#")]
     try:
@@ -167,7 +168,8 @@ def test_units_pass_systemds_check(place, root):
 
 
 def test_foreign_file(shm, place, root):
-    """A file with the name of ours that was not made by us is neither overwritten nor removed."""
+    """A file that has the name of one of our files, but was not written by us, is neither
+    overwritten nor removed."""
     foreign = root / file_names(place.shm)[2]
     foreign.parent.mkdir(parents=True)
     foreign.write_text("# mine\n")
@@ -179,7 +181,8 @@ def test_foreign_file(shm, place, root):
 
 
 def test_failure_to_write_is_undone(shm, place, root):
-    """If one file cannot be written, neither the others nor the region nor directories remain."""
+    """If one file cannot be written, neither the other files nor the region nor new directories
+    remain."""
     (root / "etc").mkdir()
     (root / "etc" / "tmpfiles.d").write_text("not a directory")
     done = boot(place.shm, root, status=1)
@@ -189,7 +192,8 @@ def test_failure_to_write_is_undone(shm, place, root):
 
 
 def test_failure_to_create_is_undone(shm, place, root):
-    """If the region cannot get its name, the files are removed again, and older ones are kept."""
+    """If the region cannot get its name, the new files are removed again, and older ones are
+    kept."""
     done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC"], "create", place.shm,
                          "--size", "1M", "--boot", "--root", root)
     assert done.returncode == 1 and f"cannot create {shm}: No space left" in done.stderr
@@ -204,7 +208,7 @@ def test_failure_to_create_is_undone(shm, place, root):
 
 
 def test_what_cannot_be_undone_is_named(shm, place, root):
-    """If a file cannot be removed again, the message says that it is left."""
+    """If a file cannot be removed again, the message says that the file was left behind."""
     done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC", "-e",
                                  "inject=unlink:error=EIO:when=4+"], "create", place.shm,
                          "--size", "1M", "--boot", "--root", root)
@@ -215,9 +219,10 @@ def test_what_cannot_be_undone_is_named(shm, place, root):
 
 
 def test_without_permission(place, root):
-    """A user that may not write there is told so, and to run it as root."""
+    """If the user may not write to the directories, the message says so, and advises running the
+    command as root."""
     if os.geteuid():
-        pytest.skip("only root can become another user")
+        pytest.skip("needs root to switch to another user")
     tool = shutil.copy(TOOL, place.dir)
     place.dir.chmod(0o755)
     done = subprocess.run([tool, "create", place.shm, "--size", "1M", "--boot", "--root", root],
@@ -233,7 +238,8 @@ def test_without_permission(place, root):
     ("54321", "0", "--owner 54321 --group root"),
 ])
 def test_names_of_owners(shm, place, root, owner, group, expected):
-    """Users and groups in the files of /etc are in the files by name, others by number."""
+    """Users and groups that are in /etc/passwd and /etc/group are written by name, others by
+    number."""
     if os.geteuid():
         pytest.skip("only root can give files to other users")
     boot(place.shm, root, "--owner", owner, "--group", group)
@@ -242,7 +248,7 @@ def test_names_of_owners(shm, place, root, owner, group, expected):
 
 
 def test_long_name(place, root):
-    """A name that is too long for the name of a unit is refused, and nothing is made."""
+    """A name that is too long for a unit's name is refused, and nothing is created."""
     name = place.shm + "-" * 220
     assert "too long for --boot" in boot(name, root, status=1).stderr
     assert not place.shm_path.with_name(name).exists() and files(root) == []

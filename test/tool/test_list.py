@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem list: which regions it finds, who uses them, and each of its notes."""
+"""ivshmem list: which regions it finds, which processes and VMs use them, and each of its notes."""
 import json
 import mmap
 import os
@@ -17,9 +17,9 @@ from support.py.programs import Server, wait_until
 TOOL = BUILD / "tools" / "ivshmem"
 MIB = 1 << 20
 NOBODY = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
 
-#: Holds a file mapped until it is ended. Arguments: path, "shared" or "private"
+#: A program that keeps a file mapped until it is terminated. Arguments: path, "shared" or "private"
 MAPPER = """
 import mmap, sys
 with open(sys.argv[1], "r+b") as file:
@@ -39,12 +39,12 @@ class Listing:
         self.regions = self.whole["regions"]
 
     def one(self):
-        """The only region of the list."""
+        """Return: the only region in the list."""
         assert len(self.regions) == 1, self.regions
         return self.regions[0]
 
     def used_by(self, pid):
-        """The regions that this process uses."""
+        """Return: the regions that this process uses."""
         return [region for region in self.regions
                 if pid in [user["pid"] for user in region["used_by"]]]
 
@@ -56,29 +56,29 @@ def run(*arguments):
 
 
 def listing(*arguments):
-    """The list in JSON."""
+    """Return: the list from a run with --json."""
     return Listing(run("--json", *arguments))
 
 
 def notes(region):
-    """{name of a note: its text}"""
+    """Return: a region's notes, as {name of the note: text}."""
     return {note["note"]: note["text"] for note in region["notes"]}
 
 
 def make(path, size=MIB, mode=0o640):
-    """Make a file of this size."""
+    """Create a file of this size."""
     with open(path, "wb") as file:
         file.truncate(size)
     os.chmod(path, mode)
 
 
 def maps(process, text):
-    """Whether the process maps a file with this text in its name."""
+    """Return: whether the process maps a file with this text in its name."""
     return text in pathlib.Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
 
 
 def start_vm(place, name, *arguments, machine="none"):
-    """Start a QEMU that does not run its VM. It has no devices, or those of q35."""
+    """Start a QEMU that does not run its VM. The VM has no devices, or those of q35."""
     ram = ["-m", "16"] if machine != "none" else []
     return place.start("qemu-system-x86_64", "-machine", machine, "-accel", "tcg", "-nodefaults",
                        "-display", "none", "-S", *ram,
@@ -103,15 +103,15 @@ def start_mapper(place, path, kind="shared", **options):
 
 
 def run_apart(place, script, *arguments, options=()):
-    """Run a shell script in a mount namespace of its own, with a copy of the tool as $0."""
+    """Run a shell script in its own mount namespace, with a copy of the tool as $0."""
     shutil.copy(TOOL, place.dir)
     return place.run("unshare", "-m", *options, "sh", "-ec", script, place.dir / "ivshmem",
                      *arguments)
 
 
 def test_a_vm_and_a_process(place):
-    """A region has the address, the size and the owner of its file, and its users; the VM has the
-    name that its arguments give it."""
+    """A region is listed with its address, its file's size and owner, and its users; a VM has the
+    name from its arguments."""
     make(place.shm_path)
     vm = start_plain(place, "win,,10 x", place.shm_path)
     other = start_mapper(place, place.shm_path)
@@ -134,7 +134,7 @@ def test_a_vm_and_a_process(place):
 
 
 def test_columns_are_aligned(place):
-    """The columns of the table begin at the same place in each line."""
+    """The columns of the table begin at the same position in each line."""
     make(place.shm_path)
     make(f"{place.shm_path}-longer", 64 * MIB)
     lines = run(place.shm, f"{place.shm}-longer").stdout.splitlines()
@@ -143,8 +143,8 @@ def test_columns_are_aligned(place):
 
 
 def test_removed_and_replaced(place):
-    """A VM keeps the file that is removed. Both the removed file and the one that has its name now
-    are listed, and say so."""
+    """A VM keeps using a file that has been removed. Both the removed file and the file that now
+    has its name are listed, with notes that say so."""
     make(place.shm_path)
     vm = start_plain(place, "stale", place.shm_path)
     place.shm_path.unlink()
@@ -165,7 +165,7 @@ def test_removed_and_replaced(place):
 
 
 def test_share_on_is_missing(place):
-    """The VM whose arguments lack share=on is named, and no other user."""
+    """The note names the VM whose arguments lack share=on, and no other user."""
     make(place.shm_path)
     private = start_plain(place, "private", place.shm_path, "share=off")
     start_plain(place, "shared", place.shm_path)
@@ -200,7 +200,8 @@ def test_sizes(place, size, mark, text):
     ("pulse-shm-", 64 * MIB, False),
 ])
 def test_which_files_are_regions(place, prefix, size, listed):
-    """Files that are most likely of other programs are listed with --all, or if they are named."""
+    """Files that most likely belong to other programs are listed only with --all, or if they are
+    named on the command line."""
     path = place.shm_path.with_name(prefix + place.shm)
     make(path, size)
     try:
@@ -214,7 +215,7 @@ def test_which_files_are_regions(place, prefix, size, listed):
 
 
 def test_any_file_that_a_vm_uses_is_a_region(place):
-    """A VM's use counts more than the size of a file."""
+    """A file that looks like another program's is listed if a VM uses it as a region."""
     path = place.shm_path.with_name("sem." + place.shm)
     make(path)
     try:
@@ -226,7 +227,7 @@ def test_any_file_that_a_vm_uses_is_a_region(place):
 
 
 def test_memory_of_a_server(place):
-    """The memfd of a server has the server and its VMs as users; it needs no note."""
+    """The memfd of a server has the server and its VMs as users; it has no note."""
     server = place.server(region=["-r", "memfd:", "-l", "1M"])
     vm = start_vm(place, "bell", "-chardev", f"socket,id=c,path={place.socket}", "-device",
                   "ivshmem-doorbell,chardev=c", machine="q35")
@@ -245,7 +246,7 @@ def test_memory_of_a_server(place):
 
 
 def test_unnamed_file_of_a_server(place):
-    """A file that a server has removed at once, as it should, needs no note."""
+    """A file that a server has removed right after creating it, as it should, has no note."""
     server = Server(place, region=["-r", "dir:/dev/shm", "-l", "1M"])
     place.adopt(server)
     region, = listing().used_by(server.pid)
@@ -253,7 +254,7 @@ def test_unnamed_file_of_a_server(place):
 
 
 def test_memory_of_other_programs_is_not_listed(place):
-    """RAM of a VM and memfds of other programs are no regions."""
+    """The RAM of a VM and the memfds of other programs are not regions."""
     make(place.shm_path)
     vm = start_vm(place, "ram", "-object", "memory-backend-memfd,id=r,size=16M", "-machine",
                   "memory-backend=r", "-object",
@@ -274,7 +275,8 @@ def test_memfd_of_a_vm(place):
 
 
 def test_file_on_a_disk(place):
-    """A file elsewhere is listed if a VM uses it, or if it is named; also by a relative path."""
+    """A file in any other directory is listed if a VM uses it, or if it is named on the command
+    line, even by a relative path."""
     path = (place.dir / "region").resolve()
     make(path)
     assert str(path) not in [region["path"] for region in listing("--all").regions]
@@ -289,7 +291,7 @@ def test_file_on_a_disk(place):
 
 
 def test_only_open(place):
-    """A process that has opened the file and does not map it is marked."""
+    """A process that has the file open but does not map it is marked."""
     make(place.shm_path)
     with open(place.shm_path, "rb"):
         text = run(place.shm).stdout
@@ -297,7 +299,8 @@ def test_only_open(place):
 
 
 def test_very_many_users_are_counted(place):
-    """The table has eight users of a region, and the number of the others; JSON has all."""
+    """The table shows eight users of a region and the number of further ones; the JSON contains
+    all."""
     make(place.shm_path)
     pids = []
     try:
@@ -314,8 +317,8 @@ def test_very_many_users_are_counted(place):
 
 @needs_root
 def test_without_root(place):
-    """Without root, VMs of others are known by their arguments; how many processes could not be
-    examined is said on standard error."""
+    """Without root, VMs of other users are recognised by their arguments; a message on standard
+    error says how many processes could not be examined."""
     place.dir.chmod(0o755)
     tool = shutil.copy(TOOL, place.dir)
     make(place.shm_path, mode=0o600)
@@ -353,7 +356,7 @@ def test_hidden_processes(place):
 
 @needs_root
 def test_no_regions(place):
-    """A host without regions, and one without /dev/shm."""
+    """The list on a host without regions, and on one without /dev/shm."""
     for script in ("mount -t tmpfs none /dev/shm; exec $0 list",
                    "umount -l /dev/shm; rmdir /dev/shm 2> /dev/null || :; exec $0 list"):
         done = run_apart(place, script, options=["-p", "-f", "--mount-proc"])
@@ -362,8 +365,8 @@ def test_no_regions(place):
 
 @needs_root
 def test_files_made_at_boot(place):
-    """A file that tmpfiles.d makes is listed, even if it does not exist; a file in /etc hides one
-    of the same name in /run."""
+    """A file that tmpfiles.d creates is listed, even if it does not exist; a file in
+    /etc/tmpfiles.d overrides the one with the same name in /run/tmpfiles.d."""
     script = """
 mount -t tmpfs none /run
 mkdir -p /run/tmpfiles.d
@@ -388,7 +391,8 @@ exec $0 list --json
 
 @needs_root
 def test_kvmfr(place):
-    """A file in place of /dev/kvmfr0 has a note; a device has none. Without /dev/shm, too."""
+    """A regular file in place of /dev/kvmfr0 has a note; a device has none. This also holds without
+    /dev/shm."""
     found = Listing(run_apart(place, """
 mount -t tmpfs none /dev
 mknod /dev/null c 1 3
@@ -405,7 +409,8 @@ exec $0 list --json /dev/kvmfr0 /dev/kvmfr1
 
 @needs_root
 def test_region_of_a_container(place):
-    """A file in the /dev/shm of another mount namespace is not taken for one of this host."""
+    """A file in the /dev/shm of another mount namespace is not mistaken for one in this host's
+    /dev/shm."""
     process = place.start("unshare", "-m", "sh", "-ec", """
 mount -t tmpfs none /dev/shm
 truncate -s 1M /dev/shm/$0
@@ -418,7 +423,7 @@ exec "$@" /dev/shm/$0 shared""", place.shm, sys.executable, "-c", MAPPER, stdin=
 
 @needs_root
 def test_huge_pages(place):
-    """A file in a hugetlbfs is a region with its page size."""
+    """A file in a hugetlbfs is listed as a region, with the page size of the hugetlbfs."""
     done = run_apart(place, """
 mkdir "$1/huge pages"
 mount -t hugetlbfs -o pagesize=2M none "$1/huge pages"
@@ -452,7 +457,8 @@ def test_json_of_a_name_that_is_not_text(place):
     (["x"] * 65, 2, 'surplus argument "x": at most 64 names can be given'),
 ])
 def test_mistakes(names, status, message):
-    """A name that is not a region, or none, is an error that quotes it."""
+    """An empty name, or the name of something other than a region, causes an error message that
+    quotes the name."""
     done = run(*names)
     assert done.returncode == status and not done.stdout
     assert done.stderr.startswith(f"ivshmem list: {message}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`ivshmem looking-glass WIDTHxHEIGHT`: what it shows, what it notes about the host, and what it
-makes. The unit test looking_glass/size.c has the sizes of all modes."""
+creates. The unit test looking_glass/size.c has the sizes of all modes."""
 import grp
 import os
 import pwd
@@ -15,17 +15,18 @@ from support.py.config import TOOL, Pieces, run, shell_words, succeed
 from support.py.programs import TIMEOUT
 
 MIB = 1 << 20
-#: Owner and group of the test's regions: those of this process, but not root, which is noted
+#: Owner and group of the test's regions: those of this process, except root, about which there
+#: would be a note
 USER = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
 GROUP = grp.getgrgid(USER.pw_gid).gr_name
 KVMFR = "/dev/kvmfr0"
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can do this")
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 
 
 @pytest.fixture
 def root(place):
-    """A directory for the files that make the region at boot."""
+    """A directory for the files that create the region at boot."""
     made = place.dir / "root"
     made.mkdir()
     return made
@@ -33,13 +34,13 @@ def root(place):
 
 @pytest.fixture
 def words(place):
-    """The command for a region of the test, of this user."""
+    """The command line for the test's region, which belongs to USER."""
     return ["looking-glass", "1920x1080", "--name", place.shm, "--user", USER.pw_name, "--group",
             GROUP]
 
 
 def make_file(place, size):
-    """Make a file in the place of the region, of the right user."""
+    """Create a file in place of the region, with the right owner."""
     place.shm_path.write_bytes(bytes(size))
     os.chown(place.shm_path, USER.pw_uid, USER.pw_gid)
 
@@ -49,7 +50,7 @@ def make_file(place, size):
     (["3840x1600", "--release", "idd", "--hdr"], 128), (["1366x768", "--release", "IDD"], 32),
     (["1280x720", "--release", "b7"], 32), (["--hdr", "7680x4320"], 1024)])
 def test_size(options, mib):
-    """Each piece has the size for the mode, in the notation of its target."""
+    """Each piece contains the size for the mode, in the notation of the piece's target."""
     pieces = Pieces("looking-glass", *options, "--name", "no-such-region")
     assert pieces.json["size"] == mib * MIB and pieces.json["region"] == "shm:no-such-region"
     shown = f"{mib}M" if mib < 1024 else "1G"
@@ -61,7 +62,7 @@ def test_size(options, mib):
 
 
 def test_order_of_the_steps(place, words):
-    """The pieces come in the order in which a person needs them."""
+    """The pieces are printed in the order in which the user needs them."""
     make_file(place, MIB)
     place.shm_path.chmod(0o660)
     pieces = Pieces(*words)
@@ -78,14 +79,14 @@ def test_order_of_the_steps(place, words):
 
 
 def test_dry_run_changes_nothing(place, root, words):
-    """Neither the default nor --dry-run makes anything."""
+    """Nothing is created by default or with --dry-run."""
     for options in ([], ["--dry-run"]):
         succeed(*words, *options, "--root", root)
         assert not place.shm_path.exists() and not list(root.iterdir())
 
 
 def test_create_command_makes_what_is_shown(place, root, words):
-    """The command of the first piece makes the region, and then nothing is noted."""
+    """The command in the first piece creates the region; after that, there are no notes."""
     command = shell_words(Pieces(*words).text("shell", "make the region"))
     assert command.pop(0) == "ivshmem" and command[-1] == "--boot"
     succeed(*command, "--root", root)
@@ -95,8 +96,8 @@ def test_create_command_makes_what_is_shown(place, root, words):
 
 
 def test_apply(place, root, words):
-    """--apply makes the region and the files for the boot; what it reports is on standard error,
-    and the steps that are left are on standard output."""
+    """--apply creates the region and the boot files; it reports that on standard error, and prints
+    the remaining steps on standard output."""
     done = run(*words, "--apply", "--root", root)
     assert done.returncode == 0, done.stderr
     st = place.shm_path.stat()
@@ -115,7 +116,7 @@ def test_apply(place, root, words):
 
 
 def test_apply_does_not_change_another_region(place, root, words):
-    """A region of another size is not changed: what differs is said, with the cure."""
+    """A region of another size is not changed: a message says what differs and how to fix it."""
     make_file(place, MIB)
     done = run(*words, "--apply", "--root", root)
     assert done.returncode == 1 and not done.stdout
@@ -124,15 +125,15 @@ def test_apply_does_not_change_another_region(place, root, words):
 
 
 def test_apply_with_an_unknown_group(place, root, words):
-    """Without the group, nothing is made."""
+    """If the group does not exist, nothing is created."""
     done = run(*words, "--group", "no-such-group", "--apply", "--root", root)
     assert done.returncode == 2 and 'no such group "no-such-group"' in done.stderr
     assert not place.shm_path.exists()
 
 
 def test_existing_region_is_compared(place, words):
-    """Size, owner and mode that differ are noted first, and the notes' commands mend them. If
-    nothing differs, nothing is noted."""
+    """Differences in size, owner and mode are noted first, and the commands in the notes fix them.
+    If nothing differs, there are no notes."""
     make_file(place, MIB)
     place.shm_path.chmod(0o600)
     pieces = Pieces(*words)
@@ -149,7 +150,7 @@ def test_existing_region_is_compared(place, words):
 
 
 def test_empty_file_is_noted(place, words):
-    """A file that tmpfiles.d has made is empty, so the client cannot map it."""
+    """A file that tmpfiles.d has created is empty, so the client cannot map it."""
     make_file(place, 0)
     place.shm_path.chmod(0o660)
     assert any("is empty: the client cannot map it" in note["text"]
@@ -158,7 +159,8 @@ def test_empty_file_is_noted(place, words):
 
 @needs_root
 def test_user_is_the_caller_of_sudo():
-    """The region is for the user who has called sudo; the client refuses to run as root."""
+    """The region belongs to the user who has called sudo, because the client refuses to run as
+    root."""
     for environment, owner in (({"SUDO_USER": "nobody"}, "nobody"), ({"SUDO_USER": ""}, "root")):
         pieces = Pieces("looking-glass", "1920x1080", "--name", "no-such-region",
                         env={**os.environ, **environment})
@@ -176,7 +178,8 @@ def test_user_is_the_caller_of_sudo():
     (f"ln -s null {KVMFR}", None),
     (":", None)])
 def test_kvmfr_is_noted(make, said):
-    """A file in the place of the driver's node is noted, and so is the node itself."""
+    """A regular file in place of the driver's device node causes a note, and so does the node
+    itself."""
     if not shutil.which("unshare"):
         pytest.skip("unshare is not installed")
     script = (f"mount -t tmpfs none /dev && mkdir /dev/shm && {make} && "
@@ -219,7 +222,7 @@ def test_kvmfr_is_noted(make, said):
     (["1920x1080", "--dry-run", "--apply"], "both --dry-run and --apply"),
 ])
 def test_mistakes(arguments, message):
-    """A mistake is named, with its cure, and nothing is printed or made."""
+    """A mistake is reported with a way to fix it, and nothing else is printed or created."""
     done = run("looking-glass", *arguments)
     assert done.returncode == 2 and not done.stdout, done
     assert done.stderr.startswith("ivshmem looking-glass: ") and message in done.stderr, done.stderr

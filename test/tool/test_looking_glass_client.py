@@ -28,14 +28,14 @@ def screen_fixture(place):
 
 
 def make(path, size=1 << 20, mode=0o666):
-    """Make a file of this size."""
+    """Create a file of this size."""
     path.touch()
     os.truncate(path, size)
     path.chmod(mode)
 
 
 def publish(place):
-    """Start to publish in the test's region."""
+    """Start publishing in the test's region."""
     process = place.start(TOOL, "looking-glass", "test", place.shm, "--mode", f"{WIDTH}x{HEIGHT}",
                           "--fps", "10")
     process.out.wait("start the client")
@@ -43,20 +43,20 @@ def publish(place):
 
 
 def run(place):
-    """What the test says of the test's region, with status 1."""
+    """Run the command "test", which must fail. Return: its error message."""
     done = place.run(TOOL, "looking-glass", "test", place.shm)
     assert done.returncode == 1 and done.stdout == ""
     return done.stderr
 
 
 def end(client):
-    """Let a client end."""
+    """Terminate a client."""
     client.signal(signal.SIGTERM)
     client.wait(PATIENCE)
 
 
 def test_the_client_shows_the_pattern(place, screen, region):
-    """The client waits for the publisher, shows the pattern, waits while the publisher is away, and
+    """The client waits for the publisher, shows the pattern, waits while there is no publisher, and
     shows the pattern again."""
     client = screen.client(region)
     client.err.wait("Waiting for the host application to start", timeout=PATIENCE)
@@ -81,7 +81,7 @@ def test_the_client_shows_the_pattern(place, screen, region):
 
 
 def test_the_other_renderer(place, screen, region):
-    """The pattern is right with OpenGL, too, and the box moves."""
+    """The pattern is also correct with OpenGL, and the box moves."""
     publisher = publish(place)
     client = screen.client(region, "opengl")
     screen.wait_for(BARS)
@@ -99,7 +99,8 @@ def test_no_such_region(place, screen):
 
 
 def test_no_rights(place, screen, region):
-    """The client cannot open the region of another user; the test has warned."""
+    """The client cannot open a region that belongs to another user; the publisher has warned of
+    that."""
     region.chmod(0o600)
     publisher = publish(place)
     client = screen.client(region)
@@ -109,7 +110,8 @@ def test_no_rights(place, screen, region):
 
 
 def test_an_empty_file(place, screen):
-    """The client cannot map an empty file; the test says why it is empty."""
+    """The client cannot map an empty file; the error message of the publisher says why it is
+    empty."""
     make(place.shm_path, 0)
     client = screen.client(place.shm_path)
     assert client.wait(PATIENCE) == 255
@@ -118,7 +120,7 @@ def test_an_empty_file(place, screen):
 
 
 def test_a_file_that_is_too_small(place, screen):
-    """The client needs room for the header; the test says how much is needed."""
+    """The client needs room for the header; the publisher says how much is needed."""
     make(place.shm_path, 4096)
     client = screen.client(place.shm_path)
     assert client.wait(PATIENCE) == 255
@@ -127,8 +129,8 @@ def test_a_file_that_is_too_small(place, screen):
 
 
 def test_a_stale_file(place, screen, region):
-    """The client keeps the file that it has opened, also when another one has its name. The test
-    ends then, and a new client shows what is published in the new file."""
+    """The client keeps the file that it has opened, even after another file has taken its name. The
+    publisher then exits, and a new client shows what is published in the new file."""
     client = screen.client(region)
     client.err.wait("Waiting for the host application to start", timeout=PATIENCE)
     publisher = publish(place)

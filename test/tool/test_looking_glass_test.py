@@ -14,7 +14,7 @@ from support.py.paths import BUILD
 from support.py.programs import SHM
 
 TOOL = BUILD / "tools" / "ivshmem"
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 NOBODY = 65534
 MODE = ("--mode", "128x96", "--fps", "100")
 
@@ -29,7 +29,7 @@ def region_fixture(place):
 
 
 def publish(place, *options, region=None, **keywords):
-    """Start to publish in the test's region, and wait until it is published."""
+    """Start publishing in the test's region, and wait until the pattern is published."""
     words = keywords.pop("program", TOOL), "looking-glass", "test", *MODE, *options
     process = place.start(*words, region or place.shm, **keywords)
     process.out.wait('"started"' if "--json" in options else "start the client")
@@ -42,18 +42,18 @@ def run(place, *words, **keywords):
 
 
 def client_of(place):
-    """A client that has subscribed."""
+    """Return: a client that has subscribed."""
     return place.add(Client(place.shm_path)).attach()
 
 
 def stop(process, status=0, number=signal.SIGTERM):
-    """End the publisher by a signal, and check its status."""
+    """Terminate the publisher with a signal, and check its exit status."""
     process.signal(number)
     assert process.wait() == status, process.err.text()
 
 
 def test_help(place):
-    """The help text has an example, and --version prints the name."""
+    """The help text contains an example, and --version prints the name."""
     done = run(place, "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage: ivshmem looking-glass test ")
     assert "\nExample:\n" in done.stdout
@@ -75,7 +75,7 @@ def test_help(place):
     (["x" * 5000], "it is too long"),
 ])
 def test_mistakes(place, words, message):
-    """Mistakes are named, with status 2 and nothing on standard output."""
+    """Mistakes are reported, with status 2 and nothing on standard output."""
     done = run(place, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "ivshmem looking-glass test: " in done.stderr and message in done.stderr
@@ -83,7 +83,7 @@ def test_mistakes(place, words, message):
 
 @pytest.mark.parametrize("form", ["{name}", "shm:{name}", "file:{path}", "{path}"])
 def test_forms_of_a_region(place, region, form):
-    """A region is given by name, address or path."""
+    """A region can be given by name, address or path."""
     words = form.format(name=place.shm, path=region)
     process = publish(place, region=words)
     assert str(region) in process.out.wait("publishing")
@@ -91,7 +91,8 @@ def test_forms_of_a_region(place, region, form):
 
 
 def test_a_client_takes_frames(place, region):
-    """A client gets frames of the mode, whose pattern moves; what it does is printed."""
+    """A client gets frames in the selected mode, in which the pattern moves; the command prints
+    what the client does."""
     process = publish(place)
     assert process.out.wait("looking-glass-client") == \
         f"    looking-glass-client -s -f {region}"
@@ -117,7 +118,7 @@ def test_a_client_takes_frames(place, region):
 
 
 def test_two_clients(place, region):
-    """Clients are told apart."""
+    """The output tells clients apart."""
     process = publish(place)
     clients = [client_of(place), client_of(place)]
     process.out.wait("client 1 has attached")
@@ -148,7 +149,7 @@ def test_json(place, region):
 
 
 def test_frames_ends_the_test(place, region):
-    """--frames ends the test with status 0 when so many frames have been taken."""
+    """--frames ends the test with status 0 when clients have taken this number of frames."""
     process = publish(place, "--frames", "1")
     client_of(place).take()
     assert process.wait() == 0
@@ -158,7 +159,8 @@ def test_frames_ends_the_test(place, region):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_no_client(place, region, number):
-    """If no client takes a frame, the status is 1; nothing looks published afterwards."""
+    """If no client takes a frame, the status is 1; afterwards nothing in the region looks
+    published."""
     process = publish(place)
     stop(process, 1, number)
     assert process.err.text() == "ivshmem looking-glass test: no client has taken a frame"
@@ -166,7 +168,8 @@ def test_no_client(place, region, number):
 
 
 def test_restart(place, region):
-    """After the publisher was killed, it can be started again at once, with a new session."""
+    """After the publisher has been killed, it can be started again immediately, with a new
+    session."""
     process = publish(place)
     client = client_of(place)
     client.take()
@@ -181,7 +184,7 @@ def test_restart(place, region):
 
 
 def test_absent(place):
-    """The advice for a region that does not exist has a size for the mode."""
+    """The advice about a region that does not exist contains a size for the mode."""
     done = run(place, place.shm, "--mode", "3840x2160")
     assert (done.returncode, done.stdout) == (1, "")
     assert f'there is no region "shm:{place.shm}"' in done.stderr
@@ -215,14 +218,15 @@ def test_advice_for_a_file(place):
 
 
 def follow(place, advice):
-    """Run the command that makes the region; then the test publishes there."""
+    """Run the advised command, which creates or resizes the region. Then check that the test can
+    publish there."""
     command = re.search(r"ivshmem (create|resize) \S+ --size 16M", advice)[0]
     assert place.run("sh", "-c", f"{BUILD}/tools/{command}").returncode == 0
     stop(publish(place), 1)
 
 
 def test_empty(place):
-    """A file that tmpfiles.d has made, for a VM that was not started yet, stays empty."""
+    """A file that tmpfiles.d has created for a VM that has not been started yet stays empty."""
     place.shm_path.touch()
     done = run(place, place.shm)
     assert (done.returncode, done.stdout) == (1, "")
@@ -261,7 +265,7 @@ def test_too_large(place, region):
     ("/no-such-directory/x", 'there is no region "file:/no-such-directory/x"'),
 ])
 def test_not_a_region(place, address, message):
-    """What is not a region is refused."""
+    """A file that is not a region is refused."""
     done = run(place, address)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
@@ -279,7 +283,8 @@ def test_publishing_twice(place, region):
 
 
 def test_a_development_version_publishes(place, region):
-    """Later versions have magic and heartbeat elsewhere; they are recognised, too."""
+    """Later versions of the protocol have the magic number and the heartbeat at other offsets; they
+    are recognised, too."""
     other = place.add(Client(region))
     other.put(8064, 0x504d474c)
     beats = place.start("/usr/bin/python3", "-c", f"""
@@ -307,7 +312,7 @@ def test_force(place, region):
 
 
 def test_truncated(place, region):
-    """Truncating the file ends the test with a message, not by a signal."""
+    """Truncating the file ends the test with a message, not with a signal."""
     process = publish(place)
     os.truncate(region, 0)
     assert process.wait() == 1
@@ -317,7 +322,7 @@ def test_truncated(place, region):
 @pytest.mark.parametrize("change, message", [("remove", "name was removed"),
                                              ("replace", "name was"), ("grow", "size")])
 def test_changed(place, region, change, message):
-    """If clients do not get this region any more, the test ends."""
+    """If new clients would no longer open this region, the test ends."""
     process = publish(place)
     if change == "grow":
         os.truncate(region, 2 << 20)
@@ -365,7 +370,7 @@ def test_a_client_that_does_not_read(place, region, fast_clock):
 
 
 def test_an_inconsistent_queue(place, region):
-    """A queue whose count is impossible is made again."""
+    """A queue with an impossible count is created again."""
     process = publish(place)
     client = client_of(place)
     client.put(client.queue + 440, 0xffffffff)
@@ -406,7 +411,7 @@ def test_users_of_the_region(place, region, owner, group, mode, words):
 
 @NEEDS_ROOT
 def test_a_region_of_root_alone(place, region):
-    """The client does not run as root, so a region of root alone causes a warning."""
+    """The client does not run as root, so a region that only root can open causes a warning."""
     region.chmod(0o600)
     process = publish(place)
     process.err.wait(f"warning: only root can open {region} (owner 0:0, mode 0600)")
@@ -415,7 +420,7 @@ def test_a_region_of_root_alone(place, region):
 
 @NEEDS_ROOT
 def test_no_rights(place, region):
-    """Another user without access gets the reason, and the command that grants it."""
+    """Another user without access is shown the reason, and the command that grants access."""
     region.chmod(0o600)
     place.dir.chmod(0o755)
     program = shutil.copy(TOOL, place.dir)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The commands of ivshmem for a peer: get, put, dump, peers, ring and wait. What they share with
+"""The ivshmem commands for a peer: get, put, dump, peers, ring and wait. Code that they share with
 ivshmem-client is tested in test/client."""
 import json
 import os
@@ -15,7 +15,7 @@ TOOL = BUILD / "tools" / "ivshmem"
 SIZE = 1 << 20
 STRANGER = 61234
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 
 
 def run(*words, data=b""):
@@ -26,7 +26,7 @@ def run(*words, data=b""):
 
 @pytest.fixture(name="region")
 def region_fixture(place):
-    """A region of zeroes, but for "hello" at 4096."""
+    """A region of zeroes, except for "hello" at offset 4096."""
     place.shm_path.write_bytes(bytes(4096) + b"hello" + bytes(SIZE - 4101))
     return place.shm_path
 
@@ -40,13 +40,14 @@ def socket_fixture(place):
 
 @pytest.mark.parametrize("address", ["{name}", "shm:{name}", "{path}", "file:{path}"])
 def test_addresses_of_a_region(place, region, address):
-    """A name without prefix means shm:NAME, a path without prefix the file there."""
+    """A name without a prefix means shm:NAME, and a path without a prefix means the file at that
+    path."""
     done = run("get", address.format(name=place.shm, path=region), "4K", 5)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hello", b"")
 
 
 def test_path_of_a_socket(place, socket):
-    """A path without prefix means the server if a socket is there."""
+    """A path without a prefix means a server if there is a socket at the path."""
     client = join(place, 2)
     assert run("ring", socket, client.id, 1).returncode == 0
     assert readable(client.own) == [1]
@@ -61,7 +62,7 @@ def test_path_of_a_socket(place, socket):
     ("memfd:", '"memfd:" is not a valid address'),
 ])
 def test_invalid_addresses(address, message):
-    """An address that cannot be one is reported with the reason."""
+    """An invalid address is reported with the reason."""
     done = run("get", address, 0, 1)
     assert done.returncode in (1, 2) and not done.stdout
     assert done.stderr.startswith(b"ivshmem get: ") and message in done.stderr.decode()
@@ -92,7 +93,7 @@ def test_mistakes(words, message):
 
 
 def test_absent_region(place):
-    """A region that does not exist is named."""
+    """The error message names a region that does not exist."""
     done = run("get", place.shm, 0, 1)
     assert done.returncode == 1 and place.shm in done.stderr.decode()
 
@@ -134,7 +135,8 @@ def test_reading_needs_no_permission_to_write(place, region):
 
 
 def test_dump_of_bytes(place, region):
-    """dump with a range prints offsets, digits and characters; equal lines become one star."""
+    """dump with a range prints offsets, hexadecimal digits and characters; repeated lines are
+    replaced by one star."""
     done = run("dump", place.shm, 4080, 64)
     zeroes = b"00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00"
     assert done.stdout.split(b"\n") == [
@@ -147,7 +149,8 @@ def test_dump_of_bytes(place, region):
 
 
 def test_dump_of_a_peer(place, socket):
-    """dump prints the transport, the region, the peers and what is missing, as text or JSON."""
+    """dump prints the transport, the region, the peers and the missing capabilities, as text or
+    JSON."""
     client = join(place, 2)
     text = run("dump", socket).stdout.decode()
     assert "transport   unix" in text and "region      1M" in text
@@ -161,7 +164,7 @@ def test_dump_of_a_peer(place, socket):
 
 
 def test_dump_of_a_plain_region(place, region):
-    """Without a server dump says what is missing and why."""
+    """Without a server, dump lists the missing capabilities and says why they are missing."""
     found = json.loads(run("dump", "--json", place.shm).stdout)
     assert set(found["missing"]) == {"id", "ring", "wait", "roster"}
     assert found["own_id"] == -1 and found["roster"] is None and found["peers"] == []
@@ -169,7 +172,7 @@ def test_dump_of_a_plain_region(place, region):
 
 
 def test_peers(place, socket):
-    """peers lists the connected peers; with a server's socket, also the command's own."""
+    """peers lists the connected peers; with a server's socket, the command's own peer, too."""
     clients = [join(place, 2), join(place, 2)]
     lines = run("peers", socket).stdout.decode().splitlines()
     assert lines[0].split() == ["ID", "VECTORS", "NOTE"]
@@ -188,7 +191,7 @@ def test_peers_of_a_region(place, socket):
 
 
 def test_peers_without_a_roster(place, region):
-    """Without a roster page peers says why it knows no peers."""
+    """Without a roster page, peers says why it knows no peers."""
     done = run("peers", place.shm)
     assert done.returncode == 1 and b"a plain region has neither ids nor doorbells" in done.stderr
     assert region.exists()
@@ -222,7 +225,7 @@ def test_wait_for_any_vector(place, socket):
 
 
 def test_wait_for_one_vector(place, socket):
-    """wait for a vector ignores others, and ends after as many doorbells as asked for."""
+    """wait for one vector ignores the others, and ends after the requested number of doorbells."""
     waiting = start_wait(place, socket, 0, "-n", "2")
     for _ in range(2):
         assert run("ring", socket, 0, 1).returncode == 0
@@ -232,7 +235,7 @@ def test_wait_for_one_vector(place, socket):
 
 
 def test_wait_with_a_time_limit(socket):
-    """If no doorbell comes within the time limit, the exit status is 1."""
+    """If no doorbell arrives within the time limit, the exit status is 1."""
     done = run("wait", socket, "-q", "-t", 0)
     assert done.returncode == 1 and done.stderr == b"ivshmem wait: no doorbell within 0 s\n"
 

@@ -36,7 +36,7 @@ def shm(place):
 
 @contextlib.contextmanager
 def user_of(path, how):
-    """A process that uses the region. Yields its pid."""
+    """Run a process that uses the region. Yield the process's pid."""
     with subprocess.Popen(["/usr/bin/python3", "-c", USER, path, how], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, text=True) as popen:
         try:
@@ -57,7 +57,8 @@ def test_grow(shm, place):
 
 
 def test_shrink(shm, place):
-    """A smaller region is a new file with the same owner and mode, so nobody gets SIGBUS."""
+    """A region is made smaller by creating a new file with the same owner and mode, so that no
+    process gets SIGBUS."""
     if not os.geteuid():
         os.chown(shm, 5, 7)
     shm.chmod(0o640)
@@ -77,14 +78,14 @@ def test_shrink(shm, place):
 
 
 def test_same_size(shm, place):
-    """A region that has the size already is left as it is, also while it is in use."""
+    """A region that already has the size is left unchanged, even while it is in use."""
     with user_of(shm, "map"):
         done = run("resize", place.shm, "--size", "2M")
     assert "2M" in done.stdout and shm.read_bytes()[:3] == b"old"
 
 
 def test_odd_size(shm, place):
-    """A file of another size than a power of two becomes a region."""
+    """A file whose size is not a power of two can be resized to become a region."""
     os.truncate(shm, 3 * MIB)
     run("resize", place.shm, "--size", "4M")
     assert shm.stat().st_size == 4 * MIB
@@ -94,7 +95,8 @@ def test_odd_size(shm, place):
 @pytest.mark.parametrize("command", [("remove",), ("resize", "--size", "4M"),
                                      ("resize", "--size", "1M")])
 def test_in_use(shm, place, command, how, does):
-    """While a process maps the region or holds it open, nothing is changed, and it is named."""
+    """While a process maps the region or holds it open, nothing is changed, and the message names
+    the process."""
     before = shm.stat()
     with user_of(shm, how) as pid:
         done = run(command[0], place.shm, *command[1:], status=1)
@@ -108,7 +110,8 @@ def test_in_use(shm, place, command, how, does):
 @pytest.mark.parametrize("command", [("remove",), ("resize", "--size", "4M"),
                                      ("resize", "--size", "1M")])
 def test_force(shm, place, command):
-    """--force says what happens to the processes. They keep the old memory, of the old size."""
+    """With --force, the command says what happens to the processes. They keep the old memory, with
+    its old size."""
     with open(shm, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         done = run(command[0], place.shm, *command[1:], "--force")
         assert memory[:3] == b"old" and memory[-1] == 0 and os.fstat(file.fileno()).st_nlink == 0
@@ -121,7 +124,8 @@ def test_force(shm, place, command):
 
 
 def test_vm(shm, place):
-    """A VM is named as in QEMU's arguments. It keeps the old memory until it is started again."""
+    """The message has the VM's name from QEMU's arguments. The VM keeps the old memory until it is
+    restarted."""
     vm = place.dir / "vm.py"
     vm.write_text(USER)
     with subprocess.Popen(["qemu-system-x86_64", vm, shm, "map", "-name", "guest=win10"],
@@ -140,7 +144,7 @@ def test_vm(shm, place):
 
 
 def test_server(place):
-    """A region that an ivshmem-server holds is in use, and the server is named."""
+    """A region that an ivshmem-server holds open is in use, and the message names the server."""
     server = place.server()
     done = run("remove", place.shm, status=1)
     assert re.search(rf"ivshmem-server.*\(pid {server.pid}\) holds it open", done.stderr)
@@ -150,10 +154,10 @@ def test_server(place):
 
 
 def test_user_that_cannot_be_seen(shm, place):
-    """Without root, processes of other users cannot be examined; the kernel says that there is
-    one. Once it has ended, the region can be removed."""
+    """Without root, processes of other users cannot be examined, but the kernel reports that one
+    uses the region. Once that process has exited, the region can be removed."""
     if os.geteuid():
-        pytest.skip("only root can become another user")
+        pytest.skip("needs root to switch to another user")
     tool = shutil.copy(TOOL, place.dir)
     place.dir.chmod(0o755)
     os.chown(shm, 65534, 65534)
@@ -173,9 +177,9 @@ def test_user_that_cannot_be_seen(shm, place):
 
 
 def test_without_permission(shm, place):
-    """A user that may not remove the region is told whose it is."""
+    """If the user may not remove the region, the message says who owns it."""
     if os.geteuid():
-        pytest.skip("only root can become another user")
+        pytest.skip("needs root to switch to another user")
     tool = shutil.copy(TOOL, place.dir)
     place.dir.chmod(0o755)
     for more, message in (((), f"{shm} may be in use: "),
@@ -189,7 +193,7 @@ def test_without_permission(shm, place):
 
 
 def test_boot_files_follow(shm, place):
-    """Resizing changes the size in the files of --boot, if there are any, and adds none."""
+    """Resizing changes the size in the files of --boot, if there are any, and does not add any."""
     root = place.dir
     run("resize", place.shm, "--size", "1M", "--root", root)
     assert not (root / "etc").exists()
@@ -201,7 +205,8 @@ def test_boot_files_follow(shm, place):
 
 
 def test_lack_of_memory(place):
-    """A region that cannot grow, for lack of memory, keeps its size; so do the files of --boot."""
+    """A region that cannot grow for lack of memory keeps its size, and the files of --boot keep
+    theirs."""
     script = ('mount -t tmpfs -o size=8M shm /dev/shm && "$TOOL" create a --size 4M --boot --root '
               '"$1" >/dev/null && "$TOOL" resize a --size 16M --root "$1"; stat -c %s /dev/shm/*; '
               'cat "$1"/etc/systemd/system/*.service')
@@ -259,7 +264,7 @@ def test_failure_to_remove_is_undone(shm, place):
     (("remove", "a\x1b"), 2, "control characters"),
 ])
 def test_mistakes(arguments, status, message):
-    """What was wrong is named, with the status of its kind."""
+    """The message says what was wrong, and the exit status fits the kind of error."""
     done = run(*arguments, status=status)
     assert done.stderr.startswith(f"ivshmem {arguments[0]}: ") and message in done.stderr
     assert not done.stdout
