@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tests of base/access.c: the message names the file that denies access, and its command, run as
- * root, allows access. The process switches to another user and back.
+ * Tests of base/access.c: the message names the file that denies access, and the command in the
+ * message, run as root, grants access. The process switches to another user and back.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -127,7 +127,7 @@ Test(access, group_without_this_user)
 	become(NOBODY, NOBODY);
 	denied("it belongs to root:daemon, mode 0660, and user nobody is not in this group: "
 	       "usermod -aG daemon nobody (as root), then log in again");
-	become(NOBODY, 1); /* as after the next login */
+	become(NOBODY, 1); /* as it is after the next login */
 	cr_expect(opens(O_RDWR));
 }
 

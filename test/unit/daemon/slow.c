@@ -8,7 +8,7 @@
 
 #define TIMEOUT 20
 
-/* Stands for a system call that uses this much processor time. */
+/* Simulates a system call that uses this much processor time. */
 static void work(int ms)
 {
 	int64_t until_ns = ivs_clock_cpu_ns() + (int64_t)ms * IVS_NS_PER_MS;
@@ -64,7 +64,7 @@ Test(slow, a_debt_is_forgiven, .timeout = TIMEOUT)
 
 	(void)is_slow_after(&slow, 10, 0);
 	cr_expect_not(is_slow_after(&slow, IVS_SLOW_DEBT_MS / 2, 0));
-	slow.debt_at_ns -= IVS_NS_PER_S; /* as if a second passed */
+	slow.debt_at_ns -= IVS_NS_PER_S; /* as if a second had passed */
 	cr_expect_not(is_slow_after(&slow, IVS_SLOW_DEBT_MS / 2, 0));
 	cr_expect(is_slow_after(&slow, 2 * IVS_SLOW_DEBT_MS, 0));
 	cr_expect_gt(ivs_slow_pause_ms(&slow), 0);

@@ -76,7 +76,10 @@ static void child_end(pid_t child)
 	waitpid(child, NULL, 0);
 }
 
-/* The user with this pid, of the file with this index; NULL: none. */
+/*
+ * Return: the process with this pid as a user of the file with this index, or NULL if it is not
+ * one.
+ */
 static const struct ivs_host_user *user_of(const struct ivs_host_users *users, pid_t pid,
 					   size_t file)
 {
@@ -102,7 +105,7 @@ Test(users, each_way_to_use_a_file)
 		children[i] = child_start(fd, ways[i]);
 	unlink(path);
 	cr_assert_eq(ivs_host_users_find(&file, 1, &users), 0);
-	cr_expect_eq(users.n, n - 1, "all but the one without a use, and not this process");
+	cr_expect_eq(users.n, n - 1, "not this process, nor the child that does not use the file");
 	for (size_t i = 0; i < n; i++) {
 		const struct ivs_host_user *user = user_of(&users, children[i], 0);
 
@@ -135,7 +138,7 @@ Test(users, of_many_files_in_one_pass)
 	children[0] = child_start(fds[7], SHARED | OPEN);
 	for (size_t i = 0; i < 20; i++)
 		close(fds[i]);
-	children[1] = child_start(fds[30], SHARED); /* has inherited fds 20 to 39 */
+	children[1] = child_start(fds[30], SHARED); /* inherits fds 20 to 39 */
 	cr_assert_eq(ivs_host_users_find(files, 40, &users), 0);
 	cr_expect_eq(users.n, 40 + 20);
 	for (size_t i = 0; i < 40; i++) {
@@ -155,7 +158,10 @@ Test(users, of_many_files_in_one_pass)
 		unlink(paths[i]);
 }
 
-/* A file on a disk: on btrfs and overlayfs, /proc/PID/maps shows another device than stat(2). */
+/*
+ * The file is on a disk, because on btrfs and overlayfs /proc/PID/maps shows a different device
+ * than stat(2).
+ */
 Test(users, of_a_file_on_disk)
 {
 	char path[] = "ivs-test-users-XXXXXX";
@@ -223,7 +229,7 @@ Test(users, processes_of_others_are_counted)
 	int fd = make_file(path, &file);
 
 	if (geteuid())
-		cr_skip_test("needs root, to have a process of another user");
+		cr_skip_test("needs root to start a process of another user");
 	child = child_start(fd, SHARED);
 	cr_assert_eq(seteuid(65534), 0);
 	cr_assert_eq(ivs_host_users_find(&file, 1, &users), 0);

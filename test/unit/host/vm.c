@@ -9,7 +9,7 @@
 
 #define ARGS_MAX 24
 
-/* A command line, and what is understood of it, as vm_text() writes it; NULL: it is not QEMU's. */
+/* A command line, and what is found in it, as vm_text() writes it; NULL if it is not QEMU's. */
 static const struct {
 	const char *args[ARGS_MAX];
 	const char *expected;
@@ -66,7 +66,7 @@ static const struct {
 	{{"kvm", "-name"}, ""},
 	{{"kvm"}, ""},
 	{{"-name"}, NULL},
-	/* memory: what QEMU takes for on, off, and by default */
+	/* memory: the values that QEMU accepts as on and off, and the default */
 	{{"kvm", "-object", "memory-backend-file,id=m,mem-path=/m,size=1G"}, "; m=/m 1073741824"},
 	{{"kvm", "-object", "memory-backend-file,id=m,mem-path=/m,share=off"}, "; m=/m 0"},
 	{{"kvm", "-object", "memory-backend-file,id=m,mem-path=/m,share"}, "; m=/m 0 shared"},
@@ -146,14 +146,14 @@ Test(vm, command_lines)
 	}
 }
 
-/* A line that is cut off lacks its last argument, and is never read beyond its end. */
+/* A truncated command line lacks its last argument, and is never read beyond its end. */
 Test(vm, cut_off_at_each_byte)
 {
 	size_t whole;
 	char *line = join(lines[0].args, &whole);
 
 	for (size_t len = 0; len <= whole; len++) {
-		char *cut = malloc(len ? len : 1); /* so that a sanitizer sees its end */
+		char *cut = malloc(len ? len : 1); /* so that a sanitizer detects reads beyond it */
 		struct ivs_host_vm vm = {0};
 		int result;
 

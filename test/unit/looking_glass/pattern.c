@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The test pattern: bars, box, number; nothing outside the picture. */
+/* The test pattern has bars, a box and a number, and nothing outside the picture is written. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "looking_glass/pattern.h"
 
-#define GUARD_N 64u /* pixels before and behind the picture */
+#define GUARD_N 64u /* pixels before and after the picture */
 #define GUARD 0x5a5a5a5au
 
 struct picture {
@@ -63,7 +63,7 @@ Test(pattern, bars_box_and_number)
 	end_picture(&picture);
 }
 
-/* Two frames differ, and the box comes back from each side without leaving the picture. */
+/* Two frames differ, and the box bounces off each side without leaving the picture. */
 Test(pattern, the_box_moves_within_the_picture)
 {
 	static const uint32_t modes[][2] = {{64, 64}, {640, 480}, {1920, 1080}, {65, 16384}};
@@ -88,12 +88,12 @@ Test(pattern, the_number_is_drawn)
 	struct picture a = make_picture(128, 64, 128);
 	struct picture b = make_picture(128, 64, 128);
 
-	/* The box is elsewhere in both, and the strip of 7 rows differs in the last digit only. */
+	/* The box has moved, and the strip of 7 rows differs only in the last digit. */
 	ivs_pattern_draw(&a.pattern, 1, a.pixels);
 	ivs_pattern_draw(&b.pattern, 2, b.pixels);
 	cr_assert_arr_eq(a.pixels + (size_t)57 * 128, b.pixels + (size_t)57 * 128, 29 * 4);
 	cr_assert(memcmp(a.pixels + (size_t)57 * 128, b.pixels + (size_t)57 * 128, 7 * 128 * 4));
-	/* 1: the middle dot of the first row is white, the first one is black. */
+	/* In the digit 1, the middle dot of the first row is white, and the first dot is black. */
 	cr_assert_eq(pixel(&a, 29, 58), 0);
 	cr_assert_eq(pixel(&a, 30, 58), 0xffffff);
 	end_picture(&a);

@@ -6,7 +6,10 @@
 
 Test(publisher, sizes)
 {
-	/* Header, rings and udata fit in two pages; each frame has a page more than its pixels. */
+	/*
+	 * Header, rings and udata fit in two pages; each frame has one page more than its pixels
+	 * need.
+	 */
 	cr_assert_eq(ivs_publisher_size(64, 64), 2 * 4096 + 2 * (4096 + 64 * 256));
 	cr_assert_eq(ivs_publisher_size(65, 64), 2 * 4096 + 2 * (4096 + 64 * 512));
 	cr_assert_eq(ivs_publisher_size(640, 480), 2 * 4096 + 2 * (4096 + 480 * 2560));
@@ -73,13 +76,13 @@ Test(publisher, a_new_session_has_another_number)
 
 	lg_make_world(&world, false);
 	session = lg_get32(&world, 8);
-	world.publisher.options.seed = 1; /* the same random number again */
+	world.publisher.options.seed = 1; /* makes the random number the same as before */
 	ivs_publisher_start(&world.publisher, world.now_ns);
 	cr_assert_neq(lg_get32(&world, 8), session);
 	lg_end_world(&world);
 }
 
-/* Without a client, there are heartbeats and no frames. */
+/* Without a client, there are heartbeats but no frames. */
 Test(publisher, heartbeat)
 {
 	struct lg_world world;
@@ -149,7 +152,7 @@ Test(publisher, frames_have_the_rate)
 	lg_end_world(&world);
 }
 
-/* While a client has two frames to read, no frame is drawn over one of them. */
+/* While a client has two frames to read, no new frame overwrites either of them. */
 Test(publisher, unread_frames_are_not_overwritten)
 {
 	struct lg_world world;

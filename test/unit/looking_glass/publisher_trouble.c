@@ -9,7 +9,7 @@
 
 #include "support/c/looking_glass.h"
 
-/* A client that does not read stops the others for 10 s, then it is dropped. */
+/* A client that does not read blocks the others for 10 s, and is then dropped. */
 Test(publisher_trouble, a_client_that_does_not_read_is_dropped)
 {
 	struct lg_world world;
@@ -20,7 +20,7 @@ Test(publisher_trouble, a_client_that_does_not_read_is_dropped)
 	int64_t begin_ns;
 
 	lg_make_world(&world, false);
-	cr_assert_eq(lg_subscribe(&world).bit, 0); /* never reads */
+	cr_assert_eq(lg_subscribe(&world).bit, 0); /* this client never reads */
 	good = lg_subscribe(&world);
 	begin_ns = world.now_ns;
 	while (!late) {
@@ -51,7 +51,7 @@ Test(publisher_trouble, a_client_that_does_not_read_is_dropped)
 	lg_end_world(&world);
 }
 
-/* Clients cannot prolong the time by the deadline in the region. */
+/* Clients cannot extend this time by changing the deadline in the region. */
 Test(publisher_trouble, the_deadline_is_private)
 {
 	struct lg_world world;
@@ -68,7 +68,10 @@ Test(publisher_trouble, the_deadline_is_private)
 	lg_end_world(&world);
 }
 
-/* A client dies with a lock: there is a new session after a second, and its clients connect. */
+/*
+ * A client dies while it holds a lock: after a second there is a new session, to which clients
+ * connect.
+ */
 Test(publisher_trouble, a_client_dies_with_the_lock)
 {
 	static const size_t locks[] = {LOCK, POINTERS + 408};
@@ -144,7 +147,7 @@ Test(publisher_trouble, a_region_that_is_overwritten)
 	}
 }
 
-/* Another program starts to publish: it is not disturbed. */
+/* If another program starts to publish, the publisher does not disturb it. */
 Test(publisher_trouble, another_publisher_takes_over)
 {
 	struct lg_world world;
@@ -171,7 +174,7 @@ Test(publisher_trouble, another_publisher_takes_over)
 	lg_end_world(&world);
 }
 
-/* Values of a queue that contradict each other end the session; clients connect again. */
+/* If the values of a queue contradict each other, the session ends, and clients connect again. */
 Test(publisher_trouble, an_inconsistent_queue)
 {
 	static const struct {
@@ -199,7 +202,10 @@ Test(publisher_trouble, an_inconsistent_queue)
 	}
 }
 
-/* Hostile processes write anything to anywhere: afterwards, a client can attach and read. */
+/*
+ * After hostile processes have written random values at random places, a client can still attach
+ * and read.
+ */
 Test(publisher_trouble, garbage)
 {
 	srandom(1);

@@ -12,7 +12,7 @@ enum {
 	COLUMNS,
 };
 
-/* The documentation's table, in MiB. */
+/* The table in Looking Glass's documentation, in MiB. */
 static const struct {
 	uint32_t width;
 	uint32_t height;
@@ -26,7 +26,10 @@ static const struct {
 	{7680, 4320, {512, 1024, 512}},
 };
 
-/* With IDD, 1366 and 1 have padded lines. 1024x768 and 64x16384 fill a region exactly. */
+/*
+ * With IDD, lines of 1366 pixels and of 1 pixel are padded. 1024x768 and 64x16384 fill a region
+ * exactly.
+ */
 static const struct {
 	uint32_t width;
 	uint32_t height;
@@ -54,7 +57,7 @@ static void expect_size(uint32_t width, uint32_t height, int column, unsigned in
 	mode.hdr = true;
 	if (column == IDD) {
 		cr_expect_eq(ivs_looking_glass_size(&mode, &size), 0);
-		cr_expect_eq(size, expected * MIB, "HDR costs nothing more");
+		cr_expect_eq(size, expected * MIB, "HDR needs no additional memory");
 	}
 }
 

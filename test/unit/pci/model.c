@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Make the same random accesses to the PCI function and to a naive model of it
- * (support/c/device_naive.h), for many configurations. Both must return the same results.
- * Sometimes load the saved state into another function, and sometimes a damaged state, which must
- * change nothing if it is refused.
+ * Perform the same random accesses to the PCI function and to a naive model of it
+ * (support/c/device_naive.h), for many configurations. Both must return the same results. Sometimes
+ * load the saved state into another function, and sometimes a damaged state, which must change
+ * nothing if it is refused.
  *
  * The accesses depend only on the seed and the index of the configuration.
  */

@@ -263,7 +263,7 @@ Test(peer_roster, half_written_or_damaged)
 	header[0] = 'X';
 	cr_expect_eq(ivs_peer_read_roster(peer, &info, NULL, 0), IVS_PEER_E_ABSENT);
 	expect_nothing();
-	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096, "the length is the one at opening");
+	cr_expect_eq(ivs_peer_usable_len(peer), LEN - 4096, "the length at opening is kept");
 	join(4, 2);
 	expect(0, IVS_EVENT_JOIN, 4);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of region/watch.h: which changes of a region's file are found, and that nothing else is. */
+/*
+ * Tests of region/watch.h: which changes of a region's file are detected, and that nothing else is
+ * reported.
+ */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -140,7 +140,7 @@ static void say_path(void)
 			fprintf(stderr, ", join of %u vectors", arg);
 		else
 			fprintf(stderr, ", %u %s", now_run->fillers + arg,
-				(op & 0xf0) == OP_LEAVE ? "leaves" : "is told one message");
+				(op & 0xf0) == OP_LEAVE ? "leaves" : "is sent one message");
 	}
 	fprintf(stderr, "; then all clients read everything\n");
 }

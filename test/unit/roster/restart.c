@@ -84,7 +84,7 @@ Test(roster_restart, process_dies_while_the_memory_grows)
 			hear(roster, id, id % 5 ? id % 40 : ALL);
 		}
 		keep_copy(&before, &memory);
-		join(roster, 1); /* grows */
+		join(roster, 1); /* the memory grows */
 		cr_assert_gt(at_growth.len, before.len);
 		then = resume(&before);
 		after = resume(&at_growth);

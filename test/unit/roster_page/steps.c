@@ -55,7 +55,7 @@ struct moment {
 };
 
 static uint64_t memory[REGION_LEN / 8]; /* the region as the reader loads it */
-static uint8_t image[REGION_LEN];	/* the region with all that the writer has written */
+static uint8_t image[REGION_LEN];	/* the region with everything that the writer has written */
 static uint8_t beginning[REGION_LEN];	/* @image before the first step */
 static bool changes[REGION_LEN / 8];
 static enum order order;

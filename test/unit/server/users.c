@@ -45,7 +45,10 @@ Test(users, user_stays_while_something_counts_for_it, .timeout = TIMEOUT)
 	for (uid_t uid = 1000; uid < 100000; uid++)
 		(void)find(&users, uid, SECOND / 2);
 	cr_assert_eq(find(&users, 7, SECOND / 2)->full_ns, SECOND);
-	/* Users for which nothing counts are removed when their bucket is searched. */
+	/*
+	 * Users without anything that counts against a limit are removed when their bucket is
+	 * searched.
+	 */
 	for (uid_t uid = 1000; uid < 100000; uid++)
 		(void)find(&users, uid, SECOND);
 	cr_assert_lt(users.users_n, 3 * IVS_USERS_BUCKETS);
