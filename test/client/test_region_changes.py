@@ -10,7 +10,7 @@ from support.py.programs import is_blocked, wait_until
 from support.py.region_changes import (GROWN, NAME_LOST, SHRUNK, SIZE, make_again, rename,
                                        replace)
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mount namespace")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
 AGAIN = "the region has its name and its size again"
 
 

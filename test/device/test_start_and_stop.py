@@ -41,7 +41,7 @@ def test_permissions_of_the_socket(place, options, expected):
     """At every start, the socket has its configured owner, group and mode before a client can
     connect."""
     if os.geteuid() and len(options) > 2:
-        pytest.skip("needs root, to give the socket away")
+        pytest.skip("needs root to change the owner of the socket")
     path = place.dir / "vmm"
     umask = os.umask(0)
     os.umask(umask)
@@ -185,7 +185,7 @@ def test_new_region(place, options, expected):
     """All memory of a new region is allocated. The region's mode does not depend on the umask, and
     the region remains when the device exits."""
     if os.geteuid() and len(options) > 2:
-        pytest.skip("needs root, to give the region away")
+        pytest.skip("needs root to change the owner of the region")
     running = Devices(place, *plain(place), *options)
     there = place.shm_path.stat()
     assert (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == expected

@@ -253,7 +253,7 @@ def test_permissions_of_the_control_socket(place, options, expected):
     """The control socket has its configured mode, owner and group. Its default mode is 0600,
     whatever the umask."""
     if os.geteuid() and len(options) > 2:
-        pytest.skip("needs root, to give the socket away")
+        pytest.skip("needs root to change the owner of the socket")
     plain(place, *options)
     there = control_of(place).stat()
     assert (stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid) == expected

@@ -151,7 +151,7 @@ def test_hello_prints_no_terminal_escapes(place):
     assert process.out.seen[-1] == "hello: peer 0 was told: ?]0;hi???2J?"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give the region away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change the owner of the region")
 def test_region_warns_of_a_region_of_others(place):
     """region warns of a region that another user made first, or that all users can write to."""
     words = [example(place, "region"), f"shm:{place.shm}", "1M"]

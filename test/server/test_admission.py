@@ -115,7 +115,7 @@ def test_only_allowed_users_and_groups_are_admitted(place, options, uid, groups,
 
 @NEEDS_ROOT
 def test_socket_and_region_have_the_given_mode_and_owner(place):
-    """Socket and region have the mode, owner and group that the options give, whatever the
+    """Socket and region have the mode, owner and group that the options give, regardless of the
     umask."""
     place.server("--socket-mode", "0620", "--socket-owner", str(STRANGER), "--socket-group", "4242",
                  "--region-mode", "0664", "--region-owner", str(OTHER), "--region-group", "daemon")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Advice in the messages of ivshmem-server and the library on the host: each test causes an error,
-reads the message, follows its advice, and checks that this helps."""
+reads the message, follows its advice, and checks that the advice works."""
 import os
 import pathlib
 import shutil
@@ -21,7 +21,7 @@ AS_ROOT = r"as root, (chgrp [^()]* && chmod \S+ [^\s()]+)"
 
 
 def run_server_as_user(place, *words):
-    """Run a server in the foreground that is expected to fail. Return: its message."""
+    """Run a server that is expected to fail, in the foreground. Return: its error message."""
     status, text = advice.run_as(place, USER, place.server_program, "-F", "-S", place.socket,
                                  *words)
     assert status == 1, text
@@ -105,8 +105,8 @@ def dead_socket(path, mode=0o755):
 @NEEDS_ROOT
 @pytest.mark.parametrize("mode", [0o755, 0o600, 0o000], ids=oct)
 def test_dead_socket_of_root(place, mode):
-    """A dead socket of root is in a directory of the user: the message names the owner, and the
-    user can remove the socket."""
+    """A dead socket that root owns is in a directory that the user owns: the message names the
+    socket's owner, and the user can remove the socket."""
     place.dir.chmod(0o777)
     dead_socket(place.socket, mode)
     text = run_server_as_user(place, "-r", "memfd:")
@@ -121,7 +121,7 @@ def test_dead_socket_of_root(place, mode):
 @pytest.mark.parametrize("mode", [0o755, 0o777], ids=oct)
 def test_dead_socket_of_root_in_a_sticky_directory(place, mode):
     """In a directory such as /tmp only root can remove the socket. Any user may connect to a socket
-    of mode 0777, and so finds out that it is dead."""
+    with mode 0777, and so can find out that it is dead."""
     advice.copy_for_users(place, place.server_program)
     place.dir.chmod(0o1777)
     dead_socket(place.socket, mode)
@@ -137,7 +137,7 @@ def test_dead_socket_of_root_in_a_sticky_directory(place, mode):
 
 @NEEDS_ROOT
 def test_socket_of_a_running_server_of_root(place):
-    """If a server that root runs listens at the socket, the message does not advise removing it."""
+    """If a server run by root listens on the socket, the message does not advise removing it."""
     place.server()
     text = run_server_as_user(place, "-r", "memfd:")
     assert ", and a process listens at it: use another path" in text
@@ -146,7 +146,7 @@ def test_socket_of_a_running_server_of_root(place):
 
 @NEEDS_ROOT
 def test_socket_of_a_running_server_with_a_relative_path(place):
-    """A server that was started with a relative path is found, too."""
+    """A running server is detected even if it was started with a relative socket path."""
     place.start("sh", "-c", f"cd {place.dir} && exec {place.server_program} -F -v -S socket "
                 "-r memfd:").err.wait("listening at")
     text = run_server_as_user(place, "-r", "memfd:")
@@ -209,7 +209,7 @@ def start_in_background(place, *words):
 
 @NEEDS_ROOT
 def test_server_of_a_user_without_options_for_the_pidfile(place):
-    """A user may not write to the directory of the default pidfile: the message names options with
+    """If the user may not write to the default pidfile's directory, the message names options with
     which the server can start."""
     status, text = start_in_background(place)
     assert status == 1
@@ -253,10 +253,10 @@ def test_pidfile_in_a_directory_that_does_not_exist(place):
     place.add(Daemon(int(path.read_text())))
 
 
-# Where the region is
+# The region's location
 
 def run_server(place, *words):
-    """Run a server in the foreground that is expected to fail. Return: its message."""
+    """Run a server that is expected to fail, in the foreground. Return: its error message."""
     done = place.run_server("-F", "-S", place.socket, *words)
     assert done.returncode == 1, done.stderr
     return done.stderr
@@ -270,9 +270,9 @@ def hugetlbfs():
 
 @pytest.mark.parametrize("option", ["-m", "-r"])
 def test_directory_that_does_not_exist(place, option):
-    """An argument with a slash is a path, even for -m. The message says how to create the
-    directory, and where huge pages can be found: in a hugetlbfs that is already mounted or that the
-    user can mount."""
+    """An argument that contains a slash is taken as a path, even for -m. The message says how to
+    create the directory, and where huge pages can be found: in a hugetlbfs that is already mounted
+    or that the user can mount."""
     path = place.dir / "hugepages"
     words = [option, f"{path}/" if option == "-m" else f"dir:{path}/", "-l", "1M"]
     text = run_server(place, *words)
@@ -362,7 +362,7 @@ def test_link_to_a_region(place):
 def test_region_that_is_not_a_file(place, make, kind):
     """The message says what kind of file it is, and which kinds can be used instead."""
     if "device" in kind and os.geteuid():
-        pytest.skip("needs root, to make a device")
+        pytest.skip("needs root to create a device")
     path = place.dir / "what"
     make(path)
     expected = f"{path} is not a file, but {kind}: use another path, in a tmpfs, in a hugetlbfs " \
@@ -384,7 +384,7 @@ def test_region_that_is_a_kvmfr_device(place):
 
 
 def test_region_that_nobody_has_made(place):
-    """A client cannot create a region, so the message does not advise doing that."""
+    """A client cannot create a region, so the message does not advise creating one."""
     text = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump").stderr
     assert f"there is no region shm:{place.shm}: start the program that creates it first\n" in text
     place.server("-l", "1M")

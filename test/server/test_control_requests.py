@@ -112,7 +112,7 @@ def test_request_may_arrive_byte_by_byte(place):
     for at in range(len(VERSION)):
         control.send(VERSION[at:at + 1])
         if at % 5 == 0:
-            ask_once(place.dir / "control")  # so that the server has read the byte
+            ask_once(place.dir / "control")  # returns after the server has read the byte
     assert control.reply()["pid"] == server.pid
 
 
@@ -159,4 +159,4 @@ def test_reply_is_one_line_of_json(place):
 
     line = control.line()
     assert json.loads(line, object_pairs_hook=once)["peers"][0]["id"] == 0
-    control.ask(VERSION)  # fails if anything followed the status
+    control.ask(VERSION)  # fails if any data followed the status

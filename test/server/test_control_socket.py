@@ -77,7 +77,8 @@ def test_status_without_clients(place):
 
 
 def test_status_of_a_sealed_region(place):
-    """A memfd: region has no path and has three seals, and it counts as created."""
+    """A memfd: region has no path and has three seals, and the status says that the server created
+    it."""
     serve(place, "--max-peers", "5", "--max-peers-per-user", "4", region=["-r", "memfd:"])
     status = status_of(place)
     assert status["region"]["path"] is None
@@ -88,8 +89,8 @@ def test_status_of_a_sealed_region(place):
 
 
 def test_status_of_an_existing_file(place):
-    """A region in an existing file counts as not created; a byte of its path that is not UTF-8 is
-    shown as "?"."""
+    """For a region in an existing file, the status says that the server did not create it; a byte
+    of the path that is not UTF-8 is shown as "?"."""
     path = os.fsencode(place.dir) + b"/region-\xff"
     with open(path, "wb") as file:
         file.truncate(1 << 20)
@@ -104,7 +105,7 @@ def test_every_number_of_a_status_is_exact(place):
     """Every number in the status is exact after two clients have joined and read, a third has
     stopped reading, one has left, one has sent data, one has been refused, and doorbells have been
     rung."""
-    vectors, whole = 16, 3 + 3 * 16  # messages to a client that knows all peers
+    vectors, whole = 16, 3 + 3 * 16  # number of messages to a client that knows all peers
     began = time.time()
     server = serve(place, "-n", str(vectors), "--max-peers", "3")
     gone = join(place, vectors)
@@ -121,7 +122,7 @@ def test_every_number_of_a_status_is_exact(place):
     read_together(readers, lambda: all(
         c.knows(set(range(3)) - {c.id}) for c in readers), "both know the third client")
     assert connect(str(place.socket)).recv(8) == b""
-    for _ in range(20):  # /proc shows 20 in hexadecimal, as 14
+    for _ in range(20):  # /proc shows 20 in hexadecimal: 14
         ring(readers[0].peers[readers[1].id][3])
     ring(readers[1].peers[readers[0].id][15])
 
@@ -233,7 +234,7 @@ def test_doorbells_are_null_without_proc(place):
     try:
         server.err.wait("listening at")
     except AssertionError:
-        pytest.skip(f"/proc cannot be taken away here: {server.err.text()}")
+        pytest.skip(f"/proc cannot be hidden here: {server.err.text()}")
     join(place)
     peer, = status_of(place, doorbells=True)["peers"]
     assert peer["doorbells"] is None and peer["behind"] == 0
@@ -286,7 +287,7 @@ def test_ninth_connection_replaces_the_longest_idle(place):
     controls = [open_control(place) for _ in range(PEERS_MAX)]
     for control in controls:
         control.ask(VERSION)
-    controls[0].ask(VERSION)  # now the second has been idle for longest
+    controls[0].ask(VERSION)  # now the second has been idle the longest
     ninth = open_control(place)
     assert ninth.ask(VERSION)
     assert controls[1].line() is None
@@ -315,8 +316,8 @@ def control_is_open(control):
 
 
 def test_closed_connections_leave_no_fds(place):
-    """No fd leaks if a connection is closed at once, in the middle of a request or in the middle of
-    a reply."""
+    """No fd leaks if a connection is closed immediately, in the middle of a request or in the
+    middle of a reply."""
     server = serve(place)
     client = join(place)
     open_control(place).ask()
@@ -349,13 +350,14 @@ def test_control_socket_answers_when_clients_use_all_fds(place):
     for control in controls:
         control.close()
     assert status_of(place, doorbells=True)["peers"][0]["doorbells"] == [0] * 4
-    assert connect(str(place.socket)).recv(8) == b"", "a control connection's fd went to a client"
+    assert connect(str(place.socket)).recv(8) == b"", "a client got the fd of a control connection"
 
 
 # The socket itself
 
 def test_control_socket_has_mode_0600_and_is_removed(place):
-    """The control socket has mode 0600 whatever the umask, and is removed when the server exits."""
+    """The control socket has mode 0600 regardless of the umask, and is removed when the server
+    exits."""
     server = serve(place)
     assert stat.S_IMODE(control_of(place).stat().st_mode) == 0o600
     server.stop()
@@ -434,7 +436,7 @@ def test_no_control_socket_by_default(place):
     without = server.fds()
     server.stop()
     server = serve(place)
-    status_of(place)  # so that the server is in its loop
+    status_of(place)  # returns once the server is in its event loop
     wait_until(lambda: server.fds() == without + 1 + PEERS_MAX + 1,
                "the server has the expected number of fds")
 

@@ -2,7 +2,7 @@
 """Kill the server at every system call that it makes while serving: the next start must resume.
 
 The server may lose only the client to which it was sending at that moment, and clients that had
-been sent nothing yet; the other clients must not receive a false announcement. The server is also
+been sent nothing yet; the other clients must not receive a wrong announcement. The server is also
 killed after it has sent each message, before it has recorded the message as sent.
 """
 import pathlib
@@ -20,7 +20,7 @@ from support.py.wire import RawClient
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 VECTORS = 8  # large enough to fill the socket of a client that does not read
-BUDGET = 50  # seconds; places not reached until then are skipped
+BUDGET = 50  # seconds; places not reached within this time are skipped
 KILLS_MIN = 12
 # The delay is long enough for the test to notice it and kill the server.
 HOLD_US = 200000

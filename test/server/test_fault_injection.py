@@ -30,7 +30,7 @@ from support.py.programs import SHM, TIMEOUT, Daemon, fd_count
 from support.py.story import PEERS_MAX, VECTORS, Story
 from support.py.wire import RawClient
 
-REFUSALS_MAX = 15  # then use a new server: after 20 lines in 10 s, it logs no more
+REFUSALS_MAX = 15  # then use a new server, because a server logs at most 20 lines in 10 s
 SIZE = 1 << 20
 STATUS_FAILED = 1
 
@@ -418,8 +418,8 @@ def test_faults_while_serving(place, tally, name):
 
 
 def test_newcomer_that_cannot_be_added_is_disconnected_at_once(place):
-    """If the server cannot watch the socket of a new client, the client reads the end of input at
-    once, although helper processes keep fds for seconds."""
+    """If the server cannot watch the socket of a new client, the client reads end of file
+    immediately, although helper processes keep fds open for several seconds."""
     serving = Serving(place)
     try:
         serving.server.arm("epoll_ctl", 1, "ENOSPC")

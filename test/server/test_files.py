@@ -55,7 +55,7 @@ def make_device(path):
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except PermissionError as error:
-        pytest.skip(f"needs to be allowed to make a device: {error}")
+        pytest.skip(f"needs permission to create a device: {error}")
 
 
 def make_link(path):
@@ -109,7 +109,7 @@ def test_pidfile_that_others_can_write_to_is_refused(place, uid, mode, message):
 
 
 def test_server_cannot_change_its_pidfile(place):
-    """The server keeps its pidfile locked, but with an fd that is for reading only."""
+    """The server keeps its pidfile locked, but through an fd that is open for reading only."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     flags = [int(re.search(r"^flags:\s+(\d+)", info.read_text(), re.MULTILINE)[1], 8)
@@ -179,7 +179,7 @@ def start_together(where, commands):
                for command in commands]
     for process in started:
         process.err.wait("ready")
-        # While its open() of the FIFO waits for a writer, the process has no fd of the FIFO, so
+        # While its open() of the FIFO waits for a writer, the process has no fd for the FIFO, so
         # check whether the process sleeps.
         wait_until(lambda pid=process.pid: is_waiting_for_writer(pid),
                    "the process waits for the FIFO")
@@ -255,7 +255,7 @@ def check_warns(server, path, text):
 
 @needs_root
 def test_region_of_another_user_is_a_warning(place):
-    """A region of another user is used, and the log warns about its owner."""
+    """A region that belongs to another user is used, and the log warns about its owner."""
     make_region(place, uid=NOBODY)
     check_warns(start_silent(place), place.shm_path, f"is owned by uid {NOBODY}")
     assert place.shm_path.stat().st_uid == NOBODY

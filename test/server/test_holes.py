@@ -55,7 +55,7 @@ class Victim:
 
 
 def test_hole_in_a_sealed_region(place):
-    """An access to a hole in a region memfd: finds a page of zeroes."""
+    """An access to a hole in a "memfd:" region finds a page of zeroes."""
     server = place.server("-l", HUGE, region=["-r", "memfd:"])
     assert not server.err.count("any client can")
     with RawClient(str(place.socket), 1) as hostile:
@@ -69,9 +69,9 @@ def test_hole_in_a_sealed_region(place):
 @pytest.mark.usefixtures("huge_pages")
 @pytest.mark.parametrize("takes", [False, True], ids=["page stays free", "page is taken"])
 def test_hole_in_a_region_of_huge_pages(place, takes):
-    """An access to a hole in a region memfd:2M finds a page of zeroes, too, unless no huge page is
-    free: then the victim is killed by SIGBUS. The server warns of this at the start, and so does
-    SECURITY.md."""
+    """An access to a hole in a "memfd:2M" region also finds a page of zeroes, unless no huge page
+    is free: then SIGBUS kills the victim. The server warns of this at the start, and SECURITY.md
+    describes it."""
     server = place.server("-l", HUGE, region=["-r", "memfd:2M"])
     server.err.wait("any client can take huge pages out of the region")
     taken = []

@@ -17,7 +17,7 @@ from support.py.programs import is_sanitized, wait_until
 from support.py.wire import RawClient
 
 CASES = {case.name: case for case in hostile.CASES}
-ONE_BY_ONE = {"crimes", "out-of-fds"}  # these have tests of their own
+ONE_BY_ONE = {"crimes", "out-of-fds"}  # these cases have their own tests
 
 
 def run(case, where, **numbers):
@@ -30,7 +30,7 @@ def run(case, where, **numbers):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ONE_BY_ONE])
 def test_server_survives(place, name):
-    """The server survives each case; the case makes the assertions."""
+    """The server survives each case; the case itself contains the assertions."""
     case = CASES[name]
     assert run(case.run, place, **case.numbers(is_sanitized(place.server_program)))
 
@@ -49,8 +49,8 @@ def test_many_fds_from_a_client(place):
 
 @pytest.mark.parametrize("vectors", [1, 5])
 def test_server_out_of_fds_keeps_its_clients(place, vectors):
-    """A server that is out of fds refuses new clients without affecting those connected, whatever
-    the number of fds for each client."""
+    """A server that is out of fds refuses new clients without affecting those connected, regardless
+    of the number of fds per client."""
     assert run(hostile.out_of_fds, place, vectors=vectors, limit=64)
 
 
@@ -127,7 +127,8 @@ def oob_is_supported():
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("greeted", [True, False], ids=["greeted", "at-once"])
 def test_client_that_sends_out_of_band_data_is_dropped(place, greeted, times):
-    """A client is dropped even for out-of-band data, which a plain read() does not return (W-8)."""
+    """A client is dropped even if it sends only out-of-band data, which a plain read() does not
+    return (W-8)."""
     server = place.server()
     watcher = join(place)
     before = server.fds()

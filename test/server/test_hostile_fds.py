@@ -24,7 +24,7 @@ def keeps_fds_out(request, place):
     if request.param == "this-kernel":
         return True
     if not old_kernel.is_possible():
-        pytest.skip("it is not known how setsockopt(2) is called here")
+        pytest.skip("the number of setsockopt(2) on this architecture is not known")
     place.server_program = without_passrights(place, place.server_program)
     return False
 

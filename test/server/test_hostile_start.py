@@ -55,7 +55,7 @@ def test_hard_link_in_place_of_the_socket(place):
 @pytest.mark.parametrize("mode", ["0600", "0660", "0666", "0777"])
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_socket_mode_does_not_depend_on_the_umask(place, mode, umask):
-    """The sockets have exactly the permission bits of the options."""
+    """The sockets have exactly the permission bits that the options specify."""
     before = os.umask(umask)
     try:
         server = place.server("--socket-mode", mode, "--control", place.dir / "control",
@@ -68,7 +68,8 @@ def test_socket_mode_does_not_depend_on_the_umask(place, mode, umask):
 
 
 def test_socket_mode_does_not_depend_on_a_default_acl(place):
-    """In a directory with a default ACL the socket has the permission bits of the option."""
+    """In a directory with a default ACL the socket has the permission bits that the option
+    specifies."""
     entries = [(0x01, 7), (0x04, 5), (0x20, 0)]  # user::rwx, group::r-x, other::---
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits, 0xffffffff)
                                           for tag, bits in entries)

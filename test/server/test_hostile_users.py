@@ -15,7 +15,7 @@ from support.py.wire import RawClient, read_together
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to other users")
 STRANGER = 61234
 NOFILE = 256
-CROWD = 60  # clients; with 18 messages each, four times as many fds as NOFILE
+CROWD = 60  # clients; sent 18 messages each, they need four times as many fds as NOFILE
 
 
 def control_of(place):
@@ -24,7 +24,7 @@ def control_of(place):
 
 
 def open_to_all(place, *options, nofile=NOFILE, **keywords):
-    """Start a server with a user of its own and a socket that is open to all users."""
+    """Start a server that runs as a separate user and whose socket is open to all users."""
     place.dir.chmod(0o777)
     return place.server("--socket-mode", "0666", *options, nofile=nofile, user=OWN_USER,
                         **keywords)
@@ -64,7 +64,7 @@ def test_clients_of_one_server_do_not_delay_those_of_another(place):
     server do not read, new clients of both are greeted."""
     open_to_all(place, nofile=1024)
     other = place.dir / "other"
-    (place.dir / place.server_program.name).unlink()  # it is running, so it cannot be overwritten
+    (place.dir / place.server_program.name).unlink()  # a running program cannot be overwritten
     open_to_all(place, nofile=1024, socket=other, region=["-r", "memfd:"])
     silent_crowd(place, CROWD)
     newcomer = join(place, keep=False)
@@ -87,7 +87,7 @@ def test_what_a_dropped_client_has_not_read_still_counts(place):
     assert as_user(STRANGER, lambda: connect_client(place)).read_to_end() == []
     server.err.wait("as many clients of its user as allowed")
     join(place).close()
-    dropped[0].read_to_end()  # everything that was sent before it was dropped
+    dropped[0].read_to_end()  # everything that was sent to the client before it was dropped
     dropped[1].close()
     wait_until(lambda: server.fds() == before + 1, "the sockets of two clients are closed")
     assert as_user(STRANGER, lambda: join(place)).id is not None
@@ -96,8 +96,8 @@ def test_what_a_dropped_client_has_not_read_still_counts(place):
 
 
 def test_joins_of_a_user_are_limited(place):
-    """When a user's clients have joined as often as allowed, further ones are refused. Other users
-    are served, and the log reports the refusals in at most 20 lines."""
+    """When a user's clients have joined as often as allowed, further clients of that user are
+    refused. Other users are served, and the log reports the refusals in at most 20 lines."""
     server = open_to_all(place, "--max-joins-per-user", "50", "--control", control_of(place))
     watcher = join(place)
 
@@ -112,7 +112,7 @@ def test_joins_of_a_user_are_limited(place):
                     "as allowed (--max-joins-per-user)")
     watcher.read_until_knows({join(place).id})
     totals = ask_once(control_of(place))["totals"]
-    assert 52 <= totals["joined"] <= 62  # the stranger's 50, then one every 1.2 s
+    assert 52 <= totals["joined"] <= 62  # 50 joins of the stranger, then one every 1.2 s
     assert totals["refused"]["max_joins_per_user"] >= 100 - 50
     assert server.err.count("have joined as often") == 20
 
@@ -126,8 +126,8 @@ def test_honest_crowd_is_not_limited(place):
 
 
 def test_user_leaves_places_to_others(place):
-    """A single user gets at most 15/16 of the places for clients that the limit of file descriptors
-    allows, so a client of another user is still admitted."""
+    """A single user gets at most 15/16 of the places for clients that the fd limit allows, so a
+    client of another user is still admitted."""
     server = open_to_all(place, nofile=1024)
     crowd = silent_crowd(place, 600)
     server.err.wait(f"uid {STRANGER}): its user has 15/16 of the clients that 1024 file")

@@ -33,7 +33,7 @@ def test_server_survives_the_reader_of_its_log(place):
 
 
 def set_nofile(pid, limit):
-    """Change the soft limit on the fds of a process. Return: the previous limit."""
+    """Change a process's soft limit on fds. Return: the previous limit."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, hard))
     return soft

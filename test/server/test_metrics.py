@@ -16,7 +16,7 @@ from support.py.clients import join
 from support.py.programs import wait_until
 from support.py.wire import RawClient, connect
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a full file system")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a full file system")
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? (\S+)$")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
@@ -29,7 +29,7 @@ def parse_labels(text):
     while at < len(text):
         match = LABEL.match(text, at)
         assert match, f"no label at {text[at:]!r}"
-        assert match[1] not in labels, f"label {match[1]} twice"
+        assert match[1] not in labels, f"label {match[1]} occurs twice"
         labels[match[1]] = re.sub(r"\\.", lambda found: ESCAPES[found[0]], match[2])
         at = match.end()
     return labels
@@ -54,10 +54,10 @@ def parse(data):
             types[name] = kind
         else:
             match = SAMPLE.match(line)
-            assert match, f"no sample: {line!r}"
+            assert match, f"not a sample: {line!r}"
             assert match[1] == current and current in types
             key = match[1], frozenset(parse_labels(match[2] or "").items())
-            assert key not in samples, f"{key} twice"
+            assert key not in samples, f"{key} occurs twice"
             samples[key] = float(match[3])
             assert not math.isnan(samples[key])
     assert set(types) == helps == {name for name, _ in samples}
@@ -206,7 +206,7 @@ def test_replaced_file_is_not_removed(place):
     server, metrics = serve(place)
     other = place.dir / "other"
     other.write_text("of somebody else\n")
-    server.signal(signal.SIGSTOP)  # so that the server does not write meanwhile
+    server.signal(signal.SIGSTOP)  # the server must not write in the meantime
     other.rename(metrics.path)
     server.signal(signal.SIGTERM)
     server.signal(signal.SIGCONT)
@@ -309,8 +309,8 @@ def test_file_is_written_when_clients_use_all_fds(place):
     ("/dev", "/dev exists and is not a file"),
 ])
 def test_path_that_cannot_be_written_is_an_error(place, path, message):
-    """If the metrics file cannot be written, the server does not start, leaves no files and
-    replaces no device."""
+    """If the metrics file cannot be written, the server does not start, leaves no files and does
+    not replace a device."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "--metrics", path)
     assert done.returncode == 1 and message in done.stderr
     assert not place.socket.exists() and not place.shm_path.exists()

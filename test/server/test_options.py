@@ -98,7 +98,8 @@ def test_unknown_or_incomplete_option(place, option):
     (["-F", "-p", "/tmp"], 1, "cannot open the pidfile /tmp"),
 ])
 def test_bad_value_for_the_server(place, options, status, message):
-    """For a bad value, the message has the value, the reason and the cure; no files are left."""
+    """For a bad value, the message contains the value, the reason and how to fix it; no files are
+    left."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == status
     assert message in done.stderr
@@ -266,8 +267,8 @@ def test_existing_memory_of_another_size_is_an_error(place, has, text):
 
 
 def test_empty_memory_is_grown(place):
-    """An existing empty object, such as tmpfiles.d creates, is grown, and keeps its mode and
-    owner."""
+    """An existing empty object, such as one that tmpfiles.d creates, is grown, and keeps its mode
+    and owner."""
     make_shm(place, 0, 0o660)
     if os.geteuid() == 0:
         os.chown(place.shm_path, 1, 2)
@@ -314,7 +315,8 @@ def small_tmpfs(place):
 @pytest.mark.parametrize("address", ["-m {}", "-r dir:{}", "-r file:{}/region"])
 def test_too_little_memory_is_an_error(place, small_tmpfs, address):
     """If there is no room for the region, the server does not start, and leaves no files. The
-    message says how much is free, and how to enlarge the file system, which helps."""
+    message says how much is free, and how to enlarge the file system; following that advice
+    helps."""
     region = address.format(small_tmpfs).split()
     done = place.run_server("-F", "-S", place.socket, *region, "-l", "4M")
     assert done.returncode == 1
@@ -341,7 +343,7 @@ def test_empty_memory_that_cannot_grow_stays_empty(place, small_tmpfs):
 
 @NEEDS_ROOT
 def test_memory_that_fits_exactly(place, small_tmpfs):
-    """A region may take all the room on its file system."""
+    """A region may use all the free space of its file system."""
     place.server("-l", "1M", region=["-m", str(small_tmpfs)])
     assert os.fstat(join(place).memory).st_size == MIB
 
@@ -367,7 +369,7 @@ def test_huge_memfd(place):
     size = os.fstat(client.memory).st_size
     seals = fcntl.fcntl(client.memory, F_GET_SEALS)
     with mmap.mmap(client.memory, size) as memory:
-        memory[size - 1] = 1  # reserved: no SIGBUS
+        memory[size - 1] = 1  # reserved pages cause no SIGBUS
         smaps = pathlib.Path("/proc/self/smaps").read_text()
     server.stop()
     assert size == 4 * MIB
@@ -381,8 +383,8 @@ def test_huge_memfd(place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_too_few_huge_pages_is_an_error(place):
-    """If too few huge pages are free, the server does not start. The message has the number that
-    is free, and the command that adds the missing ones, which helps."""
+    """If too few huge pages are free, the server does not start. The message contains the number of
+    free huge pages and a command that adds the missing ones; running that command helps."""
     done = place.run_server("-F", "-S", place.socket, "-r", "memfd:2M", "-l", "8M")
     assert done.returncode == 1
     assert "no room for a region of 8M: 4 huge pages of 2M are needed, and 2 are free: as root, " \

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test that the server notices when the file of its region is removed, replaced or resized: a line
-in the log at each join, and lines in the status."""
+"""Test that the server notices when its region's file is removed, replaced or resized: a line in
+the log at each join, and lines in the status."""
 import os
 import signal
 
@@ -11,7 +11,7 @@ from support.py.region_changes import (GROWN, NAME_LOST, SHRUNK, SIZE, make_agai
                                        replace)
 from support.py.stuck_epoll import StuckInode
 
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for chroot(2)")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chroot(2)")
 CHANGES = {
     "removed": (lambda path: path.unlink(), "name_lost", NAME_LOST),
     "made again": (make_again, "name_lost", NAME_LOST),
@@ -42,8 +42,8 @@ def line_of(client):
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("way", ["shm", "file"])
 def test_change_is_noticed_at_the_next_join(place, way, change):
-    """A change is in the status at once, and in the log at each join. Clients are served as
-    before."""
+    """A change appears in the status immediately, and in the log at each join. Clients are served
+    as before."""
     make, _, text = CHANGES[change]
     region = place.shm_path if way == "shm" else place.dir / "region"
     address = f"{way}:{place.shm if way == 'shm' else region}"

@@ -62,14 +62,14 @@ def test_manager_passes_fds_in_order(place, manager):
     script = place.dir / "show"
     script.write_text("#!/bin/sh\nreadlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5\n"
                       "echo $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\n"
-                      "ls /proc/$$/fd\n")  # not into a pipe, because its ends would be listed, too
+                      "ls /proc/$$/fd\n")  # without a pipe, whose ends would be listed, too
     script.chmod(0o755)
     shown = manager.start(prefix=["/bin/sh", script], ready=False)
     assert shown.wait() == 0, shown.err.text()
     lines = shown.out.text().splitlines()
     assert lines[:3] == [str(path) for path in paths]
     assert lines[3] == "3 name0:name1:name2 0"
-    # fd 10 is the shell's own, for its script.
+    # The shell itself opens fd 10, for its script.
     assert {int(fd) for fd in lines[4:]} - {10} == set(range(6))
 
 
@@ -227,8 +227,8 @@ def test_number_of_vectors_may_change(place, manager):
 
 @pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])
 def test_another_region_disconnects_all(place, manager, other):
-    """Another region disconnects all clients, because they cannot switch to it; the log says
-    why."""
+    """If the server is restarted with another region, all clients are disconnected, because they
+    cannot switch to it; the log says why."""
     first = ("-r", "memfd:") if "-l" in other else None
     manager.start(region=first)
     clients = three(place)
@@ -331,7 +331,7 @@ def test_many_restarts_leak_no_fds(place, manager):
         all_know_all(clients)
         fds.append(fd_count(manager.server.pid))
         stored(manager, clients)
-    assert max(fds) - min(fds) <= 2 + VECTORS, fds  # the client that has left, and a barrier
+    assert max(fds) - min(fds) <= 2 + VECTORS, fds  # fds of a past client and of a barrier
     one_more(place, clients)
 
 
@@ -349,7 +349,7 @@ def test_restart_in_the_background(place, manager):
         stored(manager, clients)
         daemon = place.add(Daemon(pid))
         daemon.signal(signal.SIGKILL)
-        daemon.wait()  # only then is the pidfile unlocked
+        daemon.wait()  # the pidfile is unlocked only then
     manager.start(*options, ready=False)
     manager.server.wait()
     one_more(place, clients)

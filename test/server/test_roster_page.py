@@ -24,7 +24,7 @@ from support.py.wire import RawClient
 
 PAGE = 4096
 SIZE = 1 << 20
-PAUSE = 0.0005  # s
+PAUSE = 0.0005  # seconds
 LIBC = ctypes.CDLL(None, use_errno=True)
 PUNCH = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
@@ -94,8 +94,8 @@ def make_region(where, size=SIZE):
 
 
 def test_joins_and_leaves_are_in_the_region(place):
-    """P-1, P-2, P-5, P-6: the page has id, vectors and generation of each peer; each join or leave
-    adds 1 to the generation."""
+    """P-1, P-2, P-5, P-6: the page contains each peer's id, vectors and generation; each join or
+    leave adds 1 to the generation."""
     server = place.server("-n", "2", "--roster", "-l", "1M")
     shown = roster(place)
     start, peers, kept, listed = shown.read()
@@ -184,8 +184,8 @@ def test_process_beside_the_region_sees_joins_and_leaves(place):
 
 
 def test_another_server_continues_the_page(place):
-    """P-5, P-7: when another server continues the page, its readers see that all earlier peers have
-    left, and which new ones have joined."""
+    """P-5, P-7: when another server takes over the page, its readers see that all earlier peers
+    have left, and which new ones have joined."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     client = watch(place)
@@ -426,8 +426,8 @@ def test_client_punches_a_hole(place, small_disk):
 
 
 def test_client_writes_garbage_to_the_page(place):
-    """P-9: whatever other processes write to the page, server and readers survive; the next change
-    of the roster repairs it."""
+    """P-9: regardless of what other processes write to the page, server and readers survive; the
+    next change of the roster repairs the page."""
     server = place.server("-n", "2", "--roster")
     shown = roster(place)
     client = watch(place)

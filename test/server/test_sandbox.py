@@ -285,8 +285,8 @@ def test_chroot_keeps_other_files_of_the_same_name(place):
 
 @NEEDS_ROOT
 @pytest.mark.parametrize("options, uid, owner", [
-    (["--user", "nobody"], NOBODY.pw_uid, 0),  # the user in a directory of root
-    ([], 0, NOBODY.pw_uid),  # root without capabilities in a directory of another user
+    (["--user", "nobody"], NOBODY.pw_uid, 0),  # the user, in a directory that root owns
+    ([], 0, NOBODY.pw_uid),  # root without capabilities, in another user's directory
 ])
 def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
     """At the start the log warns of each file that the confined process cannot remove, and says how
@@ -319,13 +319,13 @@ def test_files_in_a_sticky_directory_are_a_warning(place):
     assert os.listdir(place.dir) == ["pid"]
 
 
-# Root without capabilities is an ordinary user
+# Root without capabilities counts as an ordinary user
 
 @NEEDS_ROOT
 def test_fds_in_flight_of_other_processes(place):
     """The kernel limits the fds in flight per user. If fds of other processes use up the limit, the
     server reports it, and continues when those fds have been received."""
-    user = 300000 + os.getpid()  # if this were root, other tests would be stopped, too
+    user = 300000 + os.getpid()  # using up root's limit would block other tests, too
     place.dir.chmod(0o777)
     server = place.server(nofile=64, user=user)
     ours, theirs = socket.socketpair()
@@ -390,8 +390,8 @@ ln -s "$0/log" "$0/dev/log" && mount --rbind "$0/dev" /dev && exec "$@"
 @NEEDS_ROOT
 @pytest.mark.parametrize("how", ["plain", "user", "chroot"])
 def test_confined_server_in_the_background(place, how):
-    """The command exits once the child is confined. The child logs to syslog, also after syslogd
-    has been restarted (unless under --chroot), and continues without syslogd."""
+    """The command exits once the child is confined. The child logs to syslog, even after syslogd
+    has been restarted (except with --chroot), and continues to run without syslogd."""
     log = Syslog(place)
     root = place.dir / "root"
     root.mkdir()

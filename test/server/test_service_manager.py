@@ -261,7 +261,7 @@ def test_unusable_state_disconnects_all(place, manager, spoil):
 
 @pytest.mark.parametrize("at", [SOCKET_DEV_AT, SOCKET_INO_AT], ids=["device", "inode"])
 def test_socket_of_other_notes(place, manager, at):
-    """If the notes name a different file than the one at which the stored socket listens, the
+    """If the notes name a different file than the path on which the stored socket listens, the
     server still uses the stored socket: it cannot create another while the manager's copy
     listens."""
     manager.start()
@@ -276,7 +276,7 @@ def test_socket_of_other_notes(place, manager, at):
 
 
 def test_socket_that_another_server_has_replaced(place, manager):
-    """If another server listens at the path of the stored socket, the start fails."""
+    """If another server listens on the path of the stored socket, the start fails."""
     manager.start()
     three(place)
     manager.wait_idle()
@@ -354,7 +354,8 @@ def test_fds_for_another_process(place, manager):
 
 
 def test_two_fds_of_one_name(place, manager):
-    """If the fd store has two fds of one name, the server uses one of them, which stays stored."""
+    """If the fd store has two fds with the same name, the server uses one of them, which stays
+    stored."""
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -369,7 +370,7 @@ def test_two_fds_of_one_name(place, manager):
 
 
 def test_failed_start_after_a_crash_keeps_files(place, manager):
-    """A start that fails after a crash keeps files in use by clients, so that the next start can
+    """A start that fails after a crash keeps the files that clients use, so that the next start can
     resume."""
     (place.dir / "metrics").mkdir()
     options = ("-F", "-v", "-n", "2", "-S", place.socket, "--metrics",

@@ -33,7 +33,7 @@ def test_end_by_signal(place, number):
 
 
 def waits_for_a_lock(process):
-    """Return: whether the process is in an uninterruptible wait."""
+    """Return: whether the process is in uninterruptible sleep."""
     stat_file = pathlib.Path(f"/proc/{process.pid}/stat")
     return stat_file.read_text().rsplit(")", 1)[1].split()[0] == "D"
 
@@ -117,8 +117,8 @@ def test_file_in_place_of_the_socket(place):
 
 
 def test_two_servers_start_on_one_dead_socket(place):
-    """If several servers start at once, exactly one gets the socket, and the others do not remove
-    it."""
+    """If several servers start at the same time, exactly one gets the socket, and the others do not
+    remove it."""
     killed = place.server()
     killed.signal(signal.SIGKILL)
     killed.wait()

@@ -60,7 +60,7 @@ class Liar:
                 if stays:
                     there.recv(1)
         except OSError:
-            pass  # --status has exited first
+            pass  # --status has already exited
 
     def close(self):
         """Stop listening."""
@@ -69,8 +69,8 @@ class Liar:
 
 
 def test_status_is_a_table(place):
-    """The output is a summary, followed by a table with a line for each client in columns below
-    their titles."""
+    """The output is a summary, followed by a table with column titles and a line for each
+    client."""
     server = place.server("--control", control_of(place), "-n", "16", "-l", "2M", "--max-peers",
                           "3", "--max-peers-per-user", "9")
     join(place, 16).close()
@@ -159,7 +159,7 @@ def test_many_doorbells_are_abbreviated(place):
 
 
 def test_table_without_clients_or_vectors(place):
-    """A table without clients has only titles; a client without vectors has a dash for its
+    """A table without clients has only column titles; a client without vectors has a dash for its
     doorbells."""
     server = place.server("--control", control_of(place), "-n", "0")
     assert show(place).stdout.splitlines()[-1].split() == COLUMNS
@@ -195,7 +195,7 @@ def test_missing_socket(place):
 
 
 def test_socket_without_a_listener(place):
-    """If no process listens at the socket, the error message says that the server has ended."""
+    """If no process listens on the socket, the error message says that the server has ended."""
     place.server("--control", control_of(place)).end()
     fails(place, f"no process listens at {control_of(place)}: the server has ended")
 
@@ -249,7 +249,7 @@ def test_socket_for_clients_is_recognized(place):
         "no JSON", "error"])
 @pytest.mark.usefixtures("fast_clock")
 def test_other_servers_at_the_socket(place, data, stays, message):
-    """If another program listens at the socket, --status gives up after at most 5 s, and says what
+    """If another program listens on the socket, --status gives up after at most 5 s, and says what
     was wrong."""
     place.add(Liar(control_of(place), data, stays))
     fails(place, message)
@@ -289,7 +289,7 @@ def test_full_disk_is_an_error(place):
 
 
 def test_json_without_status_is_refused(place):
-    """--json needs --status."""
+    """--json requires --status."""
     done = place.run_server("--json")
     assert done.returncode == 2 and "use it with --status PATH" in done.stderr
 

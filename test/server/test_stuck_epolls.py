@@ -43,7 +43,7 @@ def leave_stuck(place, *clients):
 
 
 def check_newcomer(place):
-    """Check that a new client is greeted at once."""
+    """Check that a new client is greeted immediately."""
     began = time.monotonic()
     with RawClient(str(place.socket), VECTORS) as client:
         client.greeting()
@@ -119,7 +119,7 @@ def test_helper_processes_that_one_user_blocks(place):
         stuck = leave_stuck(place, join(place, VECTORS))
         wait_blocked(server.pid, at + 1)
     while not server.err.count("closing those of clients that left earlier waits"):
-        check_newcomer(place)  # its fds are the next that stay open
+        check_newcomer(place)  # this client's fds stay open, too
     check_newcomer(place)
     assert blocked_n(server.pid) == BLOCKED_MAX
     stuck.release()
@@ -163,8 +163,8 @@ def test_user_that_blocks_helper_processes_takes_no_places(place):
     """While fds of a user's former clients stay open, those clients still count for the user's
     limit, so that further clients are refused. Clients of other users are admitted, and the server
     exits on SIGTERM."""
-    # Newcomers come and go fast. On a loaded machine the helper processes are slow to take their
-    # fds, so all of them may count for a moment.
+    # Newcomers join and leave quickly. On a loaded machine the helper processes are slow to take
+    # their fds, so all of them may count for a moment.
     limit = newcomers = 20
     server, before = start(place, "--max-peers", 100, "--max-peers-per-user", limit)
     block(place, server, users=1)
@@ -194,14 +194,14 @@ def test_all_helper_processes_are_blocked(place):
 
 
 def test_helper_process_holds_as_many_fds_as_it_can(place):
-    """So many clients of one user leave doorbells whose last close() blocks that neither the helper
-    process nor the socket to it has room for more fds, and the server refuses clients. The server
-    still exits on SIGTERM."""
+    """Many clients of one user leave behind doorbells whose last close() blocks. When neither the
+    helper process nor the socket to it has room for more fds, the server refuses clients. The
+    server still exits on SIGTERM."""
     vectors = 16
     server = place.server("-n", vectors, nofile=NOFILE)
     while not server.err.count("refused a client"):
         clients = []
-        with contextlib.suppress(AssertionError):  # refused
+        with contextlib.suppress(AssertionError):  # the server refuses the client
             for _ in range(5):
                 clients.append(join(place, vectors))
         leave_stuck(place, *clients)
@@ -222,7 +222,7 @@ def manager(place):
 
 
 def test_service_manager_is_not_blocked(place, manager):
-    """The service manager drops its copies before the server closes its own."""
+    """The service manager drops its copies before the server closes its copies."""
     manager.start("-F", "-v", "-n", VECTORS, "-S", place.socket, region=["-r", "memfd:"])
     client = join(place, VECTORS)
     manager.wait(lambda: sum("client-0" in name for name in manager.names()) == 1 + VECTORS,
@@ -306,7 +306,7 @@ def test_refused_connections_are_closed_at_once(place):
     join(place, VECTORS)
     holder, = helpers(server.pid)
     held = fd_count(holder)
-    refused = 20  # as many refusals as are logged
+    refused = 20  # the maximum number of logged refusals
     with contextlib.ExitStack() as stack:
         with stopped(server):
             for _ in range(refused):

@@ -14,8 +14,8 @@ from support.py.wire import RawClient, accepts
 
 
 def test_the_unit_allows_all_needed_system_calls(place):
-    """The unit's system call filter permits all that the unit's command needs, even with a group
-    for the region."""
+    """The unit's system call filter permits every system call that the unit's command needs, even
+    with a group for the region."""
     needs("systemd-socket-activate")
     if is_sanitized(place.server_program):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")
@@ -153,8 +153,8 @@ def test_strict_unit_upgrades_on_restart(place, manager):
 
 
 def test_crashes_in_a_row_end_nothing(manager):
-    """However often the server crashes, it is started again, the socket stays, and clients stay
-    connected."""
+    """However often the server crashes, systemd starts it again, the socket stays open, and clients
+    stay connected."""
     with RawClient(manager.socket, vectors=2) as client:
         client.greeting()
         pid = manager.pid(manager.unit)
@@ -167,8 +167,8 @@ def test_crashes_in_a_row_end_nothing(manager):
 
 
 def test_wrong_options_are_not_retried(manager):
-    """With wrong options the server is not started again and again, even if each start is slow: the
-    socket is closed, so that programs that connect get an error instead of waiting."""
+    """With wrong options systemd does not restart the server repeatedly, even if each start is slow:
+    the socket is closed, so that programs that connect get an error instead of waiting."""
     change = manager.units / "ivshmem@.service.d" / "wrong.conf"
     change.write_text("[Service]\nEnvironment=OPTIONS=--no-such-option\n"
                       "ExecStartPre=/bin/sleep 0.2\n")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test the server's warning about clients that do not read their greeting. One second of the server
-lasts a tenth of a second here."""
+"""Test the server's warning about clients that do not read their greeting. The server's clock runs
+ten times as fast as real time here."""
 import os
 
 import pytest
@@ -13,8 +13,8 @@ UNREAD = "has not read its greeting for 5 s; if it is QEMU, remove reconnect= fr
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("vectors", [0, 1, 64])
 def test_client_that_does_not_read(place, vectors):
-    """The log names a client that does not read its greeting once, and does not name clients that
-    read it."""
+    """A client that does not read its greeting is named in the log once; clients that read their
+    greeting are not named."""
     server = place.server("-n", vectors)
     reading = [join(place, vectors), join(place, vectors)]
     connect_client(place, vectors)
@@ -29,12 +29,12 @@ def test_client_that_does_not_read(place, vectors):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_clients_that_read_later_or_leave(place):
-    """The log does not name clients that have read their greeting or have left, and names no client
-    twice."""
+    """The log does not name clients that have read their greeting or have left, and does not name
+    any client twice."""
     server = place.server("-n", "8")
     reading = join(place, 8)
     gone = connect_client(place, 8)
-    reading.read_until_knows({1})  # so that its id is not assigned again
+    reading.read_until_knows({1})  # from now on id 1 is not assigned again
     gone.close()
     silent = connect_client(place, 8)
     assert "client 2 " in server.err.wait(UNREAD)

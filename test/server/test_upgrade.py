@@ -133,7 +133,7 @@ def test_many_upgrades_leak_nothing(place):
     server, clients = three(place)
     upgrade(server, 3)
     all_know_all(clients)
-    with RawClient(str(place.socket), VECTORS) as client:  # so that the server is in its loop
+    with RawClient(str(place.socket), VECTORS) as client:  # served: the server is in its loop
         client.greeting()
     clients[0].read_until(lambda: clients[0].history[-1] == (3, False))
     fds, rss = server.fds(), rss_kib(server.pid)
@@ -183,7 +183,7 @@ def test_leave_during_an_upgrade_is_announced(place):
 
 def test_other_signal_does_not_delay_announcements(place, program):
     """If a leave arrives together with a request for an upgrade that fails, the leave is announced
-    at once."""
+    immediately."""
     server, clients = three(place, *ANY_PROGRAM)
     replace(program, "#!/bin/sh\nexit 1\n")
     for _ in range(10):
@@ -227,7 +227,7 @@ def test_end_during_an_upgrade(place, program, number):
         server.signal(number)
         assert server.popen.wait(20) == 0
         assert not place.socket.exists() and not place.shm_path.exists()
-        trial.wait(timeout=5)  # if not stopped, it would run for 10 s
+        trial.wait(timeout=5)  # unless it is stopped, it runs for 10 s
     finally:
         trial.close()
 
@@ -274,7 +274,7 @@ def test_program_killed_by_the_filter_is_not_used(place, program):
     server.signal(signal.SIGUSR2)
     assert f"signal {int(signal.SIGSYS)}" in server.err.wait("no upgrade: ")
     one_more(place, clients)
-    assert place.pardon_violators() == []  # the server itself is not a violator
+    assert place.pardon_violators() == []  # the server itself has not violated the filter
     replace(program, kept)
     upgrade(server)
     one_more(place, clients)
@@ -398,8 +398,8 @@ def test_garbage_in_the_environment_is_ignored(place, value):
 ], ids=range(15))
 @pytest.mark.parametrize("magic", [b"", b"ivshmem-list 1\n"], ids=["no-list", "list"])
 def test_bad_list_of_fds(place, magic, content):
-    """A bad list of fds does no harm: it may be malformed, or have fds that do not exist or must
-    not be in it."""
+    """A bad list of fds does no harm: it may be malformed, or contain fds that do not exist or do
+    not belong in it."""
     fd = garbage_fd(place, b"")
     os.pwrite(fd, magic + content.replace(b"LIST", str(fd).encode()), 0)
     try:

@@ -22,7 +22,7 @@ LIMIT = pathlib.Path("/proc/sys/fs/epoll/max_user_watches")
 
 
 class WatchedSocket(socket.socket):
-    """A socket with so many watchers that the kernel needs some 10 ms to call all of them."""
+    """A socket with so many watchers that the kernel needs about 10 ms to call all of them."""
 
     def __init__(self):
         super().__init__(socket.AF_UNIX)

@@ -12,7 +12,7 @@ from support.py.paths import TEST
 from support.py.programs import wait_until
 
 if os.geteuid() != 0:
-    pytest.skip("needs root, for chroot(2) and to become another user", allow_module_level=True)
+    pytest.skip("needs root for chroot(2) and to become another user", allow_module_level=True)
 try:
     ROOT = looking_glass.find()
 except looking_glass.Unavailable as why:
