@@ -20,7 +20,7 @@ def check(done, message):
 
 
 def memory_fd(where, size=1 << 20):
-    """Return: the fd of a memory object. Each call makes a new object, because an earlier one may
+    """Return: the fd of a memory object. Each call creates a new object, because an earlier one may
     still be mapped."""
     file = where.add(tempfile.TemporaryFile(dir=where.dir))
     file.truncate(size)
@@ -86,8 +86,8 @@ def bad_server(where, messages, closes=False, path=None):
 
 @pytest.mark.parametrize("name", BAD_SERVERS)
 def test_bad_server(place, name):
-    """The client exits at once, with status 1 and one line that says what is wrong with the server.
-    """
+    """The client exits immediately, with status 1 and one line that says what is wrong with the
+    server."""
     messages, message = BAD_SERVERS[name]
     bad_server(place, messages)
     begin = time.monotonic()
@@ -170,7 +170,7 @@ def test_vector_that_is_not_an_eventfd(place, own):
 
 
 def test_client_that_fails_closes_its_connection(place):
-    """A client that fails closes its connection, so that the server sees the end of the stream."""
+    """A client that fails closes its connection, so that the server reads end of file."""
     server = bad_server(place, GREETING[:3] + [(-1, [])])
     check(place.run_client(), "has an id that is not from 0 to 65535")
     wait_until(server.closed_by_client.is_set, "the client has closed")

@@ -162,7 +162,7 @@ def test_long_line_is_one_command(place):
 
 @pytest.mark.parametrize("given", ["</dev/null", "<&-", "</", "<pipe"])
 def test_empty_input_ends_the_client(place, given):
-    """If its standard input is empty or closed, the client exits at once."""
+    """If its standard input is empty or closed, the client exits immediately."""
     place.server()
     script = f'exec "$@" {given}' if given != "<pipe" else 'true | "$@"'
     done = place.run("sh", "-c", script, "sh", place.client_program, "-S", place.socket,
@@ -283,8 +283,8 @@ def test_server_without_vectors(place):
 
 
 def test_no_server(place):
-    """If there is no socket, or nobody listens, the message has the path and how to start a server.
-    """
+    """If there is no socket, or no process listens on it, the message has the path and how to start
+    a server."""
     message = f"no server listens at {place.socket}: start it with ivshmem-server -S {place.socket}"
     check(place.run_client(), 1, "", message)
     with socket.socket(socket.AF_UNIX) as dead:

@@ -13,7 +13,7 @@ from support.py.programs import wait_until
 from support.py.wire import BadServer, pack
 
 SIZE = 1 << 20
-SO_SNDBUFFORCE = 32  # socket(7); Python has no name for it
+SO_SNDBUFFORCE = 32  # from socket(7), because Python does not define it
 
 
 def memory_fd(where):

@@ -140,7 +140,7 @@ def test_put_of_standard_input_in_a_script(place):
 
 
 def test_get_does_not_send_control_characters_to_a_terminal(place, region):
-    """To a terminal, get prints bytes that are not printable as \\xNN, and ends the line."""
+    """On a terminal, get prints unprintable bytes as \\xNN, and ends the line."""
     region.write_bytes(b"a\x1b[2J\\\n" + bytes(SIZE - 7))
     ours, terminal = pty.openpty()
     place.add(os.fdopen(ours, "rb", buffering=0))
@@ -168,8 +168,8 @@ def test_lost_pages_are_an_error(place, region, command):
 
 
 def test_lost_roster_page_ends_the_client(place):
-    """If a client loses the roster page, which the library reads, it ends with a message and status
-    1, not with SIGBUS."""
+    """If a client loses the roster page, which the library reads, it exits with a message and
+    status 1, not with SIGBUS."""
     place.server("-n", "1", "-l", "1M", "--roster")
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
     client.write("get -x 0 1\n")

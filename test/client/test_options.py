@@ -46,7 +46,8 @@ def test_unknown_or_incomplete_option(place, option):
     (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
 ])
 def test_bad_value_for_the_client(place, options, status, message):
-    """A bad value causes a one-line error message with the value and the reason or the cure."""
+    """A bad value causes a one-line error message with the value, and with the reason or a way to
+    fix the value."""
     done = place.run(place.client_program, *options)
     assert done.returncode == status
     assert message in done.stderr

@@ -21,7 +21,7 @@ BY_SEAL = "the region of the server is sealed against writing: to write, start t
 
 
 def make_region(path, mode):
-    """Make a region that begins with "hello"."""
+    """Create a region that begins with "hello"."""
     path.write_bytes(b"hello".ljust(SIZE, b"\0"))
     path.chmod(mode)
 

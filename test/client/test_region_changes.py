@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test that ivshmem-client says so when the file of its region is removed, replaced or resized."""
+"""Test that ivshmem-client reports when its region's file is removed, replaced or resized."""
 import os
 import signal
 import subprocess
@@ -68,7 +68,7 @@ def test_change_is_reported(place, clients, change):
 
 
 def test_every_change_is_reported(place, clients):
-    """Further changes are reported, too, and so is a region that has its name and size again."""
+    """Further changes are reported, too, and so is a region that has regained its name and size."""
     os.truncate(place.shm_path, SIZE * 2)
     for client in clients:
         client.err.wait(GROWN)
@@ -86,7 +86,7 @@ def test_every_change_is_reported(place, clients):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_sealed_region_does_not_change(place):
-    """A client whose region is a sealed memfd has nothing to watch: it does not wake up."""
+    """A client whose region is a sealed memfd has nothing to watch, so it does not wake up."""
     place.server("-n", "1", region=["-r", "memfd:"])
     client = place.start_client()
     status = f"/proc/{client.pid}/status"

@@ -44,7 +44,7 @@ class Crowd:
                 if self._behave(there):
                     there.close()
             except OSError:
-                pass  # the device has closed the connection first
+                pass  # the device has already closed the connection
 
     def close(self):
         """Close all connections."""
@@ -181,7 +181,7 @@ class Neighbour:
 
 @pytest.mark.usefixtures("fast_clock")
 def test_bad_servers_in_place_of_good_ones(place, record_property):
-    """Devices whose servers turn bad continue to serve their VMMs, and log only a few lines about
+    """Devices whose servers become bad continue to serve their VMMs, and log only a few lines about
     the servers. When the good servers are back, all devices become peers again. One process serves
     all devices."""
     control = place.dir / "control"

@@ -309,7 +309,7 @@ class Serving:
             self.close()
             raise
         if call in ("malloc", "mmap", "brk"):
-            self.close()  # an allocation that is made once is repeated only by a new process
+            self.close()  # only a new process repeats an allocation that is made once
         return seen
 
     def stop(self):
@@ -338,7 +338,7 @@ def test_faults_while_serving(place, tally, kind):
 @pytest.mark.parametrize("error", ["ETOOMANYREFS", "ENOBUFS", "ENOMEM"])
 def test_refused_replies_are_sent_later(place, error):
     """If the kernel refuses to send a reply, because too many fds of other processes are in flight
-    or memory is short, the device retries, and the VMM notices nothing."""
+    or memory is low, the device retries, and the VMM notices nothing."""
     serving = Serving(place, "plain")
     try:
         serving.open()

@@ -21,7 +21,7 @@ from support.py.vfio_user import (BAR0, CONFIG, DOORBELL, EVENTFD, INTX, MSIX, N
                                   TRIGGER, UNMASK, Client, Gone, eventfd)
 from support.py.wire import readable, ring
 
-COPIES = 400  # COPIES * COPIES watchers make a call take tens of milliseconds
+COPIES = 400  # with COPIES * COPIES watchers, a call takes tens of milliseconds
 
 
 class Watched:
@@ -55,8 +55,8 @@ def trigger_all(client, watched):
 
 
 def unmask_all(client, watched):
-    """Mask all vectors and ring them, and then unmask all of them at once. Repeat that, because the
-    first interrupts are not measured."""
+    """Mask all vectors and ring them, and then unmask all of them with one request. Repeat that,
+    because the first interrupts are not measured."""
     del watched
     control = client.find_capability(0x11) + 2
     own = client.read32(BAR0, vfu.IV_POSITION)
@@ -85,7 +85,7 @@ def use_the_error_interrupt(client, watched):
 @pytest.mark.parametrize("way", [trigger_all, unmask_all, ring_itself, use_the_error_interrupt])
 def test_vmm_with_slow_interrupts_is_dropped(place, way):
     """If writes to a VMM's eventfds are slow, the device drops the VMM and discards its remaining
-    requests, whether interrupts come many at a time or singly. The device accepts no VMM for a
+    requests, whether many interrupts come at a time or one by one. The device accepts no VMM for a
     while, and then serves the next one."""
     start_server(place, vectors=64)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "64")

@@ -98,7 +98,7 @@ def urgent_and_unread(client, _path, fds):
     ids=lambda value: getattr(value, "__name__", value))
 def test_lingering_sockets_do_not_block_the_device(place, way, times):
     """A client passes sockets whose close() blocks. The device drops the client and keeps none of
-    the sockets, and the VMM of another device gets its replies at once."""
+    the sockets, and the VMM of another device gets its replies immediately."""
     running, one, other = serve_two(place)
     before = fd_count(running.pid)
     lingering = place.add(Lingering(times))
@@ -135,7 +135,7 @@ def unfill(fd):
 
 
 def catch_in_between(running, send, fd, text):
-    """Fill the eventfd after the process has checked that a write would not block, and before it
+    """Fill the eventfd after the process has checked that a write would not block, but before it
     writes. This takes many attempts, each of which stops the process at a different moment and
     fills the eventfd. Return: whether an attempt succeeded, according to is_caught().
 
@@ -177,7 +177,7 @@ def test_vmm_that_fills_its_interrupt_is_dropped(place):
         client.set_irqs(MSIX, EVENTFD | TRIGGER, at, FDS_MAX, fds=[fd] * FDS_MAX)
     text = "filled one of its eventfds and made it blocking; disconnecting it"
 
-    def trigger_often():  # enough to keep the process busy until it is stopped
+    def trigger_often():  # enough requests to keep the process busy until it is stopped
         with contextlib.suppress(Gone):
             for _ in range(60):
                 client.send(vfu.SET_IRQS, vfu.set_irqs_body(MSIX, NONE | TRIGGER, 0, 256),
@@ -202,7 +202,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
     introduce(guest, bad)
     introduce(guest, good)
     burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
-        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # enough, as above, to keep the process busy
+        "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # enough requests to keep the process busy
     text = "a peer filled a doorbell and made it blocking; it is not rung any more"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
         "every attempt failed"
@@ -295,17 +295,17 @@ def test_requests_of_closed_connections_do_not_block_others(place, region):
         with stopped(running):
             for _ in range(8):
                 flood(one, reads)
-        # The limit is below QUICK, because executing all requests at once can take less time than
-        # QUICK.
+        # The limit is below QUICK, because executing all requests without a pause can take less
+        # time than QUICK.
         assert slowest(neighbour, pid=running.pid) < 1
     connect_when_free(place, one).close()
     running.stop()
 
 
 def test_vmm_is_refused_without_an_fd_for_the_memory(place):
-    """If the process has no fd left to pass the memory, it refuses the request. Otherwise the VMM
-    would never map the memory, and would access it with messages as long as it runs. A retry
-    succeeds."""
+    """If the process has no fd left with which to pass the memory, it refuses the request.
+    Otherwise the VMM would never map the memory, and would access it with messages as long as it
+    runs. A retry succeeds."""
     running, one, other = serve_two(place)
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -327,7 +327,8 @@ OWN_USER = ["--user", "games"] if os.geteuid() == 0 else []
 
 @pytest.mark.parametrize("limit", [300, 320, 324, 325, 326, 327, 328, 400])
 def test_peers_do_not_use_up_the_fds_of_vmms(place, limit):
-    """Whatever the limit of open files, the doorbells of peers leave enough fds for all VMMs."""
+    """Regardless of the limit on open files, the doorbells of peers leave enough fds for all
+    VMMs."""
     place.server("-n", "8", "-l", "1M", region=["-r", "memfd:"])
     paths = [place.dir / f"vmm{at}" for at in range(4)]
     running = Devices(place, *[word for path in paths for word in (
@@ -347,7 +348,7 @@ ASK_MEMORY = vfu.pack(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0
 
 
 def leave_unread(client):
-    """Ask for the memory's fd, and shut down the sending side without reading the reply. Return:
+    """Request the memory's fd, and shut down the sending side without reading the reply. Return:
     the client, which stays open."""
     client.send_raw(ASK_MEMORY)
     assert select.select([client.sock], [], [], vfu.TIMEOUT)[0], "there is no reply"
@@ -379,9 +380,9 @@ def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
 
 
 def test_former_vmms_that_read_no_replies_take_no_fds_from_others(place):
-    """VMMs come and go, and leave the memory's fd unread in connections that they keep open. When
-    there are four of them, their device admits no VMM until one of them reads, or closes its
-    connection. Other devices are not affected."""
+    """VMMs connect and disconnect, and leave the memory's fd unread in connections that they keep
+    open. When there are four of them, their device admits no VMM until one of them reads, or closes
+    its connection. Other devices are not affected."""
     running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
                                     *OWN_USER, nofile=64)
     before = fd_count(running.pid)
@@ -448,7 +449,8 @@ def test_connects_and_disconnects_do_not_fill_the_log(place, role):
 
 # The lock of a file's inode
 
-#: Holds the inode lock of a file, by writing to it from a page whose fault is never resolved.
+#: A program that holds a file's inode lock, by writing to the file from a page whose fault is never
+#: resolved.
 HOLDER = """
 import mmap, os, sys
 page = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)

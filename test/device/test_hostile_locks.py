@@ -19,12 +19,12 @@ from support.py.vfio_user import (EVENTFD, FDS_MAX, INTX, MSIX, NO_REPLY, TRIGGE
                                   Gone, eventfd)
 
 HELPERS = 2  # helper processes of a device that close its VMM's fds
-FDS_KEPT_MAX = 64 + 4 * FDS_MAX  # KEPT_MAX, the fds of two requests, and those they replace
+FDS_KEPT_MAX = 64 + 4 * FDS_MAX  # KEPT_MAX, plus the fds of two requests, and replaced fds
 
 
 def test_mutex_for_nested_epolls_is_not_needed(place):
     """While another process holds the kernel's mutex for nested epolls, as any process can, VMMs
-    connect, set up the interrupt of the pin, and leave."""
+    connect, set up the pin's interrupt, and leave."""
     start_server(place)
     path = place.dir / "vmm"
     running = Devices(place, "--socket", path, "--legacy",
@@ -39,7 +39,7 @@ def test_mutex_for_nested_epolls_is_not_needed(place):
 
 def test_lock_of_the_vmms_end_is_not_needed(place):
     """A VMM holds the lock of its end of the connection from before the device accepts it. The
-    device, which sets an option of its own end, does not wait for that lock."""
+    device, which sets an option on its own end, does not wait for that lock."""
     path = place.dir / "vmm"
     running = Devices(place, "--socket", path, "--region", f"shm:{place.shm}", "--size", "1M")
     with stopped(running):

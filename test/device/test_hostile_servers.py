@@ -141,7 +141,7 @@ def test_next_vmm_gets_the_new_region(place, says):
 def has_open(pid, st):
     """Return: whether a process has this file open."""
     for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # it was closed just now
+        with contextlib.suppress(OSError):  # the fd has just been closed
             if os.path.samestat(fd.stat(), st):
                 return True
     return False
@@ -345,13 +345,13 @@ def test_bad_servers_are_tried_less_and_less_often(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
-    """When a VMM connects, the device tries its server at once. If the server is bad, many VMMs do
-    not cause many attempts."""
+    """When a VMM connects, the device tries to connect to its server immediately. If the server is
+    bad, many VMMs do not cause many attempts."""
     server = FakeServer(place, place.socket)
     running, one, _ = serve(place, server)
     server.greet = server.curt
     came = server.came
-    began = time.monotonic()  # before the loss
+    began = time.monotonic()  # before the connection is lost
     server.drop()
     wait_state(place, "lost")
     while time.monotonic() < began + 0.3 or server.came == came:
@@ -459,7 +459,7 @@ def test_many_fds_that_stay_open(place):
     with Client(other) as neighbour:
         assert neighbour.info()
     came = server.came
-    time.sleep(0.4)  # 4 s for the device; nothing must happen
+    time.sleep(0.4)  # 4 s on the device's clock, in which nothing must happen
     assert server.came == came
     os.close(unknown)
     running.stop()

@@ -29,7 +29,7 @@ def test_link_in_place_of_the_socket(place, nth, name):
 
 
 def make_region(place, mode, uid):
-    """Another program makes the region first."""
+    """Another program creates the region first."""
     with open(place.shm_path, "xb") as file:
         file.truncate(1 << 20)
         os.fchown(file.fileno(), uid, -1)
@@ -46,7 +46,7 @@ def make_region(place, mode, uid):
     (0o660, 0, []),
 ], ids=["owner", "mode", "both", "own"])
 def test_region_of_another_user_is_a_warning(place, mode, uid, texts, options):
-    """The log warns of a region that another user made first, or that all users can write to."""
+    """The log warns of a region that another user created first, or that all users can write to."""
     make_region(place, mode, uid)
     device = place.start(place.device_program, "-v", "--socket", place.socket, "--region",
                          f"shm:{place.shm}", *options)

@@ -153,7 +153,7 @@ USAGE = [
     ("--fd x {R}", 'not an inherited socket "x"'),
     ("--fd 2147483648 {R}", 'not an inherited socket "2147483648"'),
     ("--fd=", 'not an inherited socket ""'),
-    # Windows
+    # Windows of BAR 2
     ("{S} {R} --window 0",
      'invalid window "0": use OFFSET,LENGTH or OFFSET,LENGTH,ro, such as 4M,1M'),
     ("{S} {R} --window=", 'invalid window ""'),
@@ -230,7 +230,7 @@ USAGE = [
      '{dir}/vmm: two devices have the socket "{dir}/vmm"'),
     ("{S} {R} --socket {dir}/b {R} --control {dir}/b",
      '{dir}/b: the same path for --socket and --control'),
-    # Several
+    # Several devices
     ("{S} {R} --socket {dir}/b", 'ivshmem-device: {dir}/b: a device without "--region"'),
     ("{S} --socket {dir}/b {R}", 'ivshmem-device: {dir}/vmm: a device without "--region"'),
     ("{S} {R} --fd 5", 'not an inherited socket "5": use the number of an open fd'),

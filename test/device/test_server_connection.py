@@ -347,8 +347,8 @@ def test_other_region_is_not_taken_during_a_vmm(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_taken_without_a_vmm(place):
-    """If a server with another region takes over while no VMM is connected, the device joins it at
-    once."""
+    """If a server with another region takes over while no VMM is connected, the device joins it
+    immediately."""
     server = start_server(place)
     running = start_device(place)
     server.end()
@@ -431,8 +431,8 @@ def test_vmm_does_not_wait_for_the_next_attempt(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_grown_file_is_another_region(place):
-    """If the server returns with a longer file, the device treats the same file as another
-    region."""
+    """If the server returns with the same file, but the file has become longer, the device treats
+    it as another region."""
     server = start_server(place)
     start_device(place)
     server.end()

@@ -383,7 +383,7 @@ def test_inherited_fd_that_is_not_a_stream_socket(place, kind):
         os.close(other)
     elif kind == "datagram":
         fd = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].detach()
-    elif kind == "TCP":  # any host could connect, and a VMM cannot be passed memory
+    elif kind == "TCP":  # any host could connect, and memory cannot be passed to a VMM
         listener = socket.create_server(("127.0.0.1", 0))
         fd = listener.detach()
     else:

@@ -251,7 +251,7 @@ def test_paths_that_are_not_utf_8(place):
 ])
 def test_permissions_of_the_control_socket(place, options, expected):
     """The control socket has its configured mode, owner and group. Its default mode is 0600,
-    whatever the umask."""
+    regardless of the umask."""
     if os.geteuid() and len(options) > 2:
         pytest.skip("needs root to change the owner of the socket")
     plain(place, *options)
@@ -328,7 +328,7 @@ class Liar:
                 there.recv(4096)
                 there.sendall(data)
         except OSError:
-            pass  # the tool has exited first
+            pass  # the tool has already exited
 
     def close(self):
         self._thread.join(TIMEOUT)
@@ -343,7 +343,7 @@ class Liar:
     (b'{"error":"no \\u001b[31m"}\n', "says: no ?[31m"),
 ])
 def test_other_program_at_the_socket(place, data, message):
-    """If another program listens at the control socket's path, --status prints an error of one line
+    """If another program listens at the control socket's path, --status prints a one-line error
     with the reason."""
     place.add(Liar(control_of(place), data))
     done = place.run_device("--status", control_of(place))

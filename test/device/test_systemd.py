@@ -44,7 +44,7 @@ def test_the_device_unit_serves(place):
 
 
 def test_the_device_unit_allows_all_needed_system_calls(place):
-    """The unit's system call filter allows what the unit's own command needs."""
+    """The unit's system call filter allows every system call that the unit's own command needs."""
     needs("systemd-analyze")
     if is_sanitized(place.device_program):
         pytest.skip("built with a sanitizer, whose code makes system calls of its own")

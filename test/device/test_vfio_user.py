@@ -162,7 +162,8 @@ def test_dma_requests_are_answered(place):
 
 
 def test_client_that_takes_no_fds_cannot_map(place):
-    """A client that takes no fds is passed none, and the reply says that BAR 2 cannot be mapped."""
+    """A client that accepts no fds is not sent any, and the reply says that BAR 2 cannot be
+    mapped."""
     memory = memory_file(SIZE)
     device = place.add(Device(place, memory, size=SIZE))
     with device.client(text='{"capabilities":{"max_msg_fds":0}}') as client:
@@ -477,7 +478,7 @@ def test_intx_with_a_replaced_eventfd(place):
 
 
 def test_one_client_at_a_time(place):
-    """A second client is dropped at once, and the first is not affected."""
+    """A second client is dropped immediately, and the first is not affected."""
     device, client = serve(place)
     other = vfu.Client(device.path, greet=False)
     assert other.is_gone()

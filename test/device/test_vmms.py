@@ -111,8 +111,8 @@ WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4
 @pytest.mark.parametrize("offset, size", WINDOWS)
 @pytest.mark.parametrize("kind", ["rw", "ro", "map", "trap"])
 def test_window(place, vmm, offset, size, kind):
-    """BAR 2 is exactly the window, both mapped and accessed with messages. The rest of the region
-    cannot be reached."""
+    """BAR 2 shows exactly the window, both mapped and accessed with messages. The rest of the
+    region cannot be reached."""
     content = b"".join(struct.pack("<I", at) for at in range(0, MIB, 4))
     place.shm_path.write_bytes(content)
     window = f"{offset},{size}" + (",ro" if kind == "ro" else "")
@@ -182,8 +182,8 @@ def test_region_truncated_by_a_peer(place, vmm):
 # One VMM at a time
 
 def test_second_vmm_is_dropped(place, vmm):
-    """A second VMM is dropped at once and logged, and the first is not affected. When the first has
-    left, another VMM can connect."""
+    """A second VMM is immediately dropped and logged, and the first is not affected. When the first
+    has left, another VMM can connect."""
     running = serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as first:
         first.start()
@@ -294,7 +294,7 @@ def test_a_thousand_vmms_leak_nothing(place, vmm):
     totals = ask_once(place.dir / "control")["devices"][0]["totals"]
     assert totals["vmms"] + totals["turned_away"] == 2 * n
     assert totals["turned_away"] < n
-    windows = 2 + int((time.monotonic() - began) / 10)  # periods of 10 s, 20 lines at most in each
+    windows = 2 + int((time.monotonic() - began) / 10)  # periods of 10 s, at most 20 lines each
     assert running.err.count("not a request") + running.err.count("in the middle") <= 20 * windows
     client = connect_when_free(place, vmm)
     assert client.info() == (3, 9, 5)
