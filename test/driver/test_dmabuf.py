@@ -67,7 +67,7 @@ driver-test -d 1 dmabuf bounce
 
 class Slot:
     """A slot with either two devices, at successive addresses, or one device at the addresses of
-    both. Each device has a memory backend of its own, because QEMU 7.2 aborts when one is used
+    both. Each device has its own memory backend, because QEMU 7.2 aborts when a backend is used
     again."""
 
     def __init__(self, host, place, sizes):
@@ -97,7 +97,7 @@ class Slot:
         self._replace("first", "second")
 
     def larger(self):
-        """Replace them with a larger device."""
+        """Replace the two devices with a larger one."""
         self._replace("larger")
 
 

@@ -111,11 +111,11 @@ class Plugs:
 def test_hot_plug(place, record_property, boot):
     """Devices are plugged in and unplugged while in use. Host and guest stop ringing a moment
     before an unplug, because otherwise QEMU crashes. test_unbind keeps ringing."""
-    del boot  # each run does the same
+    del boot  # each run does the same with that device
     host = Host()
     served = None
-    # The backends exist from the start. The devices are plugged in later, each with a memory
-    # backend of its own.
+    # The backends exist from the start. The devices are plugged in later, each with its own memory
+    # backend.
     port = PORT
     if SERVED:
         # If the port is above 4 GiB, the firmware of QEMU 11.1 gives it addresses that Linux takes

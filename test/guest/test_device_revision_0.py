@@ -182,7 +182,7 @@ def test_revision_0(place, record_property):
 
 def next_vm(place, device, host, ids, case):
     """Check a VM that starts after the server, and reset the VM. QEMU 11.1 maps the memory of the
-    device with a pin until the first interrupt of the pin. Until then no access causes a vfio-user
+    device with a pin until the pin's first interrupt. Until then no access causes a vfio-user
     message."""
     shell = device_guest.start(place, ["-action", "reboot=reset"] + device.all(),
                                qmp=str(place.dir / "qmp")).insert()

@@ -283,7 +283,7 @@ def test_vectors_that_qemu_lacks(place):
 
 def test_reconnecting_qemu_is_named(place, fast_clock, monkeypatch):
     """QEMU with reconnect= connects, but never reads its greeting: the server's log names the
-    client and the option. (The time of the server, but not of QEMU, passes ten times as fast.)"""
+    client and the option. (The server's clock runs ten times as fast as QEMU's.)"""
     del fast_clock
     server = place.server("-n", "1")
     monkeypatch.delenv("LD_PRELOAD")

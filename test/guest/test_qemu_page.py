@@ -53,7 +53,7 @@ class Setting:
         return command[2:]
 
     def make_file(self):
-        """Let systemd-tmpfiles make the region's file."""
+        """Let systemd-tmpfiles create the region's file."""
         config = self._place.dir / "ivshmem.conf"
         config.write_text(self.page.block("PLAIN", "f /dev/shm") + "\n")
         done = self._place.run("systemd-tmpfiles", "--create", config)
@@ -291,8 +291,8 @@ def save(qmp, request):
 
 
 def test_save_and_restore(setting, place):
-    """QEMU saves a VM only if its devices have master=on; a restored VM brings back the region. A
-    doorbell device with master=on does not start if its server has another client."""
+    """QEMU saves a VM only if its devices have master=on; restoring a VM also restores the region.
+    A doorbell device with master=on does not start if its server has another client."""
     section = "SAVE, RESTORE AND MIGRATION"
     memory = setting.arguments(section, "memory-backend-ram")
     plain, doorbell = (setting.page.commands(section, "master=on"))

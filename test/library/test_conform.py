@@ -58,7 +58,7 @@ class Host:
             conform.tell(partner)
         status = suite.wait(conform.LIMIT)
         text = suite.out.text() + "\n" + suite.err.text()
-        if status in (0, 1) and partner.wait():  # SIGTERM was sent to it
+        if status in (0, 1) and partner.wait():  # the partner was sent SIGTERM
             return conform.Report(text + "\nthe partner: " + partner.err.text(), None)
         return conform.Report(text, status)
 

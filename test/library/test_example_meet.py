@@ -117,7 +117,7 @@ def test_meet_with_one_who_never_comes(place, present, missing):
 
 
 def test_meet_with_one_too_many(place):
-    """A peer whose id is too high for the meeting fails at once."""
+    """A peer whose id is too high for the meeting fails immediately."""
     place.server("-l", "1M")
     first = start_meet(place, 2, 1, "first")
     first.out.wait("stage opened")
@@ -146,7 +146,8 @@ def test_killed_peer_is_reported(place):
 @pytest.mark.parametrize("program, options", [("meet", []), ("hello", [])])
 @pytest.mark.parametrize("transport", ["shm", "file"])
 def test_plain_region(place, program, options, transport):
-    """A plain region consists of memory only: `meet` and `hello` give this reason and the cure."""
+    """A plain region consists of memory only: `meet` and `hello` print this reason and what to
+    do."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
     name = place.shm if transport == "shm" else place.shm_path

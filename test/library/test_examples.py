@@ -74,7 +74,7 @@ def test_missing_server_is_an_error(place, name, words):
 @pytest.mark.parametrize("name, words", CALLS)
 def test_plain_region_is_an_error(place, name, words):
     """A region without a server has neither doorbells nor ids: an example prints the library's
-    message, which contains the cure."""
+    message, which says what to do."""
     with open(place.shm_path, "wb") as file:
         file.truncate(1 << 20)
     done = place.run(example(place, name), *words, f"shm:{place.shm}")
@@ -153,7 +153,7 @@ def test_hello_prints_no_terminal_escapes(place):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change the owner of the region")
 def test_region_warns_of_a_region_of_others(place):
-    """region warns of a region that another user made first, or that all users can write to."""
+    """region warns of a region that another user created first, or that all users can write to."""
     words = [example(place, "region"), f"shm:{place.shm}", "1M"]
     assert place.run(*words).stderr == ""
     assert place.run(*words).stderr == ""

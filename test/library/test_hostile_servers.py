@@ -209,7 +209,7 @@ def send_stuck(sock, receiver, peer, fds):
 
 
 def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
-    """The greeting has many fds that cannot be closed at once. Opening keeps its time limit."""
+    """The greeting has many fds that cannot be closed immediately. Opening keeps its time limit."""
     server = FakeServer(place, place.socket)
     started = queue.Queue()
 
@@ -236,9 +236,9 @@ def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
 
 @pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
 def test_too_many_fds_that_cannot_be_closed(place, then):
-    """The server sends many fds that cannot be closed at once to a peer that is open. Until they
-    can be closed, no call waits for long, and the peer can be rung. Then the peer closes them, and
-    receives what the server has sent in the meantime."""
+    """To a peer that is open, the server sends many fds that cannot be closed immediately. Until
+    they can be closed, no call waits for long, and the peer can be rung. Then the peer closes them,
+    and receives what the server has sent in the meantime."""
     server = FakeServer(place, place.socket)
     peer = start(place, doorbells_max=10)
     assert opened(peer).startswith("opened 0")

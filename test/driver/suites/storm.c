@@ -32,7 +32,7 @@ static void *come_and_go(void *unused)
 			listen_to(fd, i, event);
 		for (int i = 0; i < 10; i++)
 			(void)!read(fd, text, sizeof(text));
-		file_first = turns[0]++ % 2; /* read turns[0] once: two threads increment it */
+		file_first = turns[0]++ % 2; /* read turns[0] only once: two threads increment it */
 		close(file_first ? fd : event);
 		close(file_first ? event : fd);
 	}

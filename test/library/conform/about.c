@@ -34,7 +34,7 @@ static void reason(struct conform *c, enum ivs_peer_cap cap)
 	EXPECT(c, why, "the peer lacks the capability, but gives no reason");
 	EXPECT(c, strlen(why) > 20 && strchr(why, ' '), "the reason is not a sentence: %s", why);
 	EXPECT(c, !strchr(why, '\n'), "the reason is not one line: %s", why);
-	EXPECT(c, strpbrk(why, ":;"), "the reason says no remedy: %s", why);
+	EXPECT(c, strpbrk(why, ":;"), "the reason does not name a remedy: %s", why);
 }
 
 static void reason_id(struct conform *c)

@@ -146,7 +146,7 @@ static void *pose(void *arg)
 	if (poll(&pfd, 1, LONG_MS) != 1)
 		return NULL;
 	fd = accept4(impostor->fd, NULL, NULL, SOCK_CLOEXEC);
-	/* The text is short enough for send(2) to take all of it at once. */
+	/* The text is short enough for send(2) to accept all of it in one call. */
 	if (impostor->len && send(fd, impostor->text, impostor->len, MSG_NOSIGNAL) < 0)
 		perror("conform: impostor");
 	close(fd);
@@ -270,7 +270,7 @@ static void error_not_wanted(struct conform *c)
 	for (size_t i = 0; i < sizeof(addresses) / sizeof(*addresses); i++) {
 		int result = ivs_peer_open(addresses[i], NULL, &peer, NULL);
 
-		EXPECT(c, result > 0 && !peer, "\"%s\": came %s", addresses[i],
+		EXPECT(c, result > 0 && !peer, "\"%s\": got %s", addresses[i],
 		       conform_result(result));
 	}
 }

@@ -89,7 +89,7 @@ static bool is_untouchable(const struct conform *c)
 	return is_transport(c, "sysfs");
 }
 
-/* Return: whether the device disappears at once. With vfio it remains until it is closed. */
+/* Return: whether the device disappears immediately. With vfio it remains until it is closed. */
 static bool is_lost(const struct conform *c)
 {
 	return is_transport(c, "driver") || is_transport(c, "sysfs");
@@ -217,7 +217,7 @@ static void events(struct conform *c)
 	EXPECT(c, ivs_peer_cap_reason(c->peer, IVS_CAP_ROSTER), "no reason for lacking ROSTER");
 }
 
-/* A region of a server may have no name. */
+/* A server's region may have no name. */
 static void region_changed(struct conform *c)
 {
 	unsigned int changes = ivs_peer_region_changes(c->peer);
@@ -324,7 +324,10 @@ static void memory(struct conform *c)
 
 	if (is_untouchable(c))
 		return;
-	/* With the driver all pages now map one zero page: read them all before writing to any. */
+	/*
+	 * With the driver, all pages are now mapped to one page of zeroes: read all of them before
+	 * writing to any.
+	 */
 	for (size_t i = 0; i < c->size && is_transport(c, "driver"); i++)
 		EXPECT(c, !c->memory[i], "expected 0 at %zu, got %u", i, c->memory[i]);
 	number = conform_in_child(c, touch);

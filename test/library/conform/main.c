@@ -23,7 +23,7 @@
 #include "conform.h"
 
 #define CASE_S 60
-#define HOST_CAPS (IVS_CAP_CACHED | IVS_CAP_WRITE) /* the driver has them, too */
+#define HOST_CAPS (IVS_CAP_CACHED | IVS_CAP_WRITE) /* the driver's transport has them, too */
 
 static const struct {
 	const char *transport;

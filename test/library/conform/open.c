@@ -80,7 +80,7 @@ static void as_many_vectors(struct conform *c)
 
 /*
  * A server does not announce the number of vectors, so opening waits for more of them and times
- * out. A device does, so opening fails at once.
+ * out. A device does, so opening fails immediately.
  */
 static void more_vectors(struct conform *c)
 {

@@ -194,7 +194,10 @@ static void ask_in_threads(struct conform *c)
 	struct worker workers[THREADS] = {{0}};
 	unsigned int n;
 
-	/* An emulated guest is slow. Races are looked for on the host, also with sanitizers. */
+	/*
+	 * An emulated guest is slow, so races are searched for on the host, where sanitizers are
+	 * used, too.
+	 */
 	for (unsigned int i = 0; i < THREADS; i++)
 		workers[i].times = c->device ? TIMES : TIMES * 10;
 	n = start(c, workers, THREADS, ask_it);

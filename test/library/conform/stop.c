@@ -133,8 +133,8 @@ static void in_handler(struct conform *c)
 	do {
 		result = ivs_peer_next(c->peer, LONG_MS, &event);
 	} while (result == -EINTR);
-	EXPECT(c, result == (has_events(c) ? IVS_PEER_E_STOPPED : IVS_PEER_E_UNSUPPORTED),
-	       "came %s", conform_result(result));
+	EXPECT(c, result == (has_events(c) ? IVS_PEER_E_STOPPED : IVS_PEER_E_UNSUPPORTED), "got %s",
+	       conform_result(result));
 	expect_stopped(c);
 	conform_close(c);
 }

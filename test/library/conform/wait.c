@@ -12,8 +12,8 @@
 #define LATER_MS 20
 
 /*
- * Return: whether the transport can wait. If not, expect it to refuse at once, whatever the
- * timeout, with a reason.
+ * Return: whether the transport can wait. If not, expect it to refuse immediately and with a
+ * reason, regardless of the timeout.
  */
 static bool may_wait(struct conform *c)
 {

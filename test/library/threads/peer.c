@@ -119,7 +119,7 @@ static void *ring_handles(void *arg)
 		ivs_doorbell_free(doorbell);
 		result = ivs_doorbell_ring(shared);
 		if (result)
-			fail("cannot ring the shared handle beside another", result);
+			fail("cannot ring the shared handle after another handle", result);
 	}
 	return NULL;
 }
