@@ -112,7 +112,8 @@ def build():
 
 @pytest.fixture
 def tmp_path():
-    """An empty directory, removed after the test. pytest would keep the one that it makes."""
+    """An empty directory, removed after the test. pytest would keep the directory that it
+    creates."""
     with tempfile.TemporaryDirectory(prefix="ivs-") as path:
         yield pathlib.Path(path)
 
@@ -135,7 +136,7 @@ def tally(place, record_property):
 
 @pytest.fixture
 def manager(place):
-    """A Manager, which plays the service manager and has not started anything yet."""
+    """A Manager, which takes the role of the service manager and has not started anything yet."""
     return place.add(Manager(place))
 
 

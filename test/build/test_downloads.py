@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""guestkit's downloads when a mirror is busy or has newer versions. These tests download nothing.
-"""
+"""Test guestkit's downloads when a mirror is busy or has newer versions. These tests download
+nothing."""
 import os
 
 import pytest
@@ -119,7 +119,7 @@ def test_another_release_of_looking_glass(answers, tmp_path, monkeypatch):
 
 
 def test_looking_glass_without_a_mirror(answers, tmp_path, monkeypatch):
-    """A mirror that cannot be reached is tried again the next time."""
+    """A mirror that cannot be reached is tried again at the next call."""
     calls = answers(["503"] * 6)
     monkeypatch.setattr(bootstrap, "mirror", lambda: "http://localhost/debian")
     monkeypatch.setattr(bootstrap, "_settings", lambda: [])

@@ -144,7 +144,8 @@ def test_driver_is_built_once(distribution, sources, tmp_path):
 
 
 def test_two_builds_at_once(distribution, sources, tmp_path):
-    """If two processes build a module at once, the second one uses the result of the first."""
+    """If two processes build a module at the same time, the second one uses the result of the
+    first."""
     children = []
     for _ in range(2):
         pid = os.fork()

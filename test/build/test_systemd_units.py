@@ -57,8 +57,8 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
 @pytest.mark.parametrize("unit, instance", [("ivshmem@.service", "demo"),
                                             ("ivshmem-device@.service", "device-demo")])
 def test_each_instance_has_a_user(place, unit, instance):
-    """Each server and each device runs as a user of its own, which the unit in its Wants= creates:
-    the kernel's limits per user are not shared."""
+    """Each server and each device runs as its own user, which the unit in its Wants= creates: the
+    kernel's limits per user are not shared."""
     needs("systemd-sysusers")
     lines = (place.build / "packaging" / unit).read_text().replace("%i", "demo").splitlines()
     user = f"ivshmem-user@{instance}.service"

@@ -469,7 +469,7 @@ def all_calls():
 @pytest.mark.parametrize("lists, more", [("-", {}), ("l", SYSLOG), ("s", STARTING)],
                          ids=["serving", "syslog", "starting"])
 def test_forbidden_calls_kill(place, lists, more, call):
-    """A system call that is not listed kills the process at once."""
+    """A system call that is not listed kills the process immediately."""
     done = place.run(CONFINED, lists, "call", call)
     place.pardon_violators()
     allowed = ALLOWED | more

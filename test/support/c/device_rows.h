@@ -5,7 +5,8 @@
 /**
  * device_rows_run() - run lines of device_script.h, each ended by a newline, and check their output
  *
- * In each line the text after " = " is the expected output. A line without " = " must have none.
+ * In each line the text after " = " is the expected output. A line without " = " must produce no
+ * output.
  */
 void device_rows_run(const char *rows);
 

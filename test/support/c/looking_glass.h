@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Simulated clients of Looking Glass B7, for tests of src/looking_glass. The offsets are given
- * again here, so that the tests do not repeat a mistake of the code. Time is simulated.
+ * Simulated clients of Looking Glass B7, for tests of src/looking_glass. The offsets are defined
+ * separately here, so that the tests do not repeat a mistake in the code. Time is simulated.
  */
 #ifndef TEST_SUPPORT_LOOKING_GLASS_H
 #define TEST_SUPPORT_LOOKING_GLASS_H
@@ -46,7 +46,7 @@ void lg_set64(struct lg_world *world, size_t at, uint64_t value);
 void lg_make_world(struct lg_world *world, bool force);
 void lg_end_world(struct lg_world *world);
 
-/* Let time pass until the next step is due, and take it. Return: its result. */
+/* Let time pass until the next step is due, and run that step. Return: its result. */
 int lg_step(struct lg_world *world);
 void lg_pass(struct lg_world *world, int64_t ms);
 uint64_t lg_subs(const struct lg_world *world);
@@ -55,10 +55,13 @@ uint64_t lg_subs(const struct lg_world *world);
 struct lg_client lg_subscribe(struct lg_world *world);
 void lg_unsubscribe(struct lg_world *world, const struct lg_client *client);
 
-/* The slot of the next message, or 0 if there is none. */
+/* Return: the slot of the next message, or 0 if there is none. */
 size_t lg_next_slot(const struct lg_world *world, const struct lg_client *client);
 
-/* Tell the publisher that the next message has been read, and remove it if all have read it. */
+/*
+ * Tell the publisher that the next message has been read, and remove the message if all clients
+ * have read it.
+ */
 void lg_done(struct lg_world *world, struct lg_client *client);
 
 /* Read all messages. Return: how many there were. */

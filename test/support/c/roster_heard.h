@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Helpers for tests of the roster that are written by hand. Messages to a client are written as
- * text: "V I0 M" is the greeting of client 0, "3.1" is vector 1 of peer 3, and "-3" is its leave.
- * Any unexpected message fails the test.
+ * Helpers for hand-written tests of the roster. Messages to a client are written as text: "V I0 M"
+ * is the greeting of client 0, "3.1" is vector 1 of peer 3, and "-3" is its leave. Any unexpected
+ * message fails the test.
  */
 #ifndef TEST_SUPPORT_ROSTER_HEARD_H
 #define TEST_SUPPORT_ROSTER_HEARD_H

@@ -363,9 +363,9 @@ static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_
 	msgs[ask].id = 0xdead;
 	n = *msgs_n = ivs_roster_due(o->roster, id, msgs, ask);
 	if (n > ask || msgs[ask].id != 0xdead)
-		return wrong(o, "more messages are due for %u than were asked for", id);
+		return wrong(o, "more messages are due for %u than were requested", id);
 	if (ivs_roster_due(o->roster, id, again, ask) != n || !same_messages(msgs, again, n))
-		return wrong(o, "asking what is due for %u changed the roster", id);
+		return wrong(o, "reading what is due for %u changed the roster", id);
 	if ((n > 0) != oracle_pending(o, id))
 		return wrong(o, "due for %u: %u messages, but %s", id, n,
 			     n > 0 ? "it knows everything" : "some are due");
@@ -419,7 +419,7 @@ static void list_add(struct oracle_view *view, const struct ivs_v0_message *msg)
 	view->list[view->list_n++] = *msg;
 }
 
-/* The twin is asked for one message at a time and must give the same sequence. */
+/* Read one message at a time from the twin, which must yield the same sequence. */
 static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_message *msgs,
 		      unsigned int msgs_n)
 {
@@ -427,8 +427,7 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 		struct ivs_v0_message one;
 
 		if (ivs_roster_due(o->twin, id, &one, 1) != 1 || !same_messages(&one, &msgs[i], 1))
-			return wrong(o, "if asked for one at a time, message %u for %u differs", i,
-				     id);
+			return wrong(o, "if read one at a time, message %u for %u differs", i, id);
 		ivs_roster_end_send(o->twin, id, &one, 1);
 	}
 	return true;
@@ -462,7 +461,7 @@ bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned i
 	if (take > msgs_n)
 		take = msgs_n;
 	if (o->trace)
-		fprintf(o->trace, "%u is told %u of %u, %u asked\n", id, take, msgs_n, ask);
+		fprintf(o->trace, "%u is sent %u of %u, %u requested\n", id, take, msgs_n, ask);
 	ivs_roster_end_send(o->roster, id, msgs, take);
 	for (unsigned int i = 0; i < take; i++) {
 		hear(o, id, &msgs[i]);

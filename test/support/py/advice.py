@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Follow the advice in a message. A test causes an error, reads the message, runs the command that
-the message contains, and checks that this helps."""
+the message contains, and checks that the command helps."""
 import os
 import re
 import shutil

@@ -27,7 +27,7 @@ def succeed(*arguments, **keywords):
 
 
 class Pieces:
-    """What a command prints with --json.
+    """The output of a command with --json.
 
     all: each piece, with "language", "where" and "text"
     """
@@ -38,19 +38,20 @@ class Pieces:
         self.notes = self.json["notes"]
 
     def texts(self, language, where=""):
-        """The texts of the pieces that are in this language and whose place contains @where."""
+        """Return: the texts of the pieces that are in this language and whose place contains
+        @where."""
         return [piece["text"] for piece in self.all
                 if piece["language"] == language and where in piece["where"]]
 
     def text(self, language, where=""):
-        """The text of the only such piece."""
+        """Return: the text of the only such piece."""
         found = self.texts(language, where)
         assert len(found) == 1, self.all
         return found[0]
 
 
 def shell_words(text):
-    """The words of a command's arguments, as a shell splits them."""
+    """Return: the words into which a shell splits a command's arguments."""
     done = subprocess.run(["sh", "-c", 'printf "%s\\0" ' + text], capture_output=True, text=True,
                           timeout=TIMEOUT, check=True, env={})
     assert not done.stderr, done.stderr

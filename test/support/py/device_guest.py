@@ -22,8 +22,8 @@ COMMAND = 60
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=1G"]
 FIRST = "/sys/class/ivshmem/ivshmem0"
 
-#: Reads commands from the console. A command's input is /dev/null, so that it does not read the
-#: next command.
+#: A script that reads commands from the console. A command's input is /dev/null, so that it does
+#: not read the next command.
 _SHELL = r"""
 stty -echo
 echo "shell: ready"
@@ -62,11 +62,11 @@ class Device:
         return self.process.err
 
     def vmm(self, at=0, ident=None, bus=None):
-        """QEMU's arguments for one of the devices."""
+        """Return: QEMU's arguments for one of the devices."""
         return machine.vfio_user(self.sockets[at], ident or f"ivshmem{at}", bus)
 
     def all(self):
-        """QEMU's arguments for all devices, in order."""
+        """Return: QEMU's arguments for all devices, in order."""
         return [word for at in range(len(self.sockets)) for word in self.vmm(at)]
 
     def status(self, at=0):

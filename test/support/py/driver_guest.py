@@ -99,7 +99,7 @@ class Console:
                     self._text += data
                     self._changed.notify_all()
         except OSError:
-            pass  # closed
+            pass  # the connection has been closed
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -189,7 +189,7 @@ class Result:
             self._wrong.append(f"a program ended early, after {self._since_plan} cases")
         assert not self._wrong, "\n".join(self._wrong) + "\n" + "\n".join(guest.tail(10))
         assert self._log_end, "no kernel log: " + "\n".join(guest.tail(40))
-        assert self._log_end[1] == "0", "the kernel complains:\n" + "\n".join(self._log)
+        assert self._log_end[1] == "0", "the kernel has logged errors:\n" + "\n".join(self._log)
         assert self.cases, "the guest had no cases:\n" + "\n".join(guest.tail(40))
 
 

@@ -106,7 +106,7 @@ class Fuse:
     def lacks():
         """Return: why a file system cannot be mounted here, or None if it can."""
         if os.geteuid():
-            return "needs root, to mount a FUSE file system"
+            return "needs root to mount a FUSE file system"
         return None if os.path.exists("/dev/fuse") else "the kernel has no FUSE"
 
     def stall(self, *names):

@@ -39,23 +39,22 @@ class Device:
         self.arguments = None
 
     def doorbell(self, server_socket, vectors):
-        """Return: make this a device with doorbells, connected to a server. Return: the device."""
+        """Make this a device with doorbells, connected to a server. Return: the device."""
         if not SERVED:
             self.arguments = machine.doorbell(server_socket, vectors, self._ident, self._bus)
             return self
         return self.serve("--server", server_socket, "--vectors", vectors)
 
     def plain(self, path, size):
-        """Return: make this a device without doorbells, whose memory is a file. Return: the
-        device."""
+        """Make this a device without doorbells, whose memory is a file. Return: the device."""
         if not SERVED:
             self.arguments = machine.plain(path, size, self._ident, self._bus)
             return self
         return self.serve("--region", f"file:{path}")
 
     def serve(self, *options):
-        """Return: let ivshmem-device serve this device with these options, whatever
-        IVSHMEM_GUEST_DEVICE says. Return: the device."""
+        """Let ivshmem-device serve this device with these options, regardless of
+        IVSHMEM_GUEST_DEVICE. Return: the device."""
         self.program = self._place.start(self._place.build / "tools/ivshmem-device", "-v",
                                          "--socket",
                                          self.socket, *options)

@@ -18,7 +18,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result):
-    """Fail if a system call did."""
+    """Raise an OSError if a system call has failed."""
     if result:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
@@ -44,7 +44,7 @@ def main(root, tmp, user, *words):
     os.setgroups([])
     os.setresgid(int(user), int(user), int(user))
     os.setresuid(int(user), int(user), int(user))
-    # Last: the kernel forgets this when the user changes.
+    # This comes last, because the kernel clears the setting when the user changes.
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.execve(words[0], words, environment)
 

@@ -49,7 +49,7 @@ class Libvirt:
             raise
 
     def shell(self, command, check=True):
-        """Run a command of a shell as the user of the daemon. Return: what it prints."""
+        """Run a shell command as the user of the daemon. Return: what it prints."""
         def prepare():
             os.setgroups([])
             os.setgid(NOBODY)
@@ -88,7 +88,7 @@ class Libvirt:
         return xml
 
     def argv(self, name):
-        """The arguments that libvirt gives to QEMU for a domain."""
+        """Return: the arguments that libvirt passes to QEMU for a domain."""
         text = self.shell(f"virsh domxml-to-native qemu-argv --domain {name}")
         done = subprocess.run(["sh", "-c", f'set -- {text.split(EMULATOR, 1)[1]}\n'
                                'printf "%s\\0" "$@"'], capture_output=True, text=True, check=True,

@@ -13,7 +13,7 @@ from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds that close() blocks
-QUICK = 3  # s: limit for other processes; a slow machine takes less, a faulty program much more
+QUICK = 3  # seconds: limit for other processes; slow machines need less, faulty programs much more
 
 
 class Lingering:
@@ -75,7 +75,7 @@ def slowest(client, seconds=0.6, pid=None):
 
 @contextlib.contextmanager
 def stopped(process):
-    """Stop a process. When it continues, it finds all events of the meantime at once."""
+    """Stop a process. When it continues, it finds all events that have occurred in the meantime."""
     process.signal(signal.SIGSTOP)
     try:
         wait_until(lambda: "T" in state_of(process.pid), "it has stopped")

@@ -39,15 +39,15 @@ class Frame:
         self._pixels = bytes(memory[begin:begin + self.pitch * self.data[1]])
 
     def pixel(self, x, y):
-        """The colour of a pixel."""
+        """Return: the colour of a pixel."""
         return struct.unpack_from("<I", self._pixels, y * self.pitch + 4 * x)[0]
 
     def row(self, y):
-        """The colours of a row."""
+        """Return: the colours of a row."""
         return struct.unpack_from(f"<{self.data[0]}I", self._pixels, y * self.pitch)
 
     def box(self):
-        """The (x, y) of the white box's upper left corner."""
+        """Return: the (x, y) of the white box's upper left corner."""
         width, height = self.data
         side = min(width, height) // 6
         for y in range(0, height, side // 2):
@@ -63,7 +63,7 @@ class Frame:
 
 
 class Client:
-    """A client that has mapped the region and is not subscribed yet."""
+    """A client that has mapped the region and has not subscribed yet."""
 
     def __init__(self, path):
         fd = os.open(path, os.O_RDWR)
@@ -75,7 +75,7 @@ class Client:
         self._next = 0
 
     def get(self, at, kind="I"):
-        """The number at an offset."""
+        """Return: the number at an offset."""
         return struct.unpack_from("<" + kind, self.memory, at)[0]
 
     def put(self, at, value, kind="I"):
@@ -83,7 +83,7 @@ class Client:
         struct.pack_into("<" + kind, self.memory, at, value)
 
     def is_published(self):
-        """Whether the magic shows that there is a session."""
+        """Return: whether the magic number shows that there is a session."""
         return self.get(0) == MAGIC and self.get(4) == 6
 
     def wait_for_heartbeat(self):
@@ -128,7 +128,7 @@ class Client:
         self.unlock()
 
     def take(self):
-        """Wait for a frame, read it and say that it is read. Return: the frame."""
+        """Wait for a frame, read it and mark it as read. Return: the frame."""
         deadline = time.monotonic() + TIMEOUT
         while self.get(self.queue + 16) == self._next:
             assert time.monotonic() < deadline, "no frame"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The real client of Looking Glass, on a screen that exists in a file. If there is none, importing
-this module skips the importing test file, with one reason."""
+"""The real client of Looking Glass, on a virtual screen, which is stored in a file. If there is
+none, importing this module skips the importing test file, with one reason."""
 import itertools
 import os
 import struct
@@ -12,20 +12,20 @@ from support.py.paths import TEST
 from support.py.programs import wait_until
 
 if os.geteuid() != 0:
-    pytest.skip("needs root for chroot(2) and to become another user", allow_module_level=True)
+    pytest.skip("needs root for chroot(2) and to switch to another user", allow_module_level=True)
 try:
     ROOT = looking_glass.find()
 except looking_glass.Unavailable as why:
     pytest.skip(str(why), allow_module_level=True)
 
 USER = 65534
-#: Seconds in which the client draws: it does so without a graphics card, on a loaded machine
+#: Timeout in seconds for the client, which draws without a graphics card, on a loaded machine
 PATIENCE = 60
 SOFTWARE = {"LIBGL_ALWAYS_SOFTWARE": "1", "LP_NUM_THREADS": "1"}
 
 
 class Screen:
-    """An X server, and clients that show a region there."""
+    """An X server, and clients that show a region on its screen."""
 
     def __init__(self, place, width, height):
         self.place = place
@@ -53,8 +53,8 @@ class Screen:
                            f"win:size={width}x{height}")
 
     def rows(self, step=16):
-        """The colours, 0xRRGGBB, of every row whose number is a multiple of @step."""
-        data = (self.tmp / "Xvfb_screen0").read_bytes()  # in the format of xwd(1)
+        """Return: the colours, 0xRRGGBB, of every row whose number is a multiple of @step."""
+        data = (self.tmp / "Xvfb_screen0").read_bytes()  # the file has the format of xwd(1)
         header = struct.unpack_from(">25I", data)
         width, height, bits, line_len, colours_n = (header[i] for i in (4, 5, 11, 12, 19))
         assert (width, height, bits, line_len) == (*self.size, 32, 4 * width)
@@ -63,7 +63,8 @@ class Screen:
                 for at in range(0, height * line_len, step * line_len)]
 
     def shows(self, colours):
-        """Whether these colours are side by side in a row of the screen, and nothing else."""
+        """Return: whether these colours are side by side in a row of the screen, and nothing
+        else."""
         return any([colour for colour, _ in itertools.groupby(row)] == list(colours)
                    for row in self.rows())
 
@@ -76,7 +77,7 @@ class Screen:
         wait_until(lambda: not self.shows(colours), "the end of the colours", PATIENCE)
 
     def wait_for_motion(self, colour):
-        """Wait until this colour is somewhere else in the upper half of the screen."""
+        """Wait until this colour has moved to another place in the upper half of the screen."""
         def places():
             rows = self.rows(8)
             return [[x for x, pixel in enumerate(row) if pixel == colour]

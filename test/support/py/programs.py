@@ -81,7 +81,7 @@ def cpu_ticks(pid):
 
 def is_sanitized(program):
     """Return whether a program was built with AddressSanitizer, which does not reuse freed memory
-    at once."""
+    immediately."""
     return b"__asan_init" in pathlib.Path(program).read_bytes()
 
 
@@ -388,7 +388,7 @@ class Place:
                   or exe.startswith(f"{self.dir}/")]
         self._kernel_log.close()
         assert not self._violators and not killed, (
-            f"ended for a forbidden system call: {self._violators}; the kernel's log says (pid, "
+            f"killed for a forbidden system call: {self._violators}; the kernel's log says (pid, "
             f"number of the call): {killed}")
 
     def strays(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Changes to the file of a region, and what the programs say about them."""
+"""Changes to a region's file, and what the programs say about them."""
 SIZE = 1 << 20
 NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
 SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"

@@ -31,7 +31,8 @@ def run_traced(place, options, *arguments):
 
 
 def without_leak_search():
-    """The environment for a program under ptrace(2), which the search for leaks needs itself."""
+    """Return: an environment for programs under strace, without the search for leaks, which needs
+    ptrace(2) itself."""
     options = os.environ.get("ASAN_OPTIONS", "")
     return changed_environment({"ASAN_OPTIONS": f"{options}:detect_leaks=0".strip(":")})
 
@@ -39,7 +40,7 @@ def without_leak_search():
 def run_in_mounts(script, *arguments):
     """Run a shell script, as root, in a mount namespace of its own. $TOOL is ivshmem."""
     if os.geteuid():
-        pytest.skip("only root can mount")
+        pytest.skip("needs root to mount file systems")
     return subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *map(str, arguments)],
                           capture_output=True, text=True, stdin=subprocess.DEVNULL,
                           timeout=TIMEOUT, check=False,

@@ -15,8 +15,8 @@ def is_stopped(pid):
 
 
 def start_stopped(place, after, made, program, *arguments):
-    """Start a program, and stop it after it has made a system call for the n-th time, which must
-    create the file @made; @after is (call, n). Return: the process; SIGCONT lets it continue."""
+    """Start a program, and stop it after its n-th system call of a kind, which must create the file
+    @made. @after: (call, n). Return: the process; SIGCONT lets it continue."""
     call, nth = after
     process = place.start(
         "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too

@@ -142,7 +142,7 @@ class Story:
         """Let a client disconnect or, with @how, do something for which it is dropped; the others
         receive its leave."""
         if client not in self.clients:
-            return  # the server dropped it before
+            return  # the server has already dropped the client
         self.clients.remove(client)
         how(client)
         if how is not RawClient.close:

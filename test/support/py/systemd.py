@@ -20,8 +20,8 @@ BOOTED = pathlib.Path("/run/systemd/system")  # exists if systemd has started th
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 
-#: Starts the program in "$@" with a /run of its own, which looks as if systemd had started the
-#: machine. $1: the cgroups to enter, separated by colons.
+#: Starts the program in "$@" with its own /run, which looks as if systemd had started the machine.
+#: $1: the cgroups to enter, separated by colons.
 IN_OWN_RUN = f"""
 for path in $(echo "$1" | tr : ' '); do echo $$ > "$path/cgroup.procs"; done
 shift
@@ -96,7 +96,7 @@ class UserManager:
             wait_until(lambda: self.popen.poll() is not None or
                        (self.dir / "systemd" / "private").exists(), "it listens")
         except AssertionError:
-            pass  # checked below
+            pass  # the check below detects this
         if self.run("is-system-running", check=False).stdout.strip() in ("", "offline"):
             raise Absent(f"systemd --user does not start here: {self.text()[-200:]!r}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A vfio-user client without any code of the project, and a device that serves it.
+"""A vfio-user client that uses none of the project's code, and a device that serves it.
 
 The numbers are from QEMU's docs/interop/vfio-user and from linux/vfio.h.
 """
@@ -411,7 +411,7 @@ class Device(Process):
 
     def grows_kib(self):
         """Return: how many KiB the program may grow: a few messages, or more with sanitizers, which
-        do not reuse freed memory at once."""
+        do not reuse freed memory immediately."""
         return 400 << 10 if is_sanitized(self.popen.args[0]) else 8 << 10
 
     def client(self, *arguments, **keywords):

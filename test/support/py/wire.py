@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The wire protocol implemented without the project's code: a client that checks every rule while
-it reads, and a server that breaks them."""
+it reads, and a server that breaks the rules."""
 import array
 import contextlib
 import os
@@ -28,7 +28,7 @@ def connect(path, sock=None):
     """Connect a stream socket to a path: @sock, or a new socket."""
     sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Not settimeout(): connecting to a listener with a full queue would then fail at once.
+        # Not settimeout(): connecting to a listener with a full queue would then fail immediately.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TIMEOUT, 0))
         sock.connect(path)
         sock.settimeout(TIMEOUT)

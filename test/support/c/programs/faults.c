@@ -225,7 +225,10 @@ static void answer(const struct faults *faults)
 	say("%s", text);
 }
 
-/* Without this process all their calls fail, even exit(2), which sanitizers then retry forever. */
+/*
+ * Without this process all calls of the helper processes fail, even exit(2), which sanitizers then
+ * retry forever.
+ */
 static void end_helpers(const struct faults *faults)
 {
 	for (unsigned int i = 0; i < faults->helpers_n; i++)

@@ -83,7 +83,7 @@ static int nest(int fd)
 }
 
 /*
- * Wait for an event by short calls. @late_ms is raised if one of them is later. Return: as
+ * Wait for an event with short calls. @late_ms is raised if one of the calls is later. Return: as
  * ivs_peer_next().
  */
 static int next_event(struct ivs_peer *peer, struct ivs_event *event, long *late_ms)
