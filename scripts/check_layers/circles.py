@@ -3,9 +3,9 @@
 
 A node is a .c file together with the .h of the same name. Node A depends on node B if A includes
 B's header, or uses a function or variable that B defines, whichever header declares it. So files
-that share a private.h and call each other form a circle as well. A private.h is not a node: it has
+that share a private.h and call each other form a cycle as well. A private.h is not a node: it has
 the types of the whole room, so including it does not show which files are needed. Calls do show
-this, including calls through a macro or an inline function of the private.h. Circles of headers,
+this, including calls through a macro or an inline function of the private.h. Cycles of headers,
 including private.h, are checked separately.
 """
 import collections
@@ -36,9 +36,9 @@ def _definitions(files):
 
 
 def _definers(name, places):
-    """Return: those of @places, the files that define a symbol, to which a use of the symbol in the
-    file @name may refer. Several programs may define a function of the same name: a program uses
-    its own, and shared code may use any of them."""
+    """Return: the files of @places to which a use of a symbol in the file @name may refer. @places:
+    the files that define the symbol. Several programs may define a function of the same name: a
+    program uses its own, and shared code may use any of them."""
     if not name.startswith("tools/"):
         return places
     own = {place for place in places if rooms.room_of(place) == rooms.room_of(name)}
@@ -95,7 +95,7 @@ def _reach(start, following):
 
 
 def _knots(edges):
-    """Yield (nodes, edges between them) for each strongly connected component with a circle."""
+    """Yield (nodes, edges between them) for each strongly connected component with a cycle."""
     following = collections.defaultdict(list)
     for one, other in sorted(edges):
         following[one].append(other)
@@ -109,7 +109,7 @@ def _knots(edges):
 
 
 def _paths(edges):
-    """Yield the shortest circles that together cover @edges."""
+    """Yield the shortest cycles that together cover @edges."""
     following = collections.defaultdict(list)
     for one, other in sorted(edges):
         following[one].append(other)
@@ -175,7 +175,7 @@ def check_calls(files):
 
 
 def check(files):
-    """Check that neither files nor headers nor folders depend on each other in a circle."""
+    """Check that there are no circular dependencies between files, headers or folders."""
     for tree in ("src/", "tools/"):
         sources = _sources(files, tree)
         edges = edges_of(sources)

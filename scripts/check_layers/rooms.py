@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Check that each room (folder of src/ or tools/) includes only headers of the rooms allowed."""
+"""Check that each room (folder of src/ or tools/) includes only headers of the rooms that it may
+use."""
 from check_layers import csource
 
 #: Room of src/ -> other rooms whose headers it may include, all of which are listed above it.
@@ -91,7 +92,7 @@ def check_includes(files):
 
 
 def check_folders(files):
-    """Check that the table and the tree have the same rooms, and that the table has no circle."""
+    """Check that the table and the tree have the same rooms, and that the table has no cycle."""
     found = {room_of(name) or name for name in files
              if name.startswith(("src/", "tools/")) and name.endswith((".c", ".h"))}
     expected = {"src/" + room for room in MAY_INCLUDE} | {SHARED, *PROGRAMS}

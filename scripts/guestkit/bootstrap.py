@@ -73,7 +73,7 @@ def mirror():
 
 def _settings():
     """Return: configuration lines for the apt of the new directory: this machine's proxies, and its
-    settings about how old package lists may be."""
+    limits on the age of package lists."""
     dumped = run_tool(["apt-config", "dump"], 60).splitlines()
     wanted = re.compile(r"Acquire::(https?::Proxy\S*|Check-\S+|Max-\S+) \"[^\"]+\"")
     return [f"{debs.NO_DELAYS} \"false\"", *filter(wanted.match, dumped)]

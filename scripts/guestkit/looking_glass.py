@@ -4,9 +4,9 @@
     root = looking_glass.find()       # a root directory for chroot(2)
 
 mmdebstrap unpacks the packages into the cache, looking-glass/, without root (in a minute or two,
-280 MB): the client from Debian's unstable release, which alone has it, and everything else from the
-stable one. Raises Unavailable, with the reason, if that fails. If unstable has another release of
-Looking Glass, which speaks another protocol, that is noted in the cache.
+280 MB): the client from Debian's unstable release, the only release that has it, and everything
+else from the stable one. Raises Unavailable, with the reason, if that fails. If unstable has
+another release of Looking Glass, which speaks another protocol, that is noted in the cache.
 """
 
 import os
@@ -21,12 +21,12 @@ SUITES = ("trixie", "unstable")
 PACKAGES = ("looking-glass-client=0+b7*", "xvfb", "libegl-mesa0", "libgl1-mesa-dri",
             "libglx-mesa0", "dash")
 
-#: Directories that are mounted over
+#: Directories that are used as mount points
 MOUNT_POINTS = ("dev", "proc", "tmp")
 
 _LINKS = ("bin", "lib", "lib64", "sbin")
 
-_ABSENT = "absent"  # the name of a note
+_ABSENT = "absent"  # the name of the note in the cache
 _OTHER_RELEASE = re.compile(r"^ *E: Version .* was not found", re.M)
 
 

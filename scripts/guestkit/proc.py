@@ -6,7 +6,7 @@ All output of a process is written to a log file, never to a pipe: a log need no
 available after a failure, and a process that is left running (KEEP=1) keeps its standard output.
 
 Signals: after catch_signals(), INT, TERM and HUP only set a flag, and the next pause(), which every
-wait in this package uses, raises Interrupted. So no signal can strike between the start of a
+wait in this package uses, raises Interrupted. So no signal can take effect between the start of a
 process and the point at which an object owns the process.
 """
 
