@@ -69,7 +69,7 @@ static void print_help(void)
 {
 	printf("usage: join [OPTION]... SERVER\n"
 	       "\n"
-	       "Start SERVER (ivshmem-server), let many clients join and leave at once, and print\n"
+	       "Start SERVER (ivshmem-server), let many clients join and then leave, and print\n"
 	       "the server's cost as a ratio to what the kernel needs for the same messages.\n"
 	       "\n"
 	       "  -s, --storm NxV         N clients with V vectors; may be given several times\n"
@@ -86,7 +86,7 @@ static void print_help(void)
 	       "\n"
 	       "Exit status: 0; 1 if a client missed a message or the server used too much "
 	       "memory;\n"
-	       "2 for invalid options. Times have no influence.\n"
+	       "2 for invalid options. Times do not affect it.\n"
 	       "\n"
 	       "Example, and the same for QEMU's server, which handles small storms only:\n"
 	       "  build/bench/join build/tools/ivshmem-server\n"
@@ -299,7 +299,7 @@ int main(int argc, char **argv)
 		add_default_storms(&opts);
 	results = calloc(opts.shapes_n, sizeof(*results));
 	if (!results || !mkdtemp(dir)) {
-		fprintf(stderr, "join: cannot make a directory in /tmp: %s\n",
+		fprintf(stderr, "join: cannot create a directory in /tmp: %s\n",
 			strerrordesc_np(errno));
 		return 1;
 	}

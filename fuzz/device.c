@@ -196,7 +196,9 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* Make an input that chooses a valid device, and mostly accesses registers that the device has. */
+/*
+ * Create an input that chooses a valid device, and mostly accesses registers that the device has.
+ */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;

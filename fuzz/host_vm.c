@@ -3,8 +3,8 @@
  * Fuzz target for ivs_host_vm_parse().
  *
  * Input: the bytes of a /proc/PID/cmdline. Parsing must yield a VM whose texts are complete, or
- * say that the program is another one. Without the last argument's NUL, and so without the last
- * argument, there must not be more.
+ * say that the program is another one. If the last argument's NUL is missing, that argument is
+ * ignored, and parsing must not yield more than with it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* Options of QEMU, put together from pieces of which some do not fit. */
+/* QEMU options composed of pieces, some of which do not fit together. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	static const char *const pieces[] = {

@@ -28,7 +28,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max);
 #define SIDE 64u
 #define GUARD_LEN 4096u
 #define GUARD 0xa5
-#define SHARED_LEN 8192u /* of which most is read */
+#define SHARED_LEN 8192u /* most of these bytes are read */
 #define SUBSCRIBERS_AT (32 + 416)
 #define MS 1000000
 #define STEPS_MAX 400
@@ -142,7 +142,10 @@ static uint64_t pick(uint64_t *rng, uint64_t n)
 	return (z ^ (z >> 31)) % n;
 }
 
-/* Make operations: clients subscribe, then steps and writes to words that clients write, too. */
+/*
+ * Create operations: clients subscribe; then there are steps, and writes to words that clients
+ * write, too.
+ */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	static const uint16_t words[] = {

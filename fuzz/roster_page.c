@@ -164,7 +164,7 @@ static uint64_t pick(uint64_t *rng, uint64_t n)
 	return (z ^ (z >> 31)) % n;
 }
 
-/* Make a valid roster page, usually with one defect. */
+/* Create a valid roster page, usually with one defect. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	uint64_t rng = seed;

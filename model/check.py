@@ -4,8 +4,8 @@
 
     model/check.py [--slow] [--memory MIB] [--list] [NAME...]
 
-Each NAME is a run that --list shows. Without a NAME, all runs are made except those marked slow or
-huge; with --slow, those marked slow instead. README.md explains the runs.
+Each NAME is a run that --list shows. Without a NAME, all runs are performed except those marked
+slow or huge; with --slow, those marked slow are performed instead. README.md explains the runs.
 """
 import argparse
 import dataclasses
@@ -66,7 +66,7 @@ BREAKS = [
     Run("bug-2", "a leave in the middle of a peer's vectors is lost",
         SMALL + "BUG=2", "R_all_announced"),
     Run("bug-3", "a client is visible before its greeting was sent", SMALL + "BUG=3", "R_public"),
-    Run("bug-4", "an id is assigned again at once", SMALL + "BUG=4", "R_leave_before_return"),
+    Run("bug-4", "an id is assigned again immediately", SMALL + "BUG=4", "R_leave_before_return"),
     Run("bug-4b", "the same, found by another rule", SMALL + "BUG=4", "R_id_not_believed"),
     Run("bug-5", "ids that a client had heard of stay reserved after it has left", SMALL + "BUG=5",
         "R_first_id_is_0"),
