@@ -18,7 +18,7 @@
 
 #define SILENCE_MS 5000 /* give up if the server sends nothing for this long */
 #define EVENTS_MAX 64
-#define READS_MAX 64 /* most messages to read from one client before the next client's turn */
+#define READS_MAX 64 /* maximum number of messages to read from a client in one turn */
 #define CONNECT_TRIES 500
 
 /**

@@ -342,7 +342,7 @@ int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vec
 		if (!result && write(pair[1], &cost, sizeof(cost)) != sizeof(cost))
 			result = -EPIPE;
 		if (!result)
-			result = wait_readable(pair[1]); /* until bench_floor_stop() */
+			result = wait_readable(pair[1]); /* wait until bench_floor_stop() */
 		_exit(result ? 1 : 0);
 	}
 	close(pair[1]);

@@ -61,7 +61,7 @@ static void parse(struct stream *s, const uint8_t *data, size_t size)
 		if (len > size)
 			len = size;
 		if (len == 0)
-			continue; /* an fd needs a byte to arrive with */
+			continue; /* an fd can only arrive with a byte */
 		if (len > BYTES_MAX - s->len)
 			return;
 		s->starts[s->len] = true;

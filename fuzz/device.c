@@ -206,7 +206,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 
 	out[0] = (uint8_t)rng_next(&rng);
 	if (out[0] & 2)
-		out[0] &= 0xbe; /* INTx: revision 0 */
+		out[0] &= 0xbe; /* INTx requires revision 0 */
 	out[1] = out[0] & 2 ? 0 : (uint8_t)rng_next(&rng);
 	out[2] = (uint8_t)(12 + rng_next(&rng) % 20);
 	for (size_t i = 0; i < records_n && len + RECORD_LEN <= max; i++, len += RECORD_LEN) {

@@ -8,7 +8,7 @@
  *   0  a step, after as many ms as the other bits say
  *   1  write a number of 32 bits: an offset in 16 bits (in units of 4 bytes), the number
  *   2  write as many bytes as the other bits say: an offset in 16 bits, the bytes
- *   3  set or clear bits of the clients of the frames' queue: 8 bits of each half
+ *   3 set or clear bits of the clients of the frame queue: 8 bits of each half
  *
  * The region ends where its allocation ends, so that a sanitizer detects accesses beyond the end;
  * without a sanitizer, the bytes around it are checked.

@@ -87,7 +87,7 @@ static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries
 		CHECK(!i || entries[i].id > entries[i - 1].id);
 		own |= entries[i].id == 1;
 	}
-	/* Reporting high ids takes long, so test them rarely. */
+	/* Reporting high ids takes a long time, so test them rarely. */
 	if (n && entries[n - 1].id > 1000 && entries[n - 1].since % 64)
 		return;
 	CHECK(!ivs_roster_page_reader_set(&reader, entries, n));

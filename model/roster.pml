@@ -79,7 +79,7 @@ byte used; /* ids assigned since the server was empty */
 #endif
 /* Clients without vectors. */
 byte silent;
-/* No client joins or leaves any more. */
+/* Clients no longer join or leave. */
 bool stopped;
 /* Clients that never read again once @stopped is set. */
 byte stalled;

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 
-sys.dont_write_bytecode = True  # do not write to the source tree, especially not as root
+sys.dont_write_bytecode = True  # never write to the source tree, least of all as root
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from guestkit import meeting, proc  # noqa: E402

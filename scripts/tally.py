@@ -19,7 +19,7 @@ import sys
 TAP_LINE = re.compile(r"^(?P<bad>not )?ok\b[ \d]*(?:- )?(?P<name>.*?)"
                       r"(?:\s+# (?P<skip>SKIP)\S*\s*(?P<reason>.*))?$")
 
-LINES_MAX = 12  # printed for each failure
+LINES_MAX = 12  # maximum number of lines printed for each failure
 SLOWEST_MAX = 10
 
 

@@ -39,7 +39,7 @@ def folder(where, recipe, what, make):
 
 def debian(suites, packages, directory, options):
     """Install packages in a directory, from the archives of @suites, the first of which is the
-    release. @options are further options of mmdebstrap. Raises KitError on failure."""
+    release. @options are additional options of mmdebstrap. Raises KitError on failure."""
     command = ["mmdebstrap", f"--include={','.join(packages)}",
                *[f"--aptopt={line}" for line in _settings()], *options, suites[0], str(directory),
                *[f"deb {mirror()} {suite} main" for suite in suites]]

@@ -82,7 +82,7 @@ def update_lists(why):
     try:
         patiently(lambda: update("-o", "APT::Update::Error-Mode=any"), PAUSES)
     except KitError:
-        update()  # accept that some lists cannot be fetched; the others may suffice
+        update()  # even if some lists cannot be fetched, the others may suffice
 
 
 def download(packages, into, what):

@@ -25,7 +25,7 @@ CONFIG = pathlib.Path(__file__).with_name("debug_kernel.config")
 TOOLS = {"make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc",
          "xz": "xz-utils"}
 
-#: The part of the build tree that module builds need; the rest takes a gigabyte
+#: The part of the build tree that module builds need; the rest takes up a gigabyte
 _KEPT = {"Kbuild", "Kconfig", "Makefile", "Module.symvers", ".config", "arch", "include", "scripts",
          "tools"}
 _KEPT_ARCH = {"x86", "Kconfig"}

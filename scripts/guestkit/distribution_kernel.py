@@ -28,7 +28,8 @@ def cache_directory():
 
 
 def find():
-    """Return: the Kernel of this machine's distribution, whatever the environment selects."""
+    """Return: the Kernel of this machine's distribution, regardless of what the environment
+    selects."""
     kernel = cached()
     if kernel:
         return kernel

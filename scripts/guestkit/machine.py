@@ -101,7 +101,7 @@ class Guest:
 
     name       the guest's name, for messages
     kernel     a kernel_image.Kernel
-    initramfs  path of an initramfs made by initramfs.build()
+    initramfs path of an initramfs created by initramfs.build()
     log        path of the console log, which is truncated; QEMU's own output is in log + ".qemu"
     devices    more QEMU arguments, for instance doorbell(...)
     qemu       first words of QEMU's command line; None: qemu_program()

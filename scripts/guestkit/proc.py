@@ -266,7 +266,7 @@ def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
         finally:
             late = tool.poll() is None
             if late:
-                os.killpg(tool.pid, signal.SIGKILL)  # and its children: it leads a session
+                os.killpg(tool.pid, signal.SIGKILL)  # and its children, as it leads a session
                 tool.wait()
         out.seek(0)
         text = out.read().decode("utf-8", "replace")

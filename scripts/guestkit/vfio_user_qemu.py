@@ -34,7 +34,7 @@ def find():
         _need_device(own)
         return own
     except KitError:
-        pass  # not installed, or too old
+        pass  # QEMU is not installed, or is too old
     folder = bootstrap.folder(cache.directory("vfio-user-qemu"), f"{PACKAGE} {' '.join(SUITES)}",
                               "a QEMU with a vfio-user client", _make)
     try:
