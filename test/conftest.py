@@ -64,13 +64,13 @@ class TapReporter:
             self.result("not ok", report.nodeid + " (collection)")
             for text in str(report.longrepr).splitlines():
                 self.line("# " + text)
-        elif report.skipped:  # the whole file: one line for all tests in it
+        elif report.skipped:  # the whole file was skipped: print one line for all its tests
             self.result("ok", report.nodeid,
                         " # SKIP " + report.longrepr[2].replace("Skipped: ", ""))
 
     def pytest_sessionfinish(self, session):
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.count:
-            session.exitstatus = pytest.ExitCode.OK  # report the reason of each file
+            session.exitstatus = pytest.ExitCode.OK  # each skipped file has been reported
         self.line(f"1..{self.count}")
 
 
@@ -80,7 +80,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    # meson sends SIGTERM at a test's timeout. Let fixtures still stop and remove what they made.
+    # meson sends SIGTERM at a test's timeout. Let fixtures still stop and remove what they created.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
     config.addinivalue_line(

@@ -11,7 +11,7 @@ from support.py.kernel_modules import BOOT, boot_and_insert, complaints, modinfo
 
 try:
     KERNEL = release.find("stable")
-except release.Unavailable as why:  # one skip instead of one per test
+except release.Unavailable as why:  # skip the whole file instead of each test
     pytest.skip(str(why), allow_module_level=True)
 
 FOLDER = KERNEL.folder

@@ -14,7 +14,7 @@ from support.py.paths import BUILD, SOURCE
 from support.py.programs import is_sanitized
 
 #: The files that are installed outside the prefix. The systemd units read their settings from
-#: /etc/ivshmem, whatever the prefix.
+#: /etc/ivshmem, regardless of the prefix.
 OUTSIDE = ["etc/ivshmem/device-example.conf", "etc/ivshmem/example.conf"]
 
 

@@ -152,7 +152,7 @@ def test_commands_from_standard_input(place):
 
 
 def test_long_line_is_one_command(place):
-    """The rest of a line that is too long is not taken as another command."""
+    """The rest of a line that is too long is not executed as another command."""
     place.server()
     client = join(place)
     done = place.run_client(text="#".ljust(255) + "int all\nhelp\n")
@@ -236,7 +236,7 @@ RING_FOREVER = "import os\nwhile True: os.eventfd_write(0, 1)"
 
 
 def test_continuous_doorbells_do_not_block_commands(place):
-    """A client executes its commands even if a peer rings it all the time."""
+    """A client executes its commands even if a peer rings it continuously."""
     place.server()
     rung = place.start_client()
     hostile = join(place)

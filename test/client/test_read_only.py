@@ -27,7 +27,7 @@ def make_region(path, mode):
 
 
 def check(place, words, reason, user=None):
-    """Check that a client can read but not write, and gives this reason, and that dump says so."""
+    """Check that a client can read but not write, and that put and dump print this reason."""
     commands = ["-c", "dump", "-c", "get 0 5", "-c", "put 0 x"]
     client = place.start(place.client_program, *words, *commands, user=user)
     assert client.wait() == 1

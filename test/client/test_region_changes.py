@@ -104,7 +104,7 @@ def test_sealed_region_does_not_change(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_change_before_the_first_event(place):
-    """With -c the client exits before an event could arrive, but dump asks the kernel."""
+    """With -c the client exits before an event could arrive, but dump queries the kernel."""
     place.shm_path.write_bytes(bytes(SIZE))
     commands = "put 0 x\nget -x 0 1\n"
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
@@ -118,9 +118,9 @@ def test_change_before_the_first_event(place):
 @NEEDS_ROOT
 @pytest.mark.usefixtures("fast_clock")
 def test_end_of_the_mount_namespace_is_no_change(place):
-    """If the server had a mount namespace of its own, the kernel shows a shorter path for the
-    client's file once that namespace has ended. The name still leads to the file, so the client
-    reports no change."""
+    """If the server had its own mount namespace, the kernel shows a shorter path for the client's
+    file once that namespace has ended. The name still leads to the file, so the client reports no
+    change."""
     server = place.start("unshare", "--mount", place.server_program, "-F", "-v", "-S", place.socket,
                          "-M", place.shm, "-l", SIZE)
     server.err.wait("listening at")

@@ -105,8 +105,8 @@ BAD_SERVERS = {
 
 
 class Neighbour:
-    """One of several devices of a process, each with a server of its own. A bad server replaces the
-    good one, and later a good server replaces the bad one.
+    """One of several devices of a process, each with its own server. A bad server replaces the good
+    one, and later a good server replaces the bad one.
 
     guest: the device's VMM, or None. If the bad server offers other memory, no VMM is connected
     until check_good(), because the device examines other memory only while it has no VMM

@@ -95,7 +95,7 @@ class Session:
                 step()
             except Refused:
                 self.refused += 1
-            except AssertionError as error:  # a long reply is sent in pieces
+            except AssertionError as error:  # the device may close within a long reply
                 if "closed within a message" not in str(error):
                     raise
                 raise Gone from error
@@ -127,7 +127,7 @@ def check_serves(path, vectors, briefly=False):
                 assert good.refused <= 1
                 return
         except (Gone, FileNotFoundError, ConnectionRefusedError):
-            assert time.monotonic() < deadline, "no VMM is served any more"
+            assert time.monotonic() < deadline, "VMMs are no longer served"
             time.sleep(0.001)
 
 
@@ -377,7 +377,7 @@ def test_faults_during_the_end(place, tally):
     """If a call fails while the device exits, its exit status is still 0, and it logs each file
     that it could not remove."""
     if tally.sanitized:
-        pytest.skip("the search for leaks at exit makes system calls of its own")
+        pytest.skip("the leak check at exit makes additional system calls")
     starts = Starts(place, "plain")
     tally.play(end_once(starts).counts, functools.partial(end_once, starts))
     tally.end()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A system call on a file that very many epolls watch takes long, and no signal ends it. If a VMM,
-a peer or a server causes such calls, the device stops making them, and the process continues to
-serve its other devices. These tests need the real clock, because the device compares processor time
-with it."""
+"""A system call on a file that very many epolls watch takes a long time, and no signal ends it. If
+a VMM, a peer or a server causes such calls, the device stops making them, and the process continues
+to serve its other devices. These tests need the real clock, because the device compares processor
+time with it."""
 import contextlib
 import os
 import select

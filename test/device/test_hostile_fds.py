@@ -28,8 +28,8 @@ from support.py.vfio_user import (BAR0, BAR2, COMMAND, CONFIG, DOORBELL, EVENTFD
 from support.py.wire import readable
 
 FULL = 2 ** 64 - 2  # the largest value that an eventfd can hold
-TRIES = 200  # attempts at a race; about half of them succeed
-WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # number of this system call
+TRIES = 200  # attempts to win a race; about half of them succeed
+WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # number of write(2)
 
 
 # Sockets with SO_LINGER, on which close() blocks
@@ -286,7 +286,7 @@ def flood(path, reads):
 
 @pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
 def test_requests_of_closed_connections_do_not_block_others(place, region):
-    """Clients send many requests that want no reply, and disconnect. The device executes the
+    """Clients send many requests that require no reply, and disconnect. The device executes the
     requests in small portions, and serves other clients in between."""
     running, one, other = serve_two(place)
     count = 1 << 20 if region == BAR2 else 256

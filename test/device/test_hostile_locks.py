@@ -84,7 +84,7 @@ def with_a_request(client, _path, fds):
 
 
 def unread(client, _path, fds):
-    """Pass fds that the device never receives, behind a message that ends the connection."""
+    """Pass fds that the device never receives, after a message that ends the connection."""
     client.send_raw(vfu.pack(vfu.RESET, size=1))
     client.send_raw(b"x", fds)
 

@@ -37,7 +37,7 @@ def wait_state(place, state, at=0):
 
 
 def serve(place, server, *options, vectors=1, **keywords):
-    """Start a process with a device that uses @server and a second device with a region of its own.
+    """Start a process with a device that uses @server and a second device with its own region.
     Return: the process, and the two sockets."""
     paths = [place.dir / "one", place.dir / "other"]
     running = Devices(place, "--control", place.dir / "control", "--socket", paths[0], "--server",
@@ -226,7 +226,7 @@ def test_lingering_sockets_from_a_server(place):
 
 
 class Useless:
-    """A device whose server turns bad.
+    """A device whose server becomes bad.
 
     change: function that makes the server bad
     keeps:  whether the device keeps its old doorbells after the change

@@ -47,6 +47,6 @@ def test_the_device_unit_allows_all_needed_system_calls(place):
     """The unit's system call filter allows every system call that the unit's own command needs."""
     needs("systemd-analyze")
     if is_sanitized(place.device_program):
-        pytest.skip("built with a sanitizer, whose code makes system calls of its own")
+        pytest.skip("built with a sanitizer, whose code makes additional system calls")
     run_device_unit(place, "/usr/bin/python3", WITH_UNIT_FILTER,
                     place.build / "packaging" / "ivshmem-device@.service")

@@ -128,7 +128,7 @@ def test_irqs(place):
 
 
 def test_irq_of_a_pin(place):
-    """INTx takes an eventfd, can be masked, and masks itself when it is raised."""
+    """INTx accepts an eventfd, can be masked, and masks itself when it is raised."""
     _, client = serve(place, revision=0, vectors=0, intx=1)
     assert client.irq_info(INTX) == (1 | 2 | 4, 1)
 
@@ -527,8 +527,8 @@ def test_requests_in_one_send(place):
 
 
 def test_client_that_does_not_read_costs_one_reply(place):
-    """While a client does not read its replies, the device reads no further requests from it and
-    uses no processor time. When the client reads again, all requests are answered."""
+    """While a client does not read its replies, the device stops reading requests from it and uses
+    no processor time. When the client reads again, all requests are answered."""
     device, client = serve(place, memory_file(SIZE))
     request = vfu.pack(vfu.REGION_READ, vfu.access_body(BAR2, 0, SIZE), 9)
     client.sock.setblocking(False)

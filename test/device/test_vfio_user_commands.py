@@ -88,7 +88,7 @@ def good_reply(command, state):
 
 def is_good_content(command, body):
     """Return: whether a body of a valid length also has valid contents."""
-    if command == vfu.VERSION:  # zeroes are not JSON
+    if command == vfu.VERSION:  # zeroes are not valid JSON
         return body in (good_body(command), body[:4])
     if command == vfu.REGION_WRITE:
         return len(body) == 16 + struct.unpack_from("<I", body, 12)[0]
@@ -208,7 +208,7 @@ def test_every_command_in_a_state(place, record_property, state):
         record_property("case", ("not ok " if wrong else "ok ") + name)
     for fd in spare:
         os.close(fd)
-    with device.client():  # the previous client has been dropped
+    with device.client():  # returns once the previous client has been dropped
         assert device.fds() == before + 1
     os.close(memory)
     assert not failed, failed
@@ -217,7 +217,7 @@ def test_every_command_in_a_state(place, record_property, state):
 
 @pytest.mark.parametrize("command", LENGTHS)
 def test_request_without_reply_is_executed(place, command):
-    """A request that wants no reply is executed and gets no reply, even if it is refused."""
+    """A request with the flag for no reply is executed without a reply, even if it is refused."""
     device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE,
                               migration="device"))
     with device.client(greet=command != vfu.VERSION) as client:

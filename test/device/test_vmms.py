@@ -80,7 +80,7 @@ def test_registers_of_each_model(place, vmm, model):
         assert client.read32(BAR0, INTR_STATUS) == 0
         assert client.read(BAR0, 16, 240) in (bytes(240), b"\xff" * 240)
         if not vectors:
-            client.write32(BAR0, DOORBELL, 0)  # a peer that does not exist: no effect
+            client.write32(BAR0, DOORBELL, 0)  # ringing a peer that does not exist has no effect
         assert client.read32(BAR0, IV_POSITION) == position
 
 
@@ -126,7 +126,7 @@ def test_window(place, vmm, offset, size, kind):
         assert client.read(BAR2, 0, 4) == content[offset:offset + 4]
         assert client.read(BAR2, size - 4, 4) == content[offset + size - 4:offset + size]
         client.write(BAR2, 8, b"VMM!")
-        client.write(BAR2, size - 2, b"over")  # crosses the end of BAR 2: nothing is written
+        client.write(BAR2, size - 2, b"over")  # extends beyond BAR 2, so nothing is written
         after = bytearray(content)
         if kind == "rw":
             after[offset + 8:offset + 12] = b"VMM!"
@@ -279,7 +279,7 @@ def come_and_go(vmm, running, n):
 
 
 def test_a_thousand_vmms_leak_nothing(place, vmm):
-    """Hundreds of VMMs leave no fds and no memory behind, and few lines in the log."""
+    """Hundreds of VMMs leave behind neither fds nor memory, and cause few lines in the log."""
     running = serve_plain(place, "--control", place.dir / "control")
     fds = fd_count(running.pid)
     n = 200 if is_sanitized(place.device_program) else 500
@@ -325,7 +325,7 @@ def read_nothing(client):
 
 
 class Flood:
-    """A client that sends doorbells continuously and wants no replies."""
+    """A client that sends doorbells continuously and requires no replies."""
 
     def __init__(self, client):
         self.client = client

@@ -118,9 +118,9 @@ def test_hot_plug(place, record_property, boot):
     # backend.
     port = PORT
     if SERVED:
-        # If the port is above 4 GiB, the firmware of QEMU 11.1 gives it addresses that Linux takes
-        # for those of an AMD processor. Linux then has no addresses left for devices that are
-        # plugged in later.
+        # If the port is above 4 GiB, the firmware of QEMU 11.1 gives it addresses that Linux
+        # mistakes for those of an AMD processor. Linux then has no addresses left for devices that
+        # are plugged in later.
         port = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,pref64-reserve=64M"]
         needed = []
         host.serve(place, 2)

@@ -52,8 +52,8 @@ driver-test -d 1 device low 0 1048576 0 name={"x" * 63}
 @served
 @pytest.mark.parametrize("msi", ["on", "off"])
 def test_revision_0(place, record_property, msi):
-    """The driver works with a device of revision 0 that has MSI-X or a pin, also after the driver
-    is unbound and rebound. The suite "device" runs twice, because QEMU no longer maps
+    """The driver works with a device of revision 0 that has MSI-X or a pin, even after the driver
+    has been unbound and rebound. The suite "device" runs twice, because QEMU no longer maps
     BAR 2 once INTx has been raised."""
     host = Host()
     vectors = 2 if msi == "on" else 1

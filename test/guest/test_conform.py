@@ -21,7 +21,7 @@ AFTER = f"""
 status=$?
 dmesg | sed '1,/Run .init as init process/d' | grep -E '{"|".join(COMPLAINTS)}' && exit 99
 exit $status"""
-# Run the suite, and have the kernel remove the device when the suite asks for it. Do not wait for
+# Run the suite, and have the kernel remove the device when the suite requests it. Do not wait for
 # the removal, because with vfio-pci it lasts until the suite has closed the device.
 REMOVE = f"""
 take_away() {{
@@ -67,7 +67,7 @@ class InGuest:
         return conform.Report(*self._boot(transport, " ".join(map(str, words)), module, options))
 
     def _boot(self, name, command, module, options):
-        """Run a command in a guest, and remove the device when the command asks for it."""
+        """Run a command in a guest, and remove the device when the command requests it."""
         guest_kernel = kernel.find()
         image = self.place.dir / "guest.img"
         before = "insmod /modules/ivshmem.ko && " if module else ""

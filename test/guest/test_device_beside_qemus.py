@@ -39,7 +39,7 @@ DIFFERENCES = {
     "doorbell-4": scratch(0x4c) | eight_bits("00000008"),
 }
 
-#: Further differences from QEMU 7.2.
+#: Additional differences from QEMU 7.2.
 UNALIGNED = {field: (PIECES, *values) for field, values in {
     "read.01.2": ("33, then status 55667788", "0, then status 55667788"),
     "read.01.4": ("88112233, then status 0", "88000000, then status 0"),
@@ -154,8 +154,8 @@ def test_reports_equal_those_of_this_machines_qemu(reports, model, record_proper
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_follow_the_specification(reports, model):
-    """The reports about our devices follow the rules of the specification, whatever QEMU does (R-1
-    to R-3, R-6)."""
+    """The reports about our devices follow the rules of the specification, regardless of what QEMU
+    does (R-1 to R-3, R-6)."""
     report = reports["ours"][model]
     vectors = 0 if model == "plain" else int(model.split("-")[1])
     assert report["config.vendor"] == "1af4"

@@ -100,7 +100,7 @@ def test_masked_vectors_stay_pending(place, record_property):
 
 def test_maximum_number_of_vectors(place, record_property):
     """The guest can use as many vectors as it has interrupts for, and each vector has its own
-    interrupt. Ringing further vectors has no effect (R-6)."""
+    interrupt. Ringing other vectors has no effect (R-6)."""
     vectors = 2048
     server = place.server("-n", vectors, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", vectors])

@@ -50,7 +50,7 @@ def test_examples(build, boot, place, transport):
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
               machine.doorbell(server.socket, 2)) as guest:
         guest.wait_for(r"^hello: I am peer 0, waiting", BOOT)
-        stranger = host("hello", address)  # not the partner: this client leaves when it is rung
+        stranger = host("hello", address)  # this client is not the partner: it leaves when rung
         stranger.out.wait("I am peer 1, waiting")
         assert host("hello", address, "0", "good morning").wait() == 0
         guest.wait_for(r"^hello: peer 0 was told: good morning", BOOT)

@@ -206,7 +206,7 @@ def test_interrupts_are_equal_one_after_the_other(pair):
     both = pair(3)
     for vector in range(3):
         both.set_vector(vector, 0x4100 + vector)
-    both.doorbell(1)  # lost, because MSI-X is disabled
+    both.doorbell(1)  # this doorbell is lost, because MSI-X is disabled
     both.put("config", MSIX_CONTROL, 2, ENABLED)
     assert both.sent == 0
     both.doorbell(1)

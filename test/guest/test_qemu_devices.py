@@ -156,7 +156,7 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
     assert "peer     0  2 vectors\r\n" in console or "peer     0  2 vectors\n" in console
     assert "cannot ring peer 0 vector 2: the peer has no such vector" in console
     assert "cannot ring peer 77 vector 0: no such peer is connected" in console
-    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # the guest's own entry
+    assert not re.search(r"^peer 1 (joined|left)", console, re.MULTILINE)  # the guest itself
     assert host.out.count("doorbell on vector") == 2
 
 
@@ -266,7 +266,7 @@ def start_qemu(place, *devices):
 
 
 def test_vectors_that_qemu_lacks(place):
-    """If the server assigns more vectors than QEMU's device has, QEMU takes no doorbells of the
+    """If the server assigns more vectors than QEMU's device has, QEMU receives no doorbells on the
     surplus vectors, and the server's status says so."""
     server = place.server("-n", "2", "--control", place.dir / "control")
     qemu = start_qemu(place, *machine.doorbell(server.socket, 1))

@@ -22,7 +22,8 @@ from support.py.programs import wait_until
 MIB = 1 << 20
 #: As much memory as the page's memory-backend-ram has
 PAUSED = ["-M", "q35", "-accel", "tcg", "-m", "1G", "-S", "-display", "none", "-nodefaults"]
-#: Replaces the group kvm, which need not exist. Any user, even root, may give a file to this group.
+#: Replaces the group kvm, which may not exist. This process may assign files to this group, even if
+#: it is not root.
 GROUP = grp.getgrgid(os.getgid() or 1).gr_name
 USED = set()
 
@@ -182,7 +183,7 @@ def check_rings(guest, client, address, ident):
 
 def test_devices_in_a_guest(setting, place, record_property):
     """The page's commands give a guest a plain device and a doorbell device, which lspci shows as
-    the page says. The page's requests plug in further ones, and unplug a plain one."""
+    the page says. The page's requests plug in more devices, and unplug a plain one."""
     setting.make_file()
     setting.start_server()
     guest = Guest(setting, place)
@@ -329,7 +330,7 @@ def test_save_and_restore(setting, place):
 
 def test_everything_is_tested():
     """The tests above use each literal paragraph and message of the page, except commands for
-    security modules, which the machine need not have."""
+    security modules, which the machine may lack."""
     left = ManPage("ivshmem-qemu.7").everything() - USED
     untested = ManPage("ivshmem-qemu.7").blocks["APPARMOR AND SELINUX"]
     assert left == set(untested)

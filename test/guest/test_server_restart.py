@@ -86,7 +86,7 @@ def all_ring_all(peers):
 
 
 def quiet(guest):
-    """Wait until a guest prints no further doorbells of the storm."""
+    """Wait until a guest prints no more doorbells of the storm."""
     deadline = time.monotonic() + ARRIVES
     before = None
     while before != (before := len(guest.text())):

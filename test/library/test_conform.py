@@ -52,7 +52,7 @@ class Host:
         while not suite.out.count(conform.TAKE_AWAY) and suite.popen.poll() is None:
             time.sleep(0.005)
             if time.monotonic() > end:
-                suite.signal(signal.SIGKILL)  # the output up to this point counts
+                suite.signal(signal.SIGKILL)  # only the output up to this point is evaluated
         self.take_away()
         if suite.popen.poll() is None and partner.popen.poll() is None:
             conform.tell(partner)

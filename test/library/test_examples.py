@@ -342,7 +342,8 @@ def test_long_lines_are_split(place):
 
 @pytest.mark.parametrize("what", ["length", "stamp", "half", "back", "far", "noise"])
 def test_hostile_writer(place, what):
-    """Whatever an untrusted peer writes, the reader prints the next message of a correct writer."""
+    """Regardless of what an untrusted peer writes, the reader prints the next message of a correct
+    writer."""
     server = place.server()
     memory = board(place)
     reader = read_all(place)

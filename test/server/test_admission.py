@@ -163,8 +163,8 @@ def test_bad_value(place, option, value, message):
 
 @NEEDS_ROOT
 def test_socket_owner_that_cannot_be_set_is_an_error(place):
-    """A server without privileges cannot give its socket to another user: it reports an error and
-    leaves no files."""
+    """A server without privileges cannot make another user the owner of its socket: it reports an
+    error and leaves no files."""
     place.dir.chmod(0o777)
     program = shutil.copy(place.server_program, place.dir)
     process = place.start(program, "-F", "-S", place.socket, "-M", place.shm, "--socket-owner",

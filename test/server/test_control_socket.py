@@ -243,7 +243,7 @@ def test_doorbells_are_null_without_proc(place):
 # Connections that misbehave
 
 def test_connection_that_does_not_read_costs_one_reply(place):
-    """While a connection does not read its replies, the server reads no further requests from it.
+    """While a connection does not read its replies, the server stops reading requests from it.
     Other connections do not wait, and the server does not spin."""
     server = serve(place, "-n", "64")
     clients = [join(place, 64) for _ in range(20)]

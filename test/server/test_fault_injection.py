@@ -174,7 +174,7 @@ def test_faults_during_the_end(place, tally):
     """If a system call fails during the server's exit, it still exits, and reports files that it
     could not remove."""
     if tally.sanitized:
-        pytest.skip("the search for leaks at exit makes system calls of its own")
+        pytest.skip("the leak check at exit makes additional system calls")
     tally.play(end_once(place).counts, functools.partial(end_once, place))
     tally.end()
 

@@ -15,7 +15,7 @@ from support.py.wire import RawClient, read_together
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to other users")
 STRANGER = 61234
 NOFILE = 256
-CROWD = 60  # clients; sent 18 messages each, they need four times as many fds as NOFILE
+CROWD = 60  # 18 messages to each of these clients need four times NOFILE fds
 
 
 def control_of(place):

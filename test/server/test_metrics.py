@@ -206,7 +206,7 @@ def test_replaced_file_is_not_removed(place):
     server, metrics = serve(place)
     other = place.dir / "other"
     other.write_text("of somebody else\n")
-    server.signal(signal.SIGSTOP)  # the server must not write in the meantime
+    server.signal(signal.SIGSTOP)  # the server must not write the file in the meantime
     other.rename(metrics.path)
     server.signal(signal.SIGTERM)
     server.signal(signal.SIGCONT)

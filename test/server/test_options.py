@@ -47,7 +47,7 @@ def test_version_is_one_line(place, option):
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """A bad option gives status 2, a message with its name, and a pointer to --help."""
+    """A bad option causes status 2, a message with its name, and a pointer to --help."""
     check_refused(place, "ivshmem-server", option)
 
 
@@ -369,7 +369,7 @@ def test_huge_memfd(place):
     size = os.fstat(client.memory).st_size
     seals = fcntl.fcntl(client.memory, F_GET_SEALS)
     with mmap.mmap(client.memory, size) as memory:
-        memory[size - 1] = 1  # reserved pages cause no SIGBUS
+        memory[size - 1] = 1  # the pages are reserved, so there is no SIGBUS
         smaps = pathlib.Path("/proc/self/smaps").read_text()
     server.stop()
     assert size == 4 * MIB

@@ -121,8 +121,8 @@ def test_upgraded_server_notices_a_change(place, change):
 
 
 def test_joins_do_not_flood_the_log(place):
-    """A client that joins again and again causes at most 20 of these lines in 10 s; other warnings
-    have a limit of their own."""
+    """A client that joins repeatedly causes at most 20 of these lines in 10 s; other warnings have
+    a separate limit."""
     server = serve(place)
     place.shm_path.unlink()
     for _ in range(30):

@@ -62,7 +62,7 @@ def test_manager_passes_fds_in_order(place, manager):
     script = place.dir / "show"
     script.write_text("#!/bin/sh\nreadlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5\n"
                       "echo $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\n"
-                      "ls /proc/$$/fd\n")  # without a pipe, whose ends would be listed, too
+                      "ls /proc/$$/fd\n")  # do not use a pipe: its ends would be listed, too
     script.chmod(0o755)
     shown = manager.start(prefix=["/bin/sh", script], ready=False)
     assert shown.wait() == 0, shown.err.text()
@@ -282,7 +282,7 @@ def test_removed_socket_is_created_again(place, manager):
 
 
 def test_listening_socket_of_the_service_manager_is_used(place):
-    """A listening socket passed by the service manager is used whatever its name, and is not
+    """A listening socket passed by the service manager is used regardless of its name, and is not
     removed."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(place.socket))
@@ -331,7 +331,7 @@ def test_many_restarts_leak_no_fds(place, manager):
         all_know_all(clients)
         fds.append(fd_count(manager.server.pid))
         stored(manager, clients)
-    assert max(fds) - min(fds) <= 2 + VECTORS, fds  # fds of a past client and of a barrier
+    assert max(fds) - min(fds) <= 2 + VECTORS, fds  # fds of a client that left, and a barrier
     one_more(place, clients)
 
 

@@ -59,7 +59,7 @@ class Roster:
         {id: (vectors, since)})."""
         deadline = time.monotonic() + TIMEOUT
         while not (found := self._read()):
-            assert time.monotonic() < deadline, "the server writes all the time"
+            assert time.monotonic() < deadline, "the server writes continuously"
             time.sleep(PAUSE)  # the server may have been stopped while writing
         return found
 

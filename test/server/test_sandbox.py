@@ -546,7 +546,7 @@ def may_open(lines, flags):
     ([], False, False), (["--control"], True, False), (["--metrics"], False, True),
     (["--control", "--metrics"], True, True)], ids=str)
 def test_which_files_a_strict_server_can_open(place, options, reads, makes):
-    """With --sandbox strict a server opens files for reading only with --control, makes new files
+    """With --sandbox strict a server opens files for reading only with --control, creates new files
     only with --metrics, and never writes to an existing file."""
     words = [word for option in options for word in (option, place.dir / option[2:])]
     server = place.server("--sandbox", "strict", *words)

@@ -124,7 +124,7 @@ def test_status_is_a_table(place):
 
 
 def test_untaken_doorbells_are_abbreviated(place):
-    """At most eight vectors with untaken doorbells are listed, and then the number of further
+    """At most eight vectors with untaken doorbells are listed, and then the number of remaining
     ones."""
     place.server("--control", control_of(place), "-n", "5")
     clients = [join(place, 5) for _ in range(2)]
@@ -151,7 +151,7 @@ def test_json_is_the_reply_unchanged(place):
 
 
 def test_many_doorbells_are_abbreviated(place):
-    """At most sixteen doorbell counts of a client are shown, and then the number of further
+    """At most sixteen doorbell counts of a client are shown, and then the number of remaining
     ones."""
     place.server("--control", control_of(place), "-n", "40")
     join(place, 40)

@@ -101,7 +101,7 @@ def test_doorbells_are_kept_until_the_leave_is_sent(place):
     that have left, so that the first client is not the last to close them when it reads again."""
     server, before = start(place)
     sleeper = join(place, VECTORS)
-    for _ in range(40):  # more than fit into its socket
+    for _ in range(40):  # more leaves than fit into its socket
         join(place, VECTORS).close()
     server.err.wait(" left ", 40)
     wait_until(lambda: fd_count(server.pid) > before + 1 + VECTORS,
@@ -293,7 +293,7 @@ def test_out_of_band_bytes(place):
     os.close(event)
     server.err.wait("left")
     check_newcomer(place)
-    sock.close()  # its unread messages count until it can no longer read them
+    sock.close()  # unread messages count as long as the client can still read them
     wait_until(lambda: fd_count(server.pid) == before, "the fds are closed")
     stuck.release()
     server.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-server as its systemd units start it, also under a real systemd."""
+"""ivshmem-server as its systemd units start it, including tests under a real systemd."""
 import grp
 import os
 import signal
@@ -18,7 +18,7 @@ def test_the_unit_allows_all_needed_system_calls(place):
     with a group for the region."""
     needs("systemd-socket-activate")
     if is_sanitized(place.server_program):
-        pytest.skip("built with a sanitizer, whose code makes system calls of its own")
+        pytest.skip("built with a sanitizer, whose code makes additional system calls")
     service = place.build / "packaging" / "ivshmem@.service"
     group = grp.getgrgid(os.getgid()).gr_name
     words = exec_start(place, "--verbose").replace(" --sandbox strict", "").replace("%t/ivshmem-%i",

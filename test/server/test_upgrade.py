@@ -133,7 +133,7 @@ def test_many_upgrades_leak_nothing(place):
     server, clients = three(place)
     upgrade(server, 3)
     all_know_all(clients)
-    with RawClient(str(place.socket), VECTORS) as client:  # served: the server is in its loop
+    with RawClient(str(place.socket), VECTORS) as client:  # once served, the server is in its loop
         client.greeting()
     clients[0].read_until(lambda: clients[0].history[-1] == (3, False))
     fds, rss = server.fds(), rss_kib(server.pid)
@@ -227,7 +227,7 @@ def test_end_during_an_upgrade(place, program, number):
         server.signal(number)
         assert server.popen.wait(20) == 0
         assert not place.socket.exists() and not place.shm_path.exists()
-        trial.wait(timeout=5)  # unless it is stopped, it runs for 10 s
+        trial.wait(timeout=5)  # otherwise it would run for 10 s
     finally:
         trial.close()
 

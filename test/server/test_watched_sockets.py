@@ -59,7 +59,7 @@ def enough_watches():
 
 def test_client_that_watches_its_socket_is_dropped(place):
     """A client is dropped after a few messages if sending to it takes too much processor time, and
-    the log has the reason. Other clients are served, including those that join meanwhile."""
+    the log has the reason. Other clients are served, including those that join in the meantime."""
     control = place.dir / "control"
     server = place.server("-n", VECTORS, "-l", "1M", "--control", control, region=["-r", "memfd:"])
     others = [join(place, VECTORS)]

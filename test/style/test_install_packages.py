@@ -7,7 +7,7 @@ import pytest
 
 from support.py.paths import SOURCE
 
-#: Replacements for the programs that the script calls. Each call of "apt-get update" takes a line
+#: Replacements for the programs that the script calls. Each call of "apt-get update" removes a line
 #: from the file "update", and prints it and fails; it succeeds if the line is empty or no line is
 #: left. "apt-get install" does the same with the file "install".
 PROGRAMS = {

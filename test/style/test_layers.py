@@ -12,7 +12,7 @@ from support.py.paths import SOURCE
 SCRIPT = SOURCE / "scripts" / "check-layers.py"
 
 #: (description of the violation, check, correct files, files with the violation, part of the
-#: complaint that the check must make)
+#: complaint that the check must report)
 CASES = [
     ("a room above", "rooms",
      {"src/base/fd.c": '#include "base/fd.h"\n', "src/base/fd.h": "", "src/peer/wait.h": ""},
@@ -236,7 +236,7 @@ def planted(good, change):
 @pytest.mark.parametrize("check, good, change, said", [case[1:] for case in CASES],
                          ids=[f"{case[1]}: {case[0]}" for case in CASES])
 def test_planted(check, good, change, said):
-    """A check accepts the correct files, and makes exactly one complaint about the violation."""
+    """A check accepts the correct files, and reports exactly one complaint about the violation."""
     assert check_layers.complaints_of(check, good) == []
     complaints = check_layers.complaints_of(check, planted(good, change))
     assert len(complaints) == 1

@@ -336,7 +336,7 @@ def test_access_of_an_existing_region(place):
     assert [note["command"].split()[0] for note in notes] == ["chown", "chgrp", "chmod"]
     assert not Pieces("config", "qemu", place.shm).notes, "no owner, group or mode was requested"
     if os.getuid():
-        pytest.skip("only root can change a file's owner")
+        pytest.skip("needs root to change the owner of files")
     for note in notes:
         assert place.run("sh", "-c", note["command"]).returncode == 0
     st = place.shm_path.stat()

@@ -30,7 +30,7 @@ def shm(place):
 def needs_root():
     """Skip the test unless it can change the owner of files."""
     if os.geteuid():
-        pytest.skip("only root can change the owner of files")
+        pytest.skip("needs root to change the owner of files")
 
 
 def facts(path):

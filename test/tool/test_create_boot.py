@@ -127,7 +127,7 @@ def test_next_boot(place, root, suffix):
     unit's command grows it to the region's size; this also works with unusual names."""
     needs("systemd-tmpfiles")
     if os.geteuid():
-        pytest.skip("only root can give files to other users")
+        pytest.skip("needs root to change the owner of files")
     name = place.shm + suffix
     path = place.shm_path.with_name(name)
     try:
@@ -241,7 +241,7 @@ def test_names_of_owners(shm, place, root, owner, group, expected):
     """Users and groups that are in /etc/passwd and /etc/group are written by name, others by
     number."""
     if os.geteuid():
-        pytest.skip("only root can give files to other users")
+        pytest.skip("needs root to change the owner of files")
     boot(place.shm, root, "--owner", owner, "--group", group)
     assert shm.exists()
     assert f" {expected} --mode 0660\n" in (root / file_names(place.shm)[0]).read_text()

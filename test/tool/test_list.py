@@ -299,8 +299,8 @@ def test_only_open(place):
 
 
 def test_very_many_users_are_counted(place):
-    """The table shows eight users of a region and the number of further ones; the JSON contains
-    all."""
+    """The table shows eight users of a region and the number of remaining ones; the JSON contains
+    all of them."""
     make(place.shm_path)
     pids = []
     try:

@@ -15,8 +15,8 @@ from support.py.config import TOOL, Pieces, run, shell_words, succeed
 from support.py.programs import TIMEOUT
 
 MIB = 1 << 20
-#: Owner and group of the test's regions: those of this process, except root, about which there
-#: would be a note
+#: The owner and group of the test's regions: those of this process, or those of nobody if it runs
+#: as root, because root as owner causes a note
 USER = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
 GROUP = grp.getgrgid(USER.pw_gid).gr_name
 KVMFR = "/dev/kvmfr0"

@@ -97,7 +97,7 @@ static int ivs_legacy_config_write(struct pci_bus *to, unsigned int devfn, int w
 		value |= where == PCI_BASE_ADDRESS_2 ? PCI_BASE_ADDRESS_MEM_PREFETCH : 0;
 	} else if (where != PCI_COMMAND && where != PCI_INTERRUPT_LINE &&
 		   where != PCI_CACHE_LINE_SIZE) {
-		return PCIBIOS_SUCCESSFUL; /* read-only */
+		return PCIBIOS_SUCCESSFUL; /* the register is read-only */
 	}
 	for (i = 0; i < size; i++)
 		config[where + i] = value >> (8 * i);

@@ -9,7 +9,7 @@
 
 #include "ivs_walk.h"
 
-#ifdef rdmsrq /* since 6.16 */
+#ifdef rdmsrq /* since Linux 6.16 */
 #define ivs_walk_read_msr rdmsrq
 #else
 #define ivs_walk_read_msr rdmsrl

@@ -75,7 +75,7 @@ uint64_t take_event(int event, int timeout_ms);
 
 /* Return: the memory type of @addr according to the page tables; see modules/ivs_walk.h */
 const char *cache_type(const void *addr);
-uint64_t physical(const void *addr); /* 0: not present */
+uint64_t physical(const void *addr); /* 0 if not present */
 
 /* Run @run as @user in a child process, which continues the numbering of the cases. */
 void as_user(uid_t user, gid_t group, void (*run)(void));

@@ -13,7 +13,7 @@
 
 #define MANY 1000
 
-static int fd; /* the device */
+static int fd; /* fd of the device node */
 static struct ivs_ioc_info info;
 static uint64_t memory_at;
 static volatile uint32_t *memory;

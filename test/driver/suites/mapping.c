@@ -5,7 +5,7 @@
 #include <sys/uio.h>
 
 static size_t len; /* size of the region in bytes */
-static int fd;	   /* O_RDWR */
+static int fd;	   /* fd of the device node, O_RDWR */
 
 static volatile uint32_t *map_memory(void)
 {

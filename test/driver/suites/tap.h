@@ -27,7 +27,7 @@ bool check_errno(int expected, long result, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /*
- * Check a precondition of all further cases. If it does not hold, the program exits with a failure.
+ * Check a precondition of all later cases. If it does not hold, the program exits with a failure.
  */
 void need(bool ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -49,7 +49,7 @@ static const struct conform_case *const groups[] = {
 static struct {
 	const char *only;
 	const char *but;
-	const char *running; /* the current case, for on_alarm() */
+	const char *running; /* the current case, which on_alarm() prints */
 } suite;
 
 static void on_alarm(int number)

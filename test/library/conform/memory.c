@@ -250,7 +250,7 @@ static void store_a_byte(struct conform *c)
 	*(volatile uint8_t *)(c->memory + SCRATCH_AT) = 1;
 }
 
-/* Whatever the transport, a store to read-only memory raises SIGSEGV at that instruction. */
+/* Over every transport, a store to read-only memory raises SIGSEGV at that instruction. */
 static void read_only(struct conform *c)
 {
 	uint64_t first;
@@ -273,7 +273,7 @@ static void read_only(struct conform *c)
 		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)c->partner, 0), 0);
 	EXPECT_OK(conform_reopen(c, NULL));
 	if (can(c, IVS_CAP_RING))
-		EXPECT_OK(ask_rung(c, 0)); /* impossible earlier, because the request is a store */
+		EXPECT_OK(ask_rung(c, 0)); /* not earlier: the request itself is a store */
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 60, &first),
 	       "the store has reached the region");
 }

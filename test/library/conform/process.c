@@ -139,7 +139,7 @@ static void ring_in_threads(struct conform *c)
 	join(c, workers, n, can(c, IVS_CAP_RING) ? 0 : IVS_PEER_E_UNSUPPORTED);
 	for (unsigned int i = 0; i < n && can(c, IVS_CAP_RING); i++) {
 		EXPECT_OK(ask_rung(c, i));
-		/* TIMES doorbells were rung on each vector: take those that did not coalesce. */
+		/* Each vector was rung TIMES times: consume the doorbells that did not coalesce. */
 		do {
 			EXPECT_OK(ASK(c, ASK_TAKE, {0, i, 0, WORDS_AT}));
 		} while (!ask_result(c, 0));

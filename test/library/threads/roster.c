@@ -69,7 +69,7 @@ static void *serve(void *arg)
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	uint64_t state = 88172645463325252u;
 
-	/* Pause after each change: a page that is written all the time cannot be read. */
+	/* Pause after each change: a page that is written continuously cannot be read. */
 	for (unsigned int i = 0; i < CHANGES_MAX; i++) {
 		change(&state);
 		nanosleep(&pause, NULL);

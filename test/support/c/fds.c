@@ -32,7 +32,7 @@ unsigned int test_fds_open(void)
 	for (const struct dirent *entry; (entry = readdir(dir));)
 		n += entry->d_name[0] != '.';
 	closedir(dir);
-	return n - 1; /* the directory itself */
+	return n - 1; /* do not count the fd of the directory itself */
 }
 
 void test_fds_check(unsigned int before)

@@ -18,7 +18,7 @@ unsigned int test_fds_open(void);
 /** test_fds_check() - abort unless @before fds are open: Criterion ignores failures in .fini */
 void test_fds_check(unsigned int before);
 
-/** test_fds_make() - create an fd with an inode of its own */
+/** test_fds_make() - create an fd with its own inode */
 int test_fds_make(void);
 
 /** test_fds_same() - return true if both fds refer to the same file */

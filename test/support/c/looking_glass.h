@@ -17,7 +17,7 @@
 #define WIDTH 64u
 #define HEIGHT 64u
 #define PITCH 256u
-#define QUEUE 32u /* the frames' descriptor */
+#define QUEUE 32u /* descriptor of the frame queue */
 #define POINTERS (32u + 1144u)
 #define LOCK (QUEUE + 408)
 #define MAGIC 0x504d474cu
@@ -33,7 +33,7 @@ struct lg_world {
 	uint64_t taken[IVS_LGMP_CLIENTS_MAX];
 };
 
-/* A client of the frames' queue. */
+/* A client of the frame queue. */
 struct lg_client {
 	unsigned int bit;
 	uint32_t session;

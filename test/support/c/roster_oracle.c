@@ -87,7 +87,7 @@ static void view_clear(struct oracle *o, unsigned int id)
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
-/* Overwrite the discarded memory, whose contents must not be needed any more. */
+/* Overwrite the discarded memory, whose contents must no longer be needed. */
 static void spoil(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
 {
 	memset(memory->base + offset, zero ? 0 : 0xa5, len);
@@ -351,7 +351,7 @@ static bool same_messages(const struct ivs_v0_message *a, const struct ivs_v0_me
 }
 
 /*
- * Ask for @ask messages twice, to check that ivs_roster_due() changes nothing and writes nothing
+ * Request @ask messages twice, to check that ivs_roster_due() changes nothing and writes nothing
  * beyond @ask messages.
  */
 static bool due(struct oracle *o, unsigned int id, unsigned int ask, struct ivs_v0_message *msgs,

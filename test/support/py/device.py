@@ -88,7 +88,7 @@ class Guest:
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def ring_until_heard(self, peer):
-        """Ring until it succeeds: the join may not have been announced to the device yet."""
+        """Ring until ringing succeeds: the join may not have been announced to the device yet."""
         def heard():
             self.ring(peer.id)
             return readable([peer.own[0]], 0.1)

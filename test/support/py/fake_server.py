@@ -96,7 +96,7 @@ class FakeServer:
         wait_until(lambda: self.came > came, "another client has connected")
 
     def renew(self, vectors=1):
-        """Use new eventfds for all further connections. Return: the previous ones, which the caller
+        """Use new eventfds for all later connections. Return: the previous ones, which the caller
         closes."""
         self.settle()
         before, self.own = self.own, [eventfd() for _ in range(vectors)]

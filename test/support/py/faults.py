@@ -79,7 +79,7 @@ ERRORS = {
     "listen": {HARMLESS: "EADDRINUSE EACCES ENOMEM"},
     "lseek": {HARMLESS: "ESPIPE"},
     "madvise": {HARMLESS: "EINVAL ENOMEM EAGAIN"},
-    "malloc": {NEWCOMER: "ENOMEM"},  # and calloc, realloc, reallocarray
+    "malloc": {NEWCOMER: "ENOMEM"},  # this also stands for calloc, realloc and reallocarray
     "memfd_create": {HARMLESS: _FDS + " EINVAL"},
     "mmap": {NEWCOMER: "ENOMEM"},
     "mremap": {NEWCOMER: "ENOMEM"},

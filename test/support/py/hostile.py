@@ -3,7 +3,7 @@
 what must hold, and returns a short summary.
 
 test_hostile_clients.py runs these functions as tests. scripts/compare-servers.py prints their
-results, also for another project's server. So no case uses the server's log to find out what a
+results, even for another project's server. So no case uses the server's log to find out what a
 client can observe itself, and assertions that hold for our server alone check `place.ours`.
 """
 import array
@@ -77,11 +77,11 @@ def connect_and_close(place, times):
                 connect_socket(str(place.socket)).close()
             except OSError as error:
                 raise AssertionError(f"after {done} connections: {error.strerror}") from None
-        join(place, keep=False).close()  # all earlier clients have been accepted
+        join(place, keep=False).close()  # served after all earlier clients have been accepted
         wait_for_fds(server, before)
 
     before = server.fds()
-    open_and_close(min(times, 10000))  # allocations that are made once
+    open_and_close(min(times, 10000))  # first make the allocations that are made only once
     memory = rss_kib(server.pid)
     open_and_close(times)
     growth = rss_kib(server.pid) - memory

@@ -56,7 +56,7 @@ def udev_files(kernel, module, rules, directory):
     modules = directory / "lib" / "modules" / kernel.version
     modules.mkdir(parents=True)
     (directory / "usr").mkdir()
-    (directory / "usr" / "lib").symlink_to("../lib")  # depmod may search either of the two places
+    (directory / "usr" / "lib").symlink_to("../lib")  # depmod searches in one of the two places
     (modules / module.name).write_bytes(module.read_bytes())
     run_tool([find_program("depmod"), "-b", str(directory), kernel.version], 60)
     files |= {f"/lib/modules/{kernel.version}/{path.name}": path.read_bytes()

@@ -13,7 +13,7 @@ from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds that close() blocks
-QUICK = 3  # seconds: limit for other processes; slow machines need less, faulty programs much more
+QUICK = 3  # seconds that others may wait: slow machines need less, faulty programs much more
 
 
 class Lingering:
@@ -53,7 +53,7 @@ class Lingering:
             self._socks.pop().close()
 
     def close(self):
-        """Close the other ends, so that no close() blocks any more."""
+        """Close the other ends, so that close() no longer blocks."""
         for sock in self._others + [self._listener]:
             sock.close()
         self.hand_over()

@@ -13,7 +13,7 @@ MAGIC = 0x504d474c
 FRAMES = 2  # id of the queue
 QUEUES_AT, QUEUE_LEN = 32, 1144
 CLIENT_ID = 0x6b8b4567
-ORDER = 5  # sequentially consistent
+ORDER = 5  # memory order "sequentially consistent"
 
 #: Colours of the bars, from left to right
 BARS = (0xc0c0c0, 0xc0c000, 0x00c0c0, 0x00c000, 0xc000c0, 0xc00000, 0x0000c0, 0x404040)

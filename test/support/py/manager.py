@@ -94,7 +94,7 @@ class Manager:
         pairs = dict(line.split("=", 1) for line in text.splitlines())
         name = pairs.get("FDNAME", "stored")
         if "FDSTORE" in pairs:
-            assert fds, "FDSTORE=1 came without an fd"
+            assert fds, "FDSTORE=1 arrived without an fd"
             while fds and len(self.store) < self.store_max:
                 self.store.append((name, fds.pop(0)))
         if "FDSTOREREMOVE" in pairs:

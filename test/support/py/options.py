@@ -51,7 +51,7 @@ def check_version(place, program, option):
 
 
 def check_refused(place, program, option):
-    """A bad option gives status 2, a message with its name, and a pointer to --help."""
+    """A bad option causes status 2, a message with its name, and a pointer to --help."""
     done = run(place, program, option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Start the project's programs as processes, read their output, and end them however a test
+"""Start the project's programs as processes, read their output, and end them no matter how a test
 ends."""
 import contextlib
 import ctypes
@@ -203,7 +203,7 @@ class Process:
                 os.setgroups([])
                 os.setgid(user)
                 os.setuid(user)
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the tests are killed
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # kill the program if the tests are killed
             if nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
@@ -401,7 +401,7 @@ class Place:
                         f"{self.dir}/".encode() in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except OSError:
-                pass  # it has ended, or belongs to another user
+                pass  # the process has ended, or belongs to another user
         return found
 
     def end_strays(self):
@@ -444,5 +444,5 @@ class Daemon:
             self.signal(signal.SIGKILL)
             self.wait()
         except ProcessLookupError:
-            pass  # it has ended
+            pass  # the process has ended
         os.close(self._pidfd)

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import termios
 
-TIMEOUT = 30  # seconds, for a loaded machine
+TIMEOUT = 30  # seconds; long enough for a loaded machine
 SLOT = 5  # on the first bus
 MEMORY = 1 << 20
 OWN, PEER = 5, 3  # ids of QEMU and of the other peer

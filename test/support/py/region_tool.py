@@ -38,7 +38,7 @@ def without_leak_search():
 
 
 def run_in_mounts(script, *arguments):
-    """Run a shell script, as root, in a mount namespace of its own. $TOOL is ivshmem."""
+    """Run a shell script, as root, in its own mount namespace. $TOOL is ivshmem."""
     if os.geteuid():
         pytest.skip("needs root to mount file systems")
     return subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *map(str, arguments)],

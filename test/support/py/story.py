@@ -28,7 +28,7 @@ def peer_inode(sock):
             data = diag.recv(8192)
     except OSError:
         return None
-    at = 16 + 16  # after the headers of netlink and of the answer
+    at = 16 + 16  # after the headers of netlink and of the reply
     while struct.unpack_from("=H", data, 4)[0] == by_family and at + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, at)
         if kind == peer:
@@ -83,7 +83,7 @@ class Story:
         poller = select.poll()
         poller.register(client.sock, select.POLLIN)
         while len(data) < 16 and not self._has_hung_up(client):  # version and id
-            assert poller.poll(TIMEOUT * 1000), "no greeting came"
+            assert poller.poll(TIMEOUT * 1000), "no greeting arrived"
             data = client.sock.recv(16, socket.MSG_PEEK)
         if len(data) < 16:
             self.lost.append(client)

@@ -140,7 +140,7 @@ def watch(fds):
 def hold(way, fds):
     """Print "held" when the lock is held, and keep it until the process is killed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the tests are killed
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # kill this process if the tests are killed
     _pages, address, uffd = missing_page(libc)
     if way == "socket":  # the first half of a struct linger is copied before the lock is taken
         call, words = libc.setsockopt, (fds[0], socket.SOL_SOCKET, socket.SO_LINGER,

@@ -33,8 +33,8 @@ mount -t tmpfs own-run /run && mkdir -p {BOOTED} && exec "$@"' sh "$@"
 
 def own_cgroups(name):
     """Create cgroups below those of this process in the hierarchies that systemd uses. Otherwise
-    the manager would move all processes in this process's cgroup to a cgroup of its own. Return:
-    the paths of the new cgroups."""
+    the manager would move all processes in this process's cgroup to a separate cgroup. Return: the
+    paths of the new cgroups."""
     lines = pathlib.Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
     parents = {line.split(":", 2)[1]: line.split(":", 2)[2].strip("/") for line in lines}
     made = []
@@ -86,7 +86,7 @@ class UserManager:
         try:
             cgroups = own_cgroups(self._cgroup)
         except OSError:
-            cgroups = []  # not root, so it can move only this user's processes
+            cgroups = []  # the manager is not root, so it can move only this user's processes
         self.popen = subprocess.Popen(["sh", "-c", IN_OWN_RUN, "sh", ":".join(map(str, cgroups)),
                                        MANAGER, "--user", "--unit=nothing.target",
                                        "--log-target=console"], env=self.env, stdout=self.log,

@@ -30,7 +30,7 @@ DIRTY_PAGES, WRITE_MULTI, FEATURE, MIG_READ, MIG_WRITE = range(14, 19)
 
 BAR0, BAR1, BAR2, CONFIG = 0, 1, 2, 7
 REGIONS_N, IRQS_N = 9, 5
-READ, WRITE, MMAP = 1, 2, 4  # of a region
+READ, WRITE, MMAP = 1, 2, 4  # flags of a region
 INTX, MSI, MSIX, ERR, REQ = range(5)
 NONE, BOOL, EVENTFD, MASK, UNMASK, TRIGGER = (1 << bit for bit in range(6))
 
@@ -39,7 +39,7 @@ MIGRATION, MIG_STATE = 1, 2
 STATE_ERROR, STOP, RUNNING, STOP_COPY, RESUMING = range(5)
 
 INTR_MASK, INTR_STATUS, IV_POSITION, DOORBELL = 0, 4, 8, 12
-COMMAND = 4  # in configuration space
+COMMAND = 4  # offset of the command register in configuration space
 MEMORY_SPACE, BUS_MASTER, INTX_DISABLE = 2, 4, 0x400
 
 

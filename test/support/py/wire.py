@@ -312,7 +312,7 @@ class BadServer:
                 if sock:
                     sock.shutdown(socket.SHUT_RDWR)
             except OSError:
-                pass  # not connected any more
+                pass  # the socket is no longer connected
         self._thread.join(TIMEOUT)
         self._sock.close()
         if self._accepted:

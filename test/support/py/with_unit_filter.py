@@ -28,7 +28,7 @@ def members(name):
 def allowed(unit):
     """Return: the names of the system calls that a unit allows (systemd.exec(5),
     SystemCallFilter=)."""
-    names = members("@default") | {"execve"}  # needed to start anything
+    names = members("@default") | {"execve"}  # execve is needed to start the program
     for line in pathlib.Path(unit).read_text().splitlines():
         key, _, value = line.partition("=")
         if key != "SystemCallFilter":

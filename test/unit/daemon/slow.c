@@ -72,7 +72,7 @@ Test(slow, a_debt_is_forgiven, .timeout = TIMEOUT)
 	cr_expect_eq(ivs_slow_pause_ms(&slow), 0);
 }
 
-/* Whatever has happened before, normal calls are never too slow. */
+/* Regardless of earlier calls, normal calls are never considered too slow. */
 Test(slow, a_normal_call_is_not_blamed, .timeout = TIMEOUT)
 {
 	struct ivs_slow slow = {0};

@@ -153,7 +153,7 @@ Test(vm, cut_off_at_each_byte)
 	char *line = join(lines[0].args, &whole);
 
 	for (size_t len = 0; len <= whole; len++) {
-		char *cut = malloc(len ? len : 1); /* so that a sanitizer detects reads beyond it */
+		char *cut = malloc(len ? len : 1); /* exact size: a sanitizer detects overreads */
 		struct ivs_host_vm vm = {0};
 		int result;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The publisher of the test pattern, with simulated clients that follow the protocol. */
+/* Tests of the publisher of the test pattern, with simulated clients that follow the protocol. */
 #include <criterion/criterion.h>
 
 #include "support/c/looking_glass.h"
@@ -76,7 +76,7 @@ Test(publisher, a_new_session_has_another_number)
 
 	lg_make_world(&world, false);
 	session = lg_get32(&world, 8);
-	world.publisher.options.seed = 1; /* makes the random number the same as before */
+	world.publisher.options.seed = 1; /* yields the same random number as before */
 	ivs_publisher_start(&world.publisher, world.now_ns);
 	cr_assert_neq(lg_get32(&world, 8), session);
 	lg_end_world(&world);

@@ -15,7 +15,7 @@
 #include "support/c/fds.h"
 
 #define LEN 65536
-#define SOON_MS 20000 /* on a loaded machine; a change is usually reported within 100 ms */
+#define SOON_MS 20000 /* long enough for a loaded machine; usually 100 ms suffice */
 
 static struct ivs_region *region;
 static struct ivs_roster_page_writer *page;

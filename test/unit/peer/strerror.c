@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of peer/strerror.c: every result has a text of its own. */
+/* Tests of peer/strerror.c: every result has its own text. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <limits.h>

@@ -505,7 +505,7 @@ Test(socket, receiver_out_of_fds_is_truncated, .timeout = TIMEOUT)
 	cr_assert_eq(ivs_socket_recv_bytes(pair[1], buf, 8, &got, &came, NULL),
 		     IVS_SOCKET_E_TRUNCATED);
 	cr_assert_eq(ivs_v0_release(&dec), -1);
-	close(fd); /* room for opendir() */
+	close(fd); /* leaves room for opendir() */
 	cr_assert_geq(test_fds_open() + 1, open);
 }
 

@@ -58,7 +58,7 @@ Test(received, memory)
 	close(shm);
 }
 
-#define EXT4_MAGIC 0xef53 /* also ext2 and ext3 */
+#define EXT4_MAGIC 0xef53 /* also used by ext2 and ext3 */
 #define XFS_MAGIC 0x58465342
 #define BTRFS_MAGIC 0x9123683e
 

@@ -224,7 +224,7 @@ Test(roster_ids, newcomer_with_the_lowest_id_after_the_highest, .timeout = TIMEO
 	ivs_roster_free(r);
 }
 
-/* Two peers learn of each other whatever their ids are, even at a word boundary of a bitmap. */
+/* Two peers learn of each other regardless of their ids, even at a word boundary of a bitmap. */
 Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 {
 	for (unsigned int silent = 0; silent < 140; silent++) {

@@ -21,7 +21,7 @@
 #define BIG_EVERY 400
 #define BIG_CLIENTS 200
 #define BIG_EVENTS 1200
-/* Every FILLED_EVERY-th history starts with peers that only take ids ("fillers"), so that the ids
+/* Every FILLED_EVERY-th history starts with peers that only occupy ids ("fillers"), so that the ids
  * of the others are about 64, where the next word of a bitmap starts and tables grow. */
 #define FILLED_EVERY 25
 /* Every TWIN_EVERY-th history is also run on a second roster, the twin in struct oracle. */
@@ -266,7 +266,7 @@ static bool run(struct oracle *o)
 		now.history = (unsigned long)plan.only;
 		to = now.history + 1;
 		o->trace = stdout;
-		setvbuf(stdout, NULL, _IOLBF, 0); /* print each line before a crash */
+		setvbuf(stdout, NULL, _IOLBF, 0); /* print each line immediately, before a crash */
 	}
 	for (; now.history < to; now.history++) {
 		bool good = history(o, &plan, now.history);

@@ -283,7 +283,7 @@ Test(roster, messages_do_not_depend_on_the_amount_requested, .timeout = TIMEOUT)
 
 		for (unsigned int i = 0; i < 9; i++)
 			greeted(r, i % 4);
-		hear_by(r, 3, 9, 1); /* between two vectors */
+		hear_by(r, 3, 9, 1); /* stop between two vectors */
 		ivs_roster_leave(r, 1);
 		ivs_roster_leave(r, 6);
 		greeted(r, 2);
@@ -324,7 +324,7 @@ Test(roster, number_of_messages_behind, .timeout = TIMEOUT)
 	hear(r, 0, ALL);
 	cr_assert_eq(ivs_roster_behind(r, 0), 0);
 	greeted(r, 3);
-	join(r, 5); /* not visible yet */
+	join(r, 5); /* this peer is not visible yet */
 	cr_assert_eq(ivs_roster_behind(r, 0), 3);
 	HEARS(r, 0, 2, "1.0 1.1");
 	cr_assert_eq(ivs_roster_behind(r, 0), 1);

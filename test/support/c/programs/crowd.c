@@ -30,7 +30,7 @@
 #define BATCH 32
 #define GREETING_LEN 3
 #define IN_FLIGHT_MAX 23 /* number of fds that fit into a client's socket */
-#define SILENCE_MS 20000 /* enough for a loaded machine and sanitizers */
+#define SILENCE_MS 20000 /* long enough for a loaded machine and sanitizers */
 
 union control {
 	struct cmsghdr align;
@@ -238,7 +238,7 @@ static unsigned long long read_all(void)
 		fail("out of memory");
 	for (unsigned int i = 0; i < clients_n; i++)
 		polls[i] = (struct pollfd){.fd = members[i].sock, .events = POLLIN};
-	/* Once all messages have arrived, further readable bytes are an error. */
+	/* Once all messages have arrived, more readable bytes are an error. */
 	while (poll(polls, clients_n, told_n < wanted_n ? SILENCE_MS : 0) > 0) {
 		for (unsigned int i = 0; i < clients_n; i++) {
 			if (polls[i].revents)

@@ -51,8 +51,8 @@ static void find_all(void)
 }
 
 /*
- * Call find_all() before a system call filter is installed. Constructors that run earlier may ask
- * for the time, so some of the functions below call find_all(), too.
+ * Call find_all() before a system call filter is installed. Constructors that run earlier may read
+ * the time, so some of the functions below call find_all(), too.
  */
 __attribute__((constructor)) static void begin(void)
 {

@@ -295,7 +295,7 @@ static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 /*
  * close() frees the fd even if it fails. The closest effect that another process can cause is to
  * replace the file behind the fd: the number then appears to be in use by a different file. This is
- * not possible if the program has meanwhile lowered its limit of fds below that number.
+ * not possible if the program has lowered its limit of fds below that number in the meantime.
  */
 static bool close_all_the_same(const struct faults *faults, const struct seccomp_notif *notif)
 {
