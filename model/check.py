@@ -200,7 +200,7 @@ def main():
             print(f"{run.name:16} {run.size or '-':5} {run.what}\n{'':22} {run.defines}")
         return 0
     runs = chosen(args)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # kills pan, removes its directory
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that pan is killed
     print(f"1..{len(runs)}", flush=True)
     failed = False
     for number, run in enumerate(runs, 1):

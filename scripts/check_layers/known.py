@@ -6,7 +6,7 @@ KNOWN = (
     ("limits", "IVS_VFU_FEATURE_INDEX is 0xffffu", "bits of a word, not a number of ids"),
 )
 
-#: Checks whose complaints are counted and are not failures. `check-layers.py --only CHECK` lists
+#: Checks whose complaints are counted, but are not failures. `check-layers.py --only CHECK` lists
 #: the complaints.
 COUNTED = ()
 

@@ -41,7 +41,7 @@ class Installed:
         return done.stdout
 
     def pkg_config(self, *words):
-        """Return: the words that pkg-config prints. It finds no library but the installed one."""
+        """Return: the words that pkg-config prints. pkg-config finds only the installed library."""
         return self.run("pkg-config", *words, "libivshmem",
                         PKG_CONFIG_LIBDIR=str(self.libraries / "pkgconfig"),
                         PKG_CONFIG_SYSROOT_DIR=str(self.root)).split()

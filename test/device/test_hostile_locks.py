@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem-device does not wait for locks of the kernel that other processes hold."""
+"""ivshmem-device does not wait for kernel locks that other processes hold."""
 import contextlib
 import os
 import pathlib

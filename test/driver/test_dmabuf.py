@@ -26,7 +26,7 @@ driver-test life modules 1
 
 def test_more_than_one_scatter_list_entry(place, record_property):
     """A region of 2 GiB needs several entries in a scatter list. A region of 1 MiB is too small for
-    struct pages, and the guest has too little memory for those of one of 16 GiB."""
+    struct pages. For the struct pages of a region of 16 GiB, the guest has too little memory."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")
     devices += host.plain(place, 16 * GIB, "large", number=2)

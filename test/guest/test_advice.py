@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Advice in messages about a guest's devices: each step causes a problem in the same guest, reads
-the message of ivshmem-client, runs the commands that it prints, and checks that they help."""
+the message of ivshmem-client, runs the commands that it prints, and checks that these commands
+help."""
 import re
 
 import pytest

@@ -178,8 +178,8 @@ def test_doorbells_and_roster_through_vfio(boot, place):
 
 
 def test_too_many_vectors_requested(boot, place):
-    """If a program wants more vectors than the device has, the error states the number and how to
-    raise it. The device works afterwards."""
+    """If a program requests more vectors than the device has, the error states the number and how
+    to raise it. The device works afterwards."""
     server = place.server("-n", "2")
     with boot("meet -n 2 -e 3 pci:; peek pci: id", machine.doorbell(server.socket, 2),
               iommu=True, bind="vfio-pci") as guest:

@@ -225,8 +225,8 @@ def test_devices_in_a_guest(setting, place, record_property):
 
 
 def check_listed(setting, guest, address):
-    """Check that the numbers in the page's output of lspci are those of the device. (The names are
-    from a file of lspci.)"""
+    """Check that the numbers in the page's output of lspci are those of the device. (The names come
+    from lspci's database.)"""
     command, line = setting.page.block("IN THE GUEST", "lspci").split("\n")
     ids = re.fullmatch(r"\$ lspci -nn -d (\w+:\w+)", command)[1]
     kind, shown, revision = re.fullmatch(r"00:[\d.]+ RAM memory \[(\w+)\]: Red Hat, Inc. Inter-VM "

@@ -9,7 +9,7 @@ import pytest
 
 from support.py.fake_server import FakeServer, say
 
-# Each measurement of a meeting takes 0.2 s by the clock of the program.
+# Each measurement of a meeting takes 0.2 s on the program's clock.
 pytestmark = pytest.mark.usefixtures("fast_clock")
 MIB = 1 << 20
 

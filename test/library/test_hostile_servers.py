@@ -91,8 +91,8 @@ def test_lingering_sockets(place, how):
 
 
 def test_lingering_sockets_while_the_peer_is_open(place):
-    """The server sends an out-of-band byte with such sockets to a peer that waits. The peer reports
-    the loss of the server, and closes within its time limit."""
+    """To a peer that waits, the server sends an out-of-band byte with sockets whose close(2) waits.
+    The peer reports the loss of the server, and closes within its time limit."""
     server = FakeServer(place, place.socket)
     lingering = place.add(Lingering(3))
     peer = start(place)

@@ -21,7 +21,7 @@ AS_ROOT = r"as root, (chgrp [^()]* && chmod \S+ [^\s()]+)"
 
 
 def run_server_as_user(place, *words):
-    """Run a server that is expected to fail, in the foreground. Return: its error message."""
+    """Run a server in the foreground; it is expected to fail. Return: its error message."""
     status, text = advice.run_as(place, USER, place.server_program, "-F", "-S", place.socket,
                                  *words)
     assert status == 1, text
@@ -256,7 +256,7 @@ def test_pidfile_in_a_directory_that_does_not_exist(place):
 # The region's location
 
 def run_server(place, *words):
-    """Run a server that is expected to fail, in the foreground. Return: its error message."""
+    """Run a server in the foreground; it is expected to fail. Return: its error message."""
     done = place.run_server("-F", "-S", place.socket, *words)
     assert done.returncode == 1, done.stderr
     return done.stderr
@@ -360,7 +360,8 @@ def test_link_to_a_region(place):
     (os.mkfifo, "a named pipe"), (dead_socket, "a socket")],
     ids=["null", "no-driver", "block", "pipe", "socket"])
 def test_region_that_is_not_a_file(place, make, kind):
-    """The message says what kind of file it is, and which kinds can be used instead."""
+    """The message says what kind of file exists at the path, and which kinds can be used
+    instead."""
     if "device" in kind and os.geteuid():
         pytest.skip("needs root to create a device")
     path = place.dir / "what"

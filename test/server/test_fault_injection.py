@@ -2,11 +2,11 @@
 """Let every system call of ivshmem-server fail once at every place where it is made.
 
 A scenario is first run without failures. For each kind of system call that it made, it is then
-repeated with the first such call failing, then with the second, until there is no further call that
-could fail. A call's possible errors (support/py/faults.py) alternate from place to place; with
+repeated with the first such call failing, then with the second, until no call is left that could
+fail. A call's possible errors (support/py/faults.py) alternate from place to place; with
 IVS_FAULTS_ALL=1 each place gets all of them. Assertions:
 
-During the start: the server serves properly, or exits with status 1 and one line of error, and
+During the start: the server serves properly, or exits with status 1 and a one-line error, and
 leaves no files. While serving: it continues; all clients except the one affected by the failure get
 correct announcements; no fd leaks; the next client is served. During the exit: it exits, and
 reports files that it could not remove.
@@ -30,7 +30,7 @@ from support.py.programs import SHM, TIMEOUT, Daemon, fd_count
 from support.py.story import PEERS_MAX, VECTORS, Story
 from support.py.wire import RawClient
 
-REFUSALS_MAX = 15  # then use a new server, because a server logs at most 20 lines in 10 s
+REFUSALS_MAX = 15  # after this many, use a new server: each logs at most 20 lines in 10 s
 SIZE = 1 << 20
 STATUS_FAILED = 1
 

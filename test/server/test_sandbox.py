@@ -181,7 +181,7 @@ def test_start_without_privileges(place):
 ])
 def test_options_that_need_root(place, options, message):
     """If an option needs root, the error message says so."""
-    server = as_nobody(place, *options)  # nobody may not change the owner of files, either
+    server = as_nobody(place, *options)  # "nobody" may not change the owner of files, either
     assert server.wait() == 1
     assert server.err.seen[-1] == "ivshmem-server: " + message
     assert not place.socket.exists()

@@ -112,8 +112,8 @@ def test_domain_starts_and_devices_are_plugged_in(place, libvirt):
     assert found.count("pref64-reserve = 2097152 (2 MiB)") >= 3
     for command in hot.texts("shell", "to unplug it"):
         said = [libvirt.shell(line, check=False) for line in command.splitlines()]
-        # The firmware releases the device, unless the guest is not running: then the guest keeps
-        # it.
+        # The firmware releases the device. If the guest is not running, the device stays plugged
+        # in.
         assert re.search('Device detach|request sent successfully|"return":{}', said[0]), said
     libvirt.shell("virsh destroy plugged")
     after_ = place.shm_path.stat()

@@ -192,8 +192,8 @@ def test_failure_to_write_is_undone(shm, place, root):
 
 
 def test_failure_to_create_is_undone(shm, place, root):
-    """If the region cannot get its name, the new files are removed again, and older ones are
-    kept."""
+    """If the region cannot be linked to its name, the new files are removed again, and older ones
+    are kept."""
     done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC"], "create", place.shm,
                          "--size", "1M", "--boot", "--root", root)
     assert done.returncode == 1 and f"cannot create {shm}: No space left" in done.stderr

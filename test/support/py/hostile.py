@@ -81,7 +81,7 @@ def connect_and_close(place, times):
         wait_for_fds(server, before)
 
     before = server.fds()
-    open_and_close(min(times, 10000))  # first make the allocations that are made only once
+    open_and_close(min(times, 10000))  # first cause the allocations that happen only once
     memory = rss_kib(server.pid)
     open_and_close(times)
     growth = rss_kib(server.pid) - memory

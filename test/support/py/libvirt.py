@@ -70,7 +70,7 @@ class Libvirt:
         return path
 
     def define(self, name, devices, others=""):
-        """Define a domain of type qemu. Return: its XML, validated."""
+        """Define a domain of type qemu. Return: its validated XML."""
         xml = f"""<domain type='qemu'>
   <name>{name}</name>
   <memory unit='M'>64</memory>

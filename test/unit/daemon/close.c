@@ -68,7 +68,9 @@ Test(discard, a_lingering_socket_does_not_block, .timeout = TIMEOUT)
 	cr_expect_eq(ivs_fd_discard(&none), 0);
 }
 
-/* The timer must be disarmed, or its signal could hit a program that the process executes next. */
+/*
+ * The timer must be disarmed, or its signal could reach a program that the process executes next.
+ */
 Test(discard, no_signal_comes_later, .timeout = TIMEOUT)
 {
 	struct itimerval timer;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of daemon/slow.h: calls that use much processor time are found, others are not. */
+/*
+ * Tests of daemon/slow.h: calls that use much processor time are detected, and other calls are not.
+ */
 #include <criterion/criterion.h>
 #include <unistd.h>
 

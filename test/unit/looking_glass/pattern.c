@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The test pattern has bars, a box and a number, and nothing outside the picture is written. */
+/* Tests of the test pattern: bars, box and number are drawn, and nothing outside the picture. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The saved state of the PCI function: its format, and how invalid states are refused. */
+/* Tests of the PCI function's saved state: its format, and how invalid states are refused. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The capability of rule R-9, read by a program in a guest without our driver, from valid and
- * invalid configuration spaces. */
+/* Tests of the capability of rule R-9, as read by a program in a guest without our driver, from
+ * valid and invalid configuration spaces. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

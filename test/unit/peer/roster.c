@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A peer that learns of joins and leaves from the roster page: its events, capabilities and usable
- * length. */
+/* Tests of a peer that learns of joins and leaves from the roster page: its events, capabilities
+ * and usable length. */
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>

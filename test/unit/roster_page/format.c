@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The format of the roster page, and validation of untrusted pages (PROTOCOL.md, P-1 to P-4, P-9).
+/*
+ * Tests of the roster page's format, and of the validation of untrusted pages (PROTOCOL.md, P-1 to
+ * P-4, P-9).
  */
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Joins and leaves that are derived from snapshots of a roster page (PROTOCOL.md, P-5, P-9). */
+/*
+ * Tests of joins and leaves that are derived from snapshots of a roster page (PROTOCOL.md, P-5,
+ * P-9).
+ */
 #include <criterion/criterion.h>
 
 #include "roster_page/reader.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The codec (vfio_user/codec.h) and the checksum of the migration stream (vfio_user/stream.h). */
+/*
+ * Tests of the codec (vfio_user/codec.h) and of the checksum of the migration stream
+ * (vfio_user/stream.h).
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
