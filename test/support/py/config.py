@@ -44,7 +44,7 @@ class Pieces:
                 if piece["language"] == language and where in piece["where"]]
 
     def text(self, language, where=""):
-        """Return: the text of the only such piece."""
+        """Return: the text of the only piece of this kind."""
         found = self.texts(language, where)
         assert len(found) == 1, self.all
         return found[0]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The real client of Looking Glass, on a virtual screen, which is stored in a file. If there is
-none, importing this module skips the importing test file, with one reason."""
+"""The real client of Looking Glass, on a virtual screen, which is stored in a file. If the client
+cannot be run, importing this module skips the importing test file, with one reason."""
 import itertools
 import os
 import struct

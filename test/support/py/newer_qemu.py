@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A QEMU that is a vfio-user client. If there is none, importing this module skips the whole test
-file that imports it."""
+"""A QEMU that is a vfio-user client. If there is no such QEMU, importing this module skips the
+whole test file that imports it."""
 import pytest
 
 from guestkit import vfio_user_qemu
