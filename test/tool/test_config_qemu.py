@@ -1,49 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The output of `ivshmem config qemu` starts QEMU, and the commands in it plug devices in. The
-guests stay paused."""
-import json
-
+"""What `ivshmem config qemu` prints starts QEMU, and its commands plug devices in. The guests stay
+paused."""
 import pytest
 
-from guestkit import machine
-from guestkit.qmp import Qmp
+from support.py.bare_vm import Vm
 from support.py.config import NAMES, Pieces, shell_words
 
 MIB = 1 << 20
-PAUSED = ["-M", "q35", "-accel", "tcg", "-m", "64M", "-S", "-display", "none", "-nodefaults"]
-
-
-class Vm:
-    """A QEMU whose guest stays paused."""
-
-    def __init__(self, place, *arguments):
-        path = place.dir / "qmp"
-        self.process = place.start(machine.qemu_program(), *PAUSED, "-qmp",
-                                   f"unix:{path},server=on,wait=off", *arguments)
-        self.qmp = place.add(Qmp(path))
-
-    def get(self, path, name):
-        """Return: a property of an object."""
-        return self.qmp.command("qom-get", path=path, property=name)
-
-    def lines(self, text):
-        """Run monitor commands, one per line."""
-        for line in text.splitlines():
-            request = json.loads(line)
-            self.qmp.command(request["execute"], **request["arguments"])
-
-    def on_root_bus(self):
-        """Return: the ids of the ivshmem devices that the guest finds on the root bus."""
-        return {device["qdev_id"] for bus in self.qmp.command("query-pci")
-                for device in bus["devices"]
-                if (device["id"]["vendor"], device["id"]["device"]) == (0x1af4, 0x1110)}
-
-    def behind_ports(self):
-        """Return: the ids of the ivshmem devices that have been plugged in. The paused guest has
-        not given its ports bus numbers, so query-pci does not list them."""
-        return {each["name"] for each in
-                self.qmp.command("qom-list", path="/machine/peripheral")
-                if each["type"].startswith("child<ivshmem-")}
 
 
 @pytest.fixture

@@ -1,26 +1,54 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A private instance of libvirt's daemon: a session of an unprivileged user, in its own
 directory."""
+import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 
 import pytest
 
+from guestkit import cache
 from support.py.programs import TIMEOUT, Process, wait_until
 
 NOBODY = 65534
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 
+#: QEMU loads modules from a directory that is compiled in. Hide those of this machine's QEMU from
+#: another QEMU, which libvirt makes load all of them. Only root can do that.
+_WITHOUT_MODULES = ["unshare", "--mount", "sh", "-ec",
+                    "for dir in /usr/lib/*/qemu; do [ ! -d $dir ] || mount -t tmpfs none $dir; "
+                    f"done; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "
+                    "--pdeathsig KILL \"$@\"", "sh"]
+
+
+def _script(directory, qemu):
+    """Write a script that runs a QEMU. A QEMU in our cache, which other users cannot read, is
+    copied into the directory. Return: the path of the script."""
+    ours = cache.directory("vfio-user-qemu")
+    if len(qemu) > 1:
+        if os.getuid():
+            pytest.skip("only root can hide the modules of this machine's QEMU from another one")
+        entry = ours / pathlib.Path(qemu[0]).relative_to(ours).parts[0]
+        shutil.copytree(entry, directory / "qemu", symlinks=True)
+        qemu = [word.replace(str(entry), str(directory / "qemu")) for word in qemu]
+    script = directory / "emulator"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(qemu)} "$@"\n')
+    script.chmod(0o755)
+    return script
+
 
 class Libvirt:
     """A running libvirtd, and virsh; close() ends its domains and the daemon.
 
-    uid: the user of the daemon and of its VMs
+    uid:      the user of the daemon and of its VMs
+    emulator: the program that libvirt runs as QEMU: EMULATOR, or a script that runs @qemu, the
+              first words of the command line of another QEMU
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, qemu=None):
         for program in ("libvirtd", "virsh", "virt-xml-validate"):
             if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
                 pytest.skip(f"{program} is not installed: scripts/install-packages test")
@@ -36,8 +64,11 @@ class Libvirt:
             self.env[name] = str(path)
         self.dir.chmod(0o755)
         self.domains = []
-        self.daemon = Process([shutil.which("libvirtd", path=f"{os.environ['PATH']}:/usr/sbin")],
-                              user=None if os.getuid() else NOBODY,
+        self.emulator = _script(self.dir, qemu) if qemu else EMULATOR
+        daemon = [shutil.which("libvirtd", path=f"{os.environ['PATH']}:/usr/sbin")]
+        alone = qemu and len(qemu) > 1
+        self.daemon = Process([*_WITHOUT_MODULES, *daemon] if alone else daemon,
+                              user=None if os.getuid() or alone else NOBODY,
                               environment=self.env)
         socket = self.dir / "xdg_runtime_dir" / "libvirt" / "libvirt-sock"
         try:
@@ -75,8 +106,9 @@ class Libvirt:
   <name>{name}</name>
   <memory unit='M'>64</memory>
   <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <features><acpi/></features>
   <devices>
-    <emulator>{EMULATOR}</emulator>
+    <emulator>{self.emulator}</emulator>
     <memballoon model='none'/>
 {devices}  </devices>
 {others}</domain>
@@ -87,10 +119,15 @@ class Libvirt:
         self.domains.append(name)
         return xml
 
+    def qmp(self, name, command):
+        """Run a command without arguments in the monitor of a domain. Return: QEMU's reply."""
+        request = shlex.quote(json.dumps({"execute": command}))
+        return json.loads(self.shell(f"virsh qemu-monitor-command {name} {request}"))["return"]
+
     def argv(self, name):
         """Return: the arguments that libvirt passes to QEMU for a domain."""
         text = self.shell(f"virsh domxml-to-native qemu-argv --domain {name}")
-        done = subprocess.run(["sh", "-c", f'set -- {text.split(EMULATOR, 1)[1]}\n'
+        done = subprocess.run(["sh", "-c", f'set -- {text.split(str(self.emulator), 1)[1]}\n'
                                'printf "%s\\0" "$@"'], capture_output=True, text=True, check=True,
                               timeout=TIMEOUT)
         return done.stdout.split("\0")[:-1]
