@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem list: which regions it finds, which processes and VMs use them, and each of its notes."""
+import contextlib
 import json
 import mmap
 import os
 import pathlib
+import pty
 import re
 import shutil
 import subprocess
@@ -12,7 +14,8 @@ import sys
 import pytest
 
 from support.py.paths import BUILD
-from support.py.programs import Server, wait_until
+from support.py.programs import TIMEOUT, Server, wait_until
+from support.py.region_tool import without_leak_search
 
 TOOL = BUILD / "tools" / "ivshmem"
 MIB = 1 << 20
@@ -462,3 +465,24 @@ def test_mistakes(names, status, message):
     done = run(*names)
     assert done.returncode == status and not done.stdout
     assert done.stderr.startswith(f"ivshmem list: {message}")
+
+
+def test_progress():
+    """On a terminal, an examination that takes longer than 2 s shows for how long, in a line that
+    is erased. If standard error is not a terminal, nothing is shown."""
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e",
+             "inject=getdents64:delay_enter=2500000:when=1", TOOL, "list"]
+    parent, child = pty.openpty()
+    with os.fdopen(parent, "rb", buffering=0) as terminal:
+        runs = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True,
+                                 env=without_leak_search()) for stderr in (child, subprocess.PIPE)]
+        os.close(child)
+        text = b""
+        with contextlib.suppress(OSError):  # EIO: the program has closed its end
+            while part := terminal.read(4096):
+                text += part
+    said = [each.communicate(timeout=TIMEOUT) for each in runs]
+    assert re.match(rb"(\rexamining the processes of this host: \d+ s )+\r\x1b\[K"
+                    rb"(ivshmem list: \d+ process|$)", text), text
+    assert "examining" not in said[1][1]
+    assert [each.returncode for each in runs] == [0, 0] and said[0][0] and said[1][0]

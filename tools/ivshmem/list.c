@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "daemon/json.h"
 #include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/progress.h"
 #include "tools/shared/address.h"
 #include "tools/shared/table.h"
 #include "tools/shared/usage.h"
@@ -412,7 +413,9 @@ static int find_and_print(const struct settings *settings)
 		if (settings->names[i].path)
 			paths[paths_n++] = settings->names[i].path;
 	}
+	progress_start("examining the processes of this host");
 	result = ivs_host_regions_find(paths, paths_n, &regions);
+	progress_end();
 	if (result)
 		return usage_failed("cannot examine this host: %s", strerror(-result));
 	status = print_regions(settings, &regions);

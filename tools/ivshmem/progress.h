@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A line on the terminal that shows that a single system call takes a long time. */
+/* A line on the terminal that shows that something takes a long time. */
 #ifndef TOOLS_IVSHMEM_PROGRESS_H
 #define TOOLS_IVSHMEM_PROGRESS_H
 
