@@ -17,6 +17,7 @@
 #include "ivshmem/registers.h"
 #include "region/watch.h"
 #include "tools/shared/dump.h"
+#include "tools/shared/guard.h"
 #include "tools/shared/memory.h"
 #include "tools/shared/outcome.h"
 #include "tools/shared/ring.h"
@@ -452,7 +453,7 @@ int main(int argc, char **argv)
 	if (status)
 		return status < 0 ? 0 : status;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	memory_start();
+	guard_start();
 	if (open_peer(&settings, &peer, &err)) {
 		fprintf(stderr, PROGRAM ": %s\n", err.text);
 		return STATUS_FAILED;

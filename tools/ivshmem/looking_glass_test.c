@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pwd.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +27,7 @@
 #include "tools/ivshmem/looking_glass_events.h"
 #include "tools/ivshmem/region_show.h"
 #include "tools/shared/address.h"
+#include "tools/shared/guard.h"
 #include "tools/shared/usage.h"
 
 #define DEFAULT_ADDRESS "shm:looking-glass"
@@ -102,38 +102,6 @@ struct session {
 	struct ivs_publisher publisher;
 	struct events events;
 };
-
-/* Global, because a signal handler has no argument for it. */
-static struct {
-	volatile sig_atomic_t active;
-	sigjmp_buf lost;
-} guard;
-
-static void handle_lost_page(int signo)
-{
-	if (guard.active)
-		siglongjmp(guard.lost, 1);
-	signal(signo, SIG_DFL);
-	raise(signo);
-}
-
-/*
- * GUARDED() - run a statement that accesses the region. The value is whether all pages existed;
- * if a page did not exist, the statement was not completed.
- */
-#define GUARDED(statement)                                                                         \
-	({                                                                                         \
-		bool exists = !sigsetjmp(guard.lost, 1);                                           \
-                                                                                                   \
-		if (exists) {                                                                      \
-			guard.active = true;                                                       \
-			__atomic_signal_fence(__ATOMIC_SEQ_CST);                                   \
-			statement;                                                                 \
-			__atomic_signal_fence(__ATOMIC_SEQ_CST);                                   \
-		}                                                                                  \
-		guard.active = false;                                                              \
-		exists;                                                                            \
-	})
 
 static int take_mode_option(struct settings *settings, const char *value)
 {
@@ -487,11 +455,8 @@ static int run(struct session *session, int signal_fd)
 /* From now on, signals that end the test are read from an fd. Return: the fd, or -1. */
 static int take_signals(void)
 {
-	struct sigaction action = {.sa_handler = handle_lost_page};
 	sigset_t set;
 
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGBUS, &action, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
@@ -523,6 +488,7 @@ int looking_glass_test(int argc, char **argv)
 	if (getrandom(&settings.publish.seed, sizeof(settings.publish.seed), GRND_NONBLOCK) < 0)
 		settings.publish.seed = (uint64_t)ivs_clock_ns();
 	session.events.json = settings.json;
+	guard_start();
 	signal_fd = take_signals();
 	if (signal_fd < 0)
 		return usage_failed("cannot wait for signals: %s", strerror(errno));

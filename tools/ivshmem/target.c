@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "ivshmem/registers.h"
-#include "tools/shared/memory.h"
+#include "tools/shared/guard.h"
 
 #define EVENTS_MAX (2 * (IVS_ID_MAX + 1))
 
@@ -32,7 +32,7 @@ int target_open(struct target *target, bool read_only, struct ivs_peer **out)
 	status = address_complete(target->text, target->address);
 	if (status)
 		return status;
-	memory_start();
+	guard_start();
 	if (read_only ? ivs_peer_open_read_only(target->address, &target->options, out, &err)
 		      : ivs_peer_open(target->address, &target->options, out, &err))
 		return usage_failed("%s", err.text);

@@ -7,17 +7,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/parse.h"
-#include "tools/shared/usage.h"
+#include "tools/shared/guard.h"
 
-#define LOST "a process has truncated the region: these pages do not exist any more"
 #define BLANKS " \t\r\n"
 #define CHUNK_LEN 4096
 #define HEX_LINE_LEN 32	 /* bytes */
@@ -34,46 +31,10 @@ struct range {
 	size_t len;
 };
 
-/* Global, because no argument can be passed to a signal handler. */
-static struct {
-	volatile sig_atomic_t copying;
-	sigjmp_buf lost;
-} guard;
-
-static void handle_lost_page(int signo)
-{
-	static const char text[] = ": the region: " LOST "\n";
-
-	(void)signo;
-	if (guard.copying)
-		siglongjmp(guard.lost, 1);
-	if (write(STDERR_FILENO, usage_name(), strlen(usage_name())) < 0 ||
-	    write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
-		_exit(STATUS_FAILED + 1);
-	_exit(STATUS_FAILED);
-}
-
-void memory_start(void)
-{
-	struct sigaction action = {.sa_handler = handle_lost_page};
-
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGBUS, &action, NULL);
-}
-
 /* Return: whether all pages existed. */
 static bool copy_memory(void *to, const void *from, size_t len)
 {
-	bool exists = !sigsetjmp(guard.lost, 1);
-
-	if (exists) {
-		guard.copying = true;
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		memcpy(to, from, len);
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	}
-	guard.copying = false;
-	return exists;
+	return GUARDED(memcpy(to, from, len));
 }
 
 /* Parse an offset or a length, such as 4096, 4K or 0x1000. */
@@ -165,7 +126,7 @@ static enum outcome print_memory(const struct range *range)
 	for (size_t at = 0, n; at < range->len; at += n) {
 		n = range->len - at < sizeof(bytes) ? range->len - at : sizeof(bytes);
 		if (!copy_memory(bytes, range->at + at, n))
-			return report_failure("get", LOST);
+			return report_failure("get", GUARD_LOST);
 		if (range->hex)
 			print_hex(bytes, n);
 		else if (terminal)
@@ -223,7 +184,7 @@ enum outcome memory_dump(struct ivs_peer *peer, const struct memory_place *place
 
 		n = range.len - at < sizeof(bytes) ? range.len - at : sizeof(bytes);
 		if (!copy_memory(bytes, range.at + at, n))
-			return report_failure("dump", LOST);
+			return report_failure("dump", GUARD_LOST);
 		same = at && n == sizeof(bytes) && !memcmp(bytes, last, n);
 		if (!same)
 			print_dump_line(offset + at, bytes, n);
@@ -292,7 +253,7 @@ static enum outcome write_bytes(struct writer *writer, char *bytes, size_t len, 
 		return report_failure("put", why);
 	}
 	if (!copy_memory(writer->at, bytes, len))
-		return report_failure("put", LOST);
+		return report_failure("put", GUARD_LOST);
 	writer->at += len;
 	writer->left -= len;
 	return OUTCOME_OK;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands get, put and dump: reading and writing bytes of the region. */
+/*
+ * The commands get, put and dump: reading and writing bytes of the region. guard_start() must have
+ * been called.
+ */
 #ifndef TOOLS_SHARED_MEMORY_H
 #define TOOLS_SHARED_MEMORY_H
 
@@ -7,14 +10,6 @@
 
 #include "ivshmem/peer.h"
 #include "tools/shared/outcome.h"
-
-/**
- * memory_start() - install a handler for SIGBUS, which accesses to lost pages of the region raise
- *
- * The commands get and put then fail with a message. Any other access, such as one by the library,
- * ends the program with a message.
- */
-void memory_start(void);
 
 /**
  * struct memory_place - a place in the region, as given in the command
