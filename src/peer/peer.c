@@ -14,8 +14,8 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define WHY_READ_ONLY                                                                              \
-	"the program opened the region for reading only: use ivs_peer_open() (ivshmem-client "     \
-	"without --read-only)"
+	"the program opened the region for reading only: leave out its option --read-only, or "    \
+	"use ivs_peer_open()"
 
 static const struct {
 	const char *prefix;

@@ -111,7 +111,7 @@ static int unix_check_region(const struct ivs_peer *peer, int fd, struct ivs_err
 		err, IVS_CONNECTION_E_PROTOCOL,
 		"the region of the server at %s is neither memory nor a file on a local "
 		"disk (file system: %s), so it can make this process wait forever: start "
-		"the server with memfd: or shm:, or set any_file_system (ivshmem-client "
+		"the server with memfd: or shm:, or set any_file_system (option "
 		"--any-file-system)",
 		unix_state(peer)->connection.addr.sun_path, received.file_system);
 }

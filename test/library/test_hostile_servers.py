@@ -144,14 +144,18 @@ def test_region_of_a_fuse_file_system(place, request_name):
 
 @needs_fuse
 def test_any_file_system(place):
-    """With the option for any file system, a region of a FUSE file system that answers is
-    accepted."""
+    """With the option for any file system, which the message names, both programs accept a region
+    of a FUSE file system that answers."""
     server = FakeServer(place, place.socket)
     with Fuse(place) as fuse, fuse.as_region_of(server):
-        done = place.run_client("-c", "dump")
-        assert done.returncode == 1 and "neither memory nor a file" in done.stderr
-        done = place.run_client("--any-file-system", "-c", "dump")
-        assert done.returncode == 0, done.stderr
+        tool = [place.build / "tools/ivshmem", "dump", f"unix:{place.socket}"]
+        client = [place.client_program, "-S", place.socket, "-c", "dump"]
+        for words in (client, tool):
+            done = place.run(*words)
+            assert done.returncode == 1 and "neither memory nor a file" in done.stderr
+            assert "(option --any-file-system)" in done.stderr, "other programs have it, too"
+            done = place.run(*words, "--any-file-system")
+            assert done.returncode == 0, done.stderr
 
 
 def test_fork_does_not_make_the_parent_spin(place):
