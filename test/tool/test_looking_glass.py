@@ -159,16 +159,20 @@ def test_empty_file_is_noted(place, words):
 
 @needs_root
 def test_user_is_the_caller_of_sudo():
-    """The region belongs to the user who has called sudo, because the client refuses to run as
-    root."""
-    for environment, owner in (({"SUDO_USER": "nobody"}, "nobody"), ({"SUDO_USER": ""}, "root")):
-        pieces = Pieces("looking-glass", "1920x1080", "--name", "no-such-region",
-                        env={**os.environ, **environment})
-        assert f"--owner {owner} --group kvm " in pieces.text("shell", "make the region")
+    """The region is for the user who has called sudo. The client refuses to run as root, and no
+    step that runs it tells root to do that."""
+    for sudo, options, owner, user in (("nobody", [], "nobody", "nobody"),
+                                       ("", [], "root", "a user of group kvm"),
+                                       ("", ["--group", "root"], "root", "the user to be named"),
+                                       ("", ["--user", "nobody"], "nobody", "nobody")):
+        pieces = Pieces("looking-glass", "1920x1080", "--name", "no-such-region", *options,
+                        env={**os.environ, "SUDO_USER": sudo})
+        assert f"--owner {owner} --group " in pieces.text("shell", "make the region")
         assert any("refuses to run as root" in note["text"] for note in pieces.notes) == \
             (owner == "root")
-        assert any(piece["where"].startswith(f"As {owner}, when the VM runs")
-                   for piece in pieces.all)
+        for step in ("test pattern", "when the VM runs"):
+            assert [piece["where"].startswith(f"As {user}") for piece in pieces.all
+                    if step in piece["where"]] == [True]
 
 
 @needs_root

@@ -32,6 +32,7 @@
 #define KVMFR_NODE "/dev/kvmfr0"
 #define TEXT_LEN (1 << 20)
 #define USER_LEN 64
+#define CLIENT_USER_LEN 320
 
 static const char help_text[] =
 	"usage: ivshmem looking-glass WIDTHxHEIGHT [OPTION]...\n"
@@ -303,6 +304,23 @@ static void look_for_kvmfr(struct notes *notes)
 				     "virtiofsd does not work in a VM whose region it is");
 }
 
+static bool is_root(const char *name)
+{
+	return !strcmp(name, "root") || !strcmp(name, "0");
+}
+
+/* Return: who can run the client, which refuses to run as root, and open the region. */
+static const char *client_user(const struct job *job, char out[CLIENT_USER_LEN])
+{
+	if (!is_root(job->region.owner))
+		snprintf(out, CLIENT_USER_LEN, "%s", job->region.owner);
+	else if (!is_root(job->region.group))
+		snprintf(out, CLIENT_USER_LEN, "a user of group %s", job->region.group);
+	else
+		snprintf(out, CLIENT_USER_LEN, "the user to be named with --user");
+	return out;
+}
+
 /* Note states in which the client does not work, though the region is as it should be. */
 static void look_for_traps(struct job *job)
 {
@@ -314,7 +332,7 @@ static void look_for_traps(struct job *job)
 			  "\"%s\" is empty: the client cannot map it until it has its size, which "
 			  "the next step gives it",
 			  job->region.path);
-	if (!strcmp(job->region.owner, "root") || !strcmp(job->region.owner, "0"))
+	if (is_root(job->region.owner))
 		notes_add(
 			&job->notes, NULL,
 			"Looking Glass' client refuses to run as root: name its user with --user");
@@ -337,11 +355,12 @@ static void add_create(struct job *job)
 
 static void add_test(struct job *job)
 {
+	char user[CLIENT_USER_LEN];
 	struct ivs_out *out;
 
 	out = ivs_pieces_add(&job->pieces, IVS_LANGUAGE_SHELL,
 			     "As %s, to see a test pattern in the client before there is a VM",
-			     job->region.owner);
+			     client_user(job, user));
 	ivs_out_text(out, "ivshmem looking-glass test ");
 	ivs_escape(out, IVS_SYNTAX_SHELL, job->region.region);
 	ivs_out_text(out, "\n");
@@ -349,11 +368,12 @@ static void add_test(struct job *job)
 
 static void add_client(struct job *job)
 {
+	char user[CLIENT_USER_LEN];
 	struct ivs_out *out;
 
 	out = ivs_pieces_add(&job->pieces, IVS_LANGUAGE_SHELL,
 			     "As %s, when the VM runs; add -s if it has no SPICE server",
-			     job->region.owner);
+			     client_user(job, user));
 	ivs_out_text(out, "looking-glass-client -f ");
 	ivs_escape(out, IVS_SYNTAX_SHELL, job->region.path);
 	ivs_out_text(out, "\n");
