@@ -113,7 +113,26 @@ static const struct option remove_options[] = {
 	"REGION is NAME, which means shm:NAME; PATH, which means file:PATH; or an\n"               \
 	"address: shm:NAME, file:PATH.\n\n"
 
-static const struct usage create_usage = {
+#define HELP_COMMON                                                                                \
+	"      --json           print a JSON object\n"                                             \
+	"  -h, --help           print this\n"                                                      \
+	"  -V, --version        print the version\n\n"
+
+/**
+ * struct variant - what distinguishes one of the commands
+ * @letters:   short options, for getopt(3)
+ * @sized:     --size must be given
+ * @operation: what the command does
+ */
+struct variant {
+	const char *help;
+	const char *letters;
+	const struct option *options;
+	bool sized;
+	int (*operation)(const struct region_plan *plan);
+};
+
+static const struct variant create_variant = {
 	.help = "usage: ivshmem create REGION --size SIZE [OPTION]...\n"
 		"\n"
 		"Creates a region with all its memory, and with its rights from the first\n"
@@ -127,21 +146,16 @@ static const struct usage create_usage = {
 		"                       REGION is a path, hugetlb: huge pages; REGION is a\n"
 		"                       path, or a name in the mounted hugetlbfs\n"
 		"      --boot           create it also at boot, before any VM\n"
-		"      --root DIR       write the files of --boot in DIR/etc\n"
-		"      --json           print a JSON object\n"
-		"  -h, --help           print this\n"
-		"  -V, --version        print the version\n"
-		"\n"
+		"      --root DIR       write the files of --boot in DIR/etc\n" HELP_COMMON
 		"Example: a region for Looking Glass, also after the next boot:\n"
 		"  ivshmem create looking-glass --size 32M --owner alice --group kvm --boot",
 	.letters = "s:o:g:m:hV",
 	.options = create_options,
-	.take = take,
-	.surplus = "one region is expected",
-	.operand = take_region,
+	.sized = true,
+	.operation = region_create,
 };
 
-static const struct usage resize_usage = {
+static const struct variant resize_variant = {
 	.help = "usage: ivshmem resize REGION --size SIZE [OPTION]...\n"
 		"\n"
 		"Gives a region another size. It must not be in use. A region that grows keeps\n"
@@ -150,46 +164,42 @@ static const struct usage resize_usage = {
 		"\n" HELP_REGION "  -s, --size SIZE      a power of two, such as 64M\n"
 		"      --force          replace the file also while programs use it: they keep\n"
 		"                       the old memory until they open the region again\n"
-		"      --root DIR       change also the files of --boot in DIR/etc\n"
-		"      --json           print a JSON object\n"
-		"  -h, --help           print this\n"
-		"  -V, --version        print the version\n"
-		"\n"
+		"      --root DIR       change also the files of --boot in DIR/etc\n" HELP_COMMON
 		"Example:\n"
 		"  ivshmem resize looking-glass --size 64M",
 	.letters = "s:hV",
 	.options = resize_options,
-	.take = take,
-	.surplus = "one region is expected",
-	.operand = take_region,
+	.sized = true,
+	.operation = region_resize,
 };
 
-static const struct usage remove_usage = {
+static const struct variant remove_variant = {
 	.help = "usage: ivshmem remove REGION [OPTION]...\n"
 		"\n"
 		"Removes a region, and the files that create it at boot. It must not be in use.\n"
 		"\n" HELP_REGION
 		"      --force          also while programs use it: they keep the\n"
 		"                       memory, but no other program finds it\n"
-		"      --root DIR       remove the files of --boot in DIR/etc\n"
-		"      --json           print a JSON object\n"
-		"  -h, --help           print this\n"
-		"  -V, --version        print the version\n"
-		"\n"
+		"      --root DIR       remove the files of --boot in DIR/etc\n" HELP_COMMON
 		"Example:\n"
 		"  ivshmem remove looking-glass",
 	.letters = "hV",
 	.options = remove_options,
-	.take = take,
-	.surplus = "one region is expected",
-	.operand = take_region,
+	.operation = region_remove,
 };
 
-static int run(const struct usage *usage, bool sized, int (*operation)(const struct region_plan *),
-	       int argc, char **argv)
+static int run(const struct variant *variant, int argc, char **argv)
 {
+	const struct usage usage = {
+		.help = variant->help,
+		.letters = variant->letters,
+		.options = variant->options,
+		.take = take,
+		.surplus = "one region is expected",
+		.operand = take_region,
+	};
 	struct settings settings = {.plan = REGION_PLAN_INIT};
-	int status = usage_parse(usage, &settings, argc, argv);
+	int status = usage_parse(&usage, &settings, argc, argv);
 
 	if (status)
 		return status < 0 ? 0 : status;
@@ -197,28 +207,28 @@ static int run(const struct usage *usage, bool sized, int (*operation)(const str
 		usage_failed("no region is given: \"%s --help\" has an example", usage_name());
 		return STATUS_USAGE;
 	}
-	if (sized && !settings.plan.options.size) {
+	if (variant->sized && !settings.plan.options.size) {
 		usage_failed("no size is given: add --size, such as --size 32M");
 		return STATUS_USAGE;
 	}
-	if (operation == region_create && settings.root[0] && !settings.plan.boot)
+	if (variant == &create_variant && settings.root[0] && !settings.plan.boot)
 		return usage_error("surplus option --root", settings.root, "add --boot");
-	return operation(&settings.plan);
+	return variant->operation(&settings.plan);
 }
 
 static int run_create(int argc, char **argv)
 {
-	return run(&create_usage, true, region_create, argc, argv);
+	return run(&create_variant, argc, argv);
 }
 
 static int run_resize(int argc, char **argv)
 {
-	return run(&resize_usage, true, region_resize, argc, argv);
+	return run(&resize_variant, argc, argv);
 }
 
 static int run_remove(int argc, char **argv)
 {
-	return run(&remove_usage, false, region_remove, argc, argv);
+	return run(&remove_variant, argc, argv);
 }
 
 const struct command command_create = {
