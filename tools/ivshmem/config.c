@@ -103,10 +103,8 @@ static int wrong(const char *what, const char *value, const char *fix)
 	return usage_error(what, ivs_text_shown(value, shown, sizeof(shown)), fix);
 }
 
-static int take_operand(void *context, const char *value)
+static int take_argument(struct settings *settings, const char *value)
 {
-	struct settings *settings = context;
-
 	if (!settings->target) {
 		for (size_t i = 0; i < TARGETS_N; i++) {
 			if (!strcmp(value, targets[i].name))
@@ -122,6 +120,11 @@ static int take_operand(void *context, const char *value)
 	settings->given[settings->n] = settings->defaults;
 	settings->given[settings->n++].operand = value;
 	return 0;
+}
+
+static int take_operand(void *context, char *value)
+{
+	return take_argument(context, value);
 }
 
 static int take_word(const char *const *words, const char *what, const char *value, const char *fix,
@@ -205,7 +208,7 @@ static int take_option(void *context, int option, const char *value)
 
 	switch (option) {
 	case OPERAND:
-		return take_operand(settings, value);
+		return take_argument(settings, value);
 	case OPTION_KIND:
 		return take_kind(given, value);
 	case OPTION_ROLE:

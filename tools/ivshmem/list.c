@@ -91,7 +91,7 @@ static const char *path_of(const char *address)
 	return has_path ? address + 5 : NULL;
 }
 
-static int take_name(void *context, const char *value)
+static int take_name(void *context, char *value)
 {
 	struct settings *settings = context;
 	struct name *name = &settings->names[settings->names_n];

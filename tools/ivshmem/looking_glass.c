@@ -113,7 +113,7 @@ static int explain(const char *resolution, int result)
 	}
 }
 
-static int take_operand(void *context, const char *value)
+static int take_operand(void *context, char *value)
 {
 	struct settings *settings = context;
 	int result;

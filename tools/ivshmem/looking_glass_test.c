@@ -150,7 +150,7 @@ static int take_option(void *context, int option, const char *value)
 	}
 }
 
-static int take_region(void *context, const char *value)
+static int take_region(void *context, char *value)
 {
 	struct settings *settings = context;
 	int status;

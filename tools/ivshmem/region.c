@@ -66,7 +66,7 @@ static int take(void *context, int option, const char *value)
 	}
 }
 
-static int take_region(void *context, const char *value)
+static int take_region(void *context, char *value)
 {
 	struct settings *settings = context;
 
