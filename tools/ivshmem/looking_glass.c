@@ -353,29 +353,16 @@ static void add_create(struct job *job)
 		       job->region.group, MODE);
 }
 
-static void add_test(struct job *job)
+/* Add a command that the user of the client runs. @word is its last argument. */
+static void add_step(struct job *job, const char *when, const char *command, const char *word)
 {
 	char user[CLIENT_USER_LEN];
 	struct ivs_out *out;
 
-	out = ivs_pieces_add(&job->pieces, IVS_LANGUAGE_SHELL,
-			     "As %s, to see a test pattern in the client before there is a VM",
-			     client_user(job, user));
-	ivs_out_text(out, "ivshmem looking-glass test ");
-	ivs_escape(out, IVS_SYNTAX_SHELL, job->region.region);
-	ivs_out_text(out, "\n");
-}
-
-static void add_client(struct job *job)
-{
-	char user[CLIENT_USER_LEN];
-	struct ivs_out *out;
-
-	out = ivs_pieces_add(&job->pieces, IVS_LANGUAGE_SHELL,
-			     "As %s, when the VM runs; add -s if it has no SPICE server",
-			     client_user(job, user));
-	ivs_out_text(out, "looking-glass-client -f ");
-	ivs_escape(out, IVS_SYNTAX_SHELL, job->region.path);
+	out = ivs_pieces_add(&job->pieces, IVS_LANGUAGE_SHELL, "As %s, %s", client_user(job, user),
+			     when);
+	ivs_out_text(out, command);
+	ivs_escape(out, IVS_SYNTAX_SHELL, word);
 	ivs_out_text(out, "\n");
 }
 
@@ -402,10 +389,12 @@ static void compose(struct job *job)
 			"In a file of /etc/tmpfiles.d, instead of --boot: the file is then empty "
 			"until the VM starts";
 	}
-	add_test(job);
+	add_step(job, "to see a test pattern in the client before there is a VM",
+		 "ivshmem looking-glass test ", job->region.region);
 	ivs_config_libvirt(&job->config, &job->pieces);
 	ivs_config_qemu(&job->config, &job->pieces);
-	add_client(job);
+	add_step(job, "when the VM runs; add -s if it has no SPICE server",
+		 "looking-glass-client -f ", job->region.path);
 }
 
 static int print_job(const struct job *job)
