@@ -167,8 +167,8 @@ def test_crashes_in_a_row_end_nothing(manager):
 
 
 def test_wrong_options_are_not_retried(manager):
-    """With wrong options systemd does not restart the server repeatedly, even if each start is slow:
-    the socket is closed, so that programs that connect get an error instead of waiting."""
+    """If the server's options are invalid, systemd does not start it again and again, even if each
+    start is slow: the socket is closed, so that programs that connect get an error."""
     change = manager.units / "ivshmem@.service.d" / "wrong.conf"
     change.write_text("[Service]\nEnvironment=OPTIONS=--no-such-option\n"
                       "ExecStartPre=/bin/sleep 0.2\n")
