@@ -26,8 +26,8 @@ driver:
 	@cp $(BUILD)/driver/kernel/ivshmem.ko $(BUILD)/driver
 	@echo "driver: $(BUILD)/driver/ivshmem.ko for Linux $(KERNEL)"
 
-# Let two guests and a host process communicate. DEMO=host: run three processes on the host, without
-# a VM. KEEP=1: leave the guests running.
+# Run two guests and a host process that communicate. DEMO=host: run three processes on the host,
+# without a VM. KEEP=1: leave the guests running.
 demo:
 	@scripts/install-packages build $(if $(filter host,$(DEMO)),,demo)
 	@scripts/build $(BUILD)
@@ -43,8 +43,8 @@ check-quick:
 	@scripts/install-packages build test
 	@scripts/check-quick $(BUILD)
 
-# Measure the cost of joining a server, as ratios to a floor. BENCH has options of bench/join, such
-# as BENCH="--storm 64x1 --json".
+# Measure the cost of joining a server, as ratios to a floor. BENCH holds options for bench/join,
+# such as BENCH="--storm 64x1 --json".
 bench:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
