@@ -68,7 +68,7 @@ struct ivs_config_device {
 };
 
 /**
- * struct ivs_config - what the configuration is for
+ * struct ivs_config - what the configuration is for; ivs_escape_valid() accepts all texts
  * @hotplug: the devices are plugged into running VMs
  * @domain:  libvirt's name of the VM
  * @program: path of ivshmem

@@ -61,6 +61,12 @@ bool ivs_escape_valid(const char *text)
 	return true;
 }
 
+void ivs_escape_check(struct ivs_out *out, const char *text)
+{
+	if (*text && !ivs_escape_valid(text))
+		out->full = true;
+}
+
 static void put_char(struct ivs_out *out, char c)
 {
 	ivs_out_put(out, &c, 1);
@@ -154,6 +160,7 @@ static void escape_udev(struct ivs_out *out, const char *text)
 
 void ivs_escape(struct ivs_out *out, enum ivs_syntax syntax, const char *text)
 {
+	ivs_escape_check(out, text);
 	switch (syntax) {
 	case IVS_SYNTAX_SHELL:
 		escape_shell(out, text);

@@ -41,7 +41,17 @@ enum ivs_syntax {
  */
 IVS_MUST_USE bool ivs_escape_valid(const char *text);
 
-/** ivs_escape() - add @text, which is valid, in the given syntax, in quotation marks if needed */
+/**
+ * ivs_escape_check() - if @text is neither empty nor valid, set @out->full, so that nothing more is
+ * added and the caller does not use @out
+ */
+void ivs_escape_check(struct ivs_out *out, const char *text);
+
+/**
+ * ivs_escape() - add @text in the given syntax, in quotation marks if needed
+ *
+ * A text that is neither empty nor valid sets @out->full: no syntax can represent a newline.
+ */
 void ivs_escape(struct ivs_out *out, enum ivs_syntax syntax, const char *text);
 
 #endif

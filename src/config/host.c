@@ -80,6 +80,7 @@ static void tmpfiles_directory(struct ivs_out *out, const char *socket)
 
 void ivs_config_tmpfiles(const struct ivs_config *config, struct ivs_pieces *pieces)
 {
+	ivs_config_check(config, pieces);
 	for (unsigned int i = 0; i < config->devices_n; i++) {
 		const struct ivs_config_device *device = &config->devices[i];
 		bool plain = device->kind == IVS_CONFIG_PLAIN;
@@ -185,6 +186,7 @@ static void systemd_vfio_user(struct ivs_pieces *pieces, const struct ivs_config
 
 void ivs_config_systemd(const struct ivs_config *config, struct ivs_pieces *pieces)
 {
+	ivs_config_check(config, pieces);
 	for (unsigned int i = 0; i < config->devices_n; i++) {
 		const struct ivs_config_device *device = &config->devices[i];
 
@@ -218,6 +220,7 @@ static void udev_assign(struct ivs_out *out, const struct ivs_config_device *dev
 
 void ivs_config_udev(const struct ivs_config *config, struct ivs_pieces *pieces)
 {
+	ivs_config_check(config, pieces);
 	for (unsigned int i = 0; i < config->devices_n; i++) {
 		const struct ivs_config_device *device = &config->devices[i];
 		struct ivs_out *out;
@@ -252,6 +255,7 @@ void ivs_config_apparmor(const struct ivs_config *config, struct ivs_pieces *pie
 {
 	struct ivs_out *out;
 
+	ivs_config_check(config, pieces);
 	out = ivs_pieces_add(
 		pieces, IVS_LANGUAGE_APPARMOR,
 		"In /etc/apparmor.d/local/abstractions/libvirt-qemu. For a <shmem>, libvirt 5.10 "

@@ -244,6 +244,7 @@ static void libvirt_hotplug(const struct ivs_config *config, struct ivs_pieces *
 
 void ivs_config_libvirt(const struct ivs_config *config, struct ivs_pieces *pieces)
 {
+	ivs_config_check(config, pieces);
 	for (unsigned int i = 0; i < config->devices_n; i++) {
 		if (config->devices[i].kind == IVS_CONFIG_VFIO_USER)
 			ivs_pieces_device_program(pieces, &config->devices[i]);

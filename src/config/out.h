@@ -12,7 +12,8 @@
  * struct ivs_out - a text and its buffer; start from IVS_OUT_INIT(buffer, size)
  * @text: always ends with a NUL
  * @room: size of the buffer in bytes, at least 1
- * @full: the buffer was too small, so @text is incomplete
+ * @full: @text is incomplete, because the buffer was too small or a text cannot be escaped; nothing
+ *        more is added
  */
 struct ivs_out {
 	char *text;

@@ -26,6 +26,12 @@ struct arguments {
 	bool any;
 };
 
+/**
+ * ivs_config_check() - if a text of @config is not valid, set @pieces->out.full: some texts are
+ * pasted as they are, without ivs_escape()
+ */
+void ivs_config_check(const struct ivs_config *config, struct ivs_pieces *pieces);
+
 /** ivs_arguments_add() - add a QEMU option and its value, which this function escapes */
 void ivs_arguments_add(struct arguments *arguments, const char *option, const char *value);
 

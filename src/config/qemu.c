@@ -242,6 +242,7 @@ void ivs_config_qemu(const struct ivs_config *config, struct ivs_pieces *pieces)
 {
 	struct arguments arguments = {0};
 
+	ivs_config_check(config, pieces);
 	for (unsigned int i = 0; i < config->devices_n; i++) {
 		if (config->devices[i].kind == IVS_CONFIG_VFIO_USER)
 			ivs_pieces_device_program(pieces, &config->devices[i]);

@@ -54,6 +54,7 @@ static void put_description(struct ivs_out *out, const struct ivs_region_boot *b
 {
 	char size[IVS_SIZE_TEXT_LEN];
 
+	ivs_escape_check(out, boot->path);
 	ivs_out_text(out, "Description=Shared memory ");
 	for (const char *at = boot->path; *at; at++)
 		ivs_out_text(out, (const char[]){*at, *at == '%' ? '%' : '\0', '\0'});

@@ -167,6 +167,25 @@ def test_units_pass_systemds_check(place, root):
             place.shm_path.with_name(name).unlink(missing_ok=True)
 
 
+@pytest.mark.parametrize("way", ["link", "working directory"])
+def test_newline_on_the_way(place, root, way):
+    """A newline that is not in the argument, but in the path that it leads to, is refused: it would
+    begin another line of tmpfiles.d, which root executes."""
+    evil = place.dir / "evil\nf+ \\x2fown 0644 root root - x"
+    evil.mkdir()
+    (place.dir / "sub").symlink_to(evil)
+    name = {"link": f"file:{place.dir}/sub/lg",
+            "working directory": "file:lg"}[way]
+    done = run_in_mounts('mount -t tmpfs none "$2" && cd "$2" && "$TOOL" create "$3" --size 1M '
+                         '--boot --root "$1"', root, evil, name)
+    assert done.returncode == 2 and "invalid address" in done.stderr, done.stderr
+    assert "evil?f+" in done.stderr and done.stderr.count("\n") == 1
+    assert files(root) == [] and not list(evil.iterdir())
+    for command in (("remove",), ("resize", "--size", "1M")):
+        done = run(command[0], name, *command[1:], status=2, cwd=evil)
+        assert "invalid address" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_foreign_file(shm, place, root):
     """A file that has the name of one of our files, but was not written by us, is neither
     overwritten nor removed."""

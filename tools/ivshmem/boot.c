@@ -250,7 +250,8 @@ static int boot_compose(const struct boot_wish *wish, struct boot *boot)
 	if (place_kind(wish->place) == PLACE_TMPFS)
 		ivs_region_boot_tmpfiles(&tmpfiles, &text);
 	if (unit.full || tmpfiles.full)
-		return usage_failed("the path of the region is too long for --boot");
+		return usage_failed("the path of the region is too long for --boot, or cannot be "
+				    "written to a file");
 	return 0;
 }
 

@@ -202,7 +202,8 @@ int pieces_print(const struct ivs_pieces *pieces, const struct notes *notes, jso
 	int status;
 
 	if (pieces->out.full)
-		return usage_failed("the configuration is too long: give fewer devices");
+		return usage_failed("the configuration is too long, or a text in it has control "
+				    "characters: give fewer devices, or other names");
 	status = json ? print_json(pieces, notes, json) : print_text(pieces);
 	if (!status && (fflush(stdout) || ferror(stdout)))
 		return usage_failed("cannot write to standard output");

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "config/escape.h"
 #include "region/hugetlbfs.h"
 #include "region/region.h"
 #include "tools/shared/usage.h"
@@ -108,6 +109,10 @@ static int place_find_path(struct place *out)
 	}
 	if (!path_resolve(out->path))
 		return invalid(out->address, "the path is too long");
+	/* Owners of directories on the way chose a part of it, which goes into root's files. */
+	if (!ivs_escape_valid(out->path))
+		return invalid(out->path, "a directory on the way, or the target of a symbolic "
+					  "link, is not UTF-8 without control characters");
 	slash = strrchr(out->path, '/');
 	out->name = slash + 1;
 	out->shm = slash == out->path + strlen(SHM_DIR) &&

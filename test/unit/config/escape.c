@@ -88,6 +88,24 @@ Test(escape, texts_that_can_be_pasted)
 		cr_expect_eq(ivs_escape_valid(texts[i].text), texts[i].valid, "row %zu", i);
 }
 
+static const char *const invalid[] = {"a\nb", "\t", "a\x7f", "a\xc2\x85", "\xff", "a\xef\xbf\xbe"};
+
+Test(escape, no_syntax_adds_an_invalid_text)
+{
+	for (int syntax = IVS_SYNTAX_SHELL; syntax <= IVS_SYNTAX_APPARMOR; syntax++) {
+		for (size_t i = 0; i < sizeof(invalid) / sizeof(*invalid); i++) {
+			char buffer[128];
+			struct ivs_out out = IVS_OUT_INIT(buffer, sizeof(buffer));
+
+			ivs_out_text(&out, "f ");
+			ivs_escape(&out, (enum ivs_syntax)syntax, invalid[i]);
+			ivs_out_text(&out, " -\n");
+			cr_expect(out.full, "syntax %d, row %zu", syntax, i);
+			cr_expect_str_eq(buffer, "f ", "syntax %d, row %zu", syntax, i);
+		}
+	}
+}
+
 Test(out, says_that_the_buffer_was_too_small)
 {
 	char buffer[8] = "garbage";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tests of config/region_boot.h: names and texts of the files that create a region at boot. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "config/region_boot.h"
@@ -96,6 +97,34 @@ Test(region_boot, specifiers_are_not_expanded)
 	expect_line("Description=Shared memory /dev/shm/%%n$x\\ of 32M");
 	expect_line("RequiresMountsFor=\"/dev/shm/%%n$x\\\\\"");
 	cr_expect_not_null(strstr(text, "create \"shm:%%n$$x\\\\\" --size"), "%s", text);
+}
+
+/* A newline would begin another line, which systemd and systemd-tmpfiles would execute as root. */
+Test(region_boot, a_newline_ends_the_text)
+{
+	static const char evil[] = "/dev/shm/a\nf+ /etc/cron.d/own 0644 root root - x";
+	static char address[sizeof(evil) + 5];
+	const struct ivs_region_boot odd[] = {
+		{address, "/dev/shm/a", 1 << 20, "alice", "kvm", 0660, "/usr/bin/ivshmem"},
+		{"shm:a", evil, 1 << 20, "alice", "kvm", 0660, "/usr/bin/ivshmem"},
+		{"shm:a", "/dev/shm/a", 1 << 20, evil, "kvm", 0660, "/usr/bin/ivshmem"},
+		{"shm:a", "/dev/shm/a", 1 << 20, "alice", evil, 0660, "/usr/bin/ivshmem"},
+		{"shm:a", "/dev/shm/a", 1 << 20, "alice", "kvm", 0660, evil},
+	};
+
+	snprintf(address, sizeof(address), "file:%s", evil);
+	for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+		struct ivs_out unit = IVS_OUT_INIT(text, sizeof(text));
+		struct ivs_out tmpfiles = IVS_OUT_INIT(text, sizeof(text));
+
+		ivs_region_boot_unit(&unit, &odd[i]);
+		cr_expect(unit.full, "row %zu", i);
+		cr_expect_null(strstr(text, "f+"), "row %zu: %s", i, text);
+		*text = '\0';
+		ivs_region_boot_tmpfiles(&tmpfiles, &odd[i]);
+		cr_expect(tmpfiles.full || i == 4, "row %zu", i);
+		cr_expect_null(strstr(text, "f+"), "row %zu: %s", i, text);
+	}
 }
 
 Test(region_boot, a_text_that_does_not_fit_is_reported)
