@@ -77,6 +77,14 @@ def test_shrink(shm, place):
     assert [path.name for path in shm.parent.glob(place.shm + "*")] == [place.shm]
 
 
+def test_shrink_copies_only_permissions(shm, place):
+    """The new file of a smaller region has no set-user-ID, set-group-ID and sticky bit, which the
+    owner of the old file may have set."""
+    shm.chmod(0o7755)
+    run("resize", place.shm, "--size", "1M")
+    assert shm.stat().st_mode & 0o7777 == 0o755
+
+
 def test_same_size(shm, place):
     """A region that already has the size is left unchanged, even while it is in use."""
     with user_of(shm, "map"):

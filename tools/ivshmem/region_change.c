@@ -256,7 +256,8 @@ static int resize_prepare(struct change *change)
 {
 	const struct ivs_region_options opts = {
 		.size = change->plan->options.size,
-		.mode = change->st.st_mode & 07777,
+		/* Without the bits of programs and directories, which others may have set. */
+		.mode = change->st.st_mode & 0777,
 		.uid = change->st.st_uid == geteuid() ? IVS_REGION_KEEP_ID : change->st.st_uid,
 		.gid = change->st.st_gid,
 	};
