@@ -428,39 +428,6 @@ int ivs_region_prepare(const char *address, const struct ivs_region_options *opt
 	return 0;
 }
 
-static int region_link(const struct ivs_region *region, const char *path)
-{
-	char self[64];
-
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", region->fd);
-	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ? -errno : 0;
-}
-
-int ivs_region_publish(struct ivs_region *region, struct ivs_error *err)
-{
-	int result = region_link(region, region->path);
-
-	if (result)
-		return ivs_error_errno(err, -result, "cannot create %s", region->path);
-	return 0;
-}
-
-int ivs_region_publish_over(struct ivs_region *region, struct ivs_error *err)
-{
-	char path[sizeof(region->path) + 32];
-	int result;
-
-	snprintf(path, sizeof(path), "%s.new-%d", region->path, (int)getpid());
-	result = region_link(region, path);
-	if (!result && rename(path, region->path)) {
-		result = -errno;
-		unlink(path);
-	}
-	if (result)
-		return ivs_error_errno(err, -result, "cannot replace %s", region->path);
-	return 0;
-}
-
 /* A signal may interrupt this fallocate(2), unlike the one that reserves a new region. */
 int ivs_region_grow(struct ivs_region *region, uint64_t size, struct ivs_error *err)
 {

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,11 +50,11 @@ TestSuite(region, .init = setup, .fini = teardown);
 
 static const char *in_dir(const char *prefix, const char *name)
 {
-	static char texts[4][256];
+	static char texts[4][400];
 	static unsigned int next;
 	char *text = texts[next++ % 4];
 
-	snprintf(text, 256, "%s%s/%s", prefix, dir, name);
+	snprintf(text, sizeof(*texts), "%s%s/%s", prefix, dir, name);
 	return text;
 }
 
@@ -444,6 +445,37 @@ Test(region, publishing_does_not_replace_a_file_unless_asked)
 	cr_expect_eq(size_of(in_dir("", "r")), 1);
 	cr_expect_eq(ivs_region_publish_over(region, NULL), 0);
 	cr_expect_eq(ivs_region_has_name(region), 1);
+	cr_expect_eq(names_n(), 1);
+	ivs_region_close(region);
+}
+
+Test(region, the_name_before_replacing_cannot_be_foreseen)
+{
+	const struct ivs_region_options opts = {.size = M, .uid = -1, .gid = -1};
+	struct ivs_region *region = prepare(in_dir("file:", "r"), &opts);
+	struct ivs_error err = {0};
+	char name[64];
+
+	make_file(in_dir("", "r"), 1, 0600);
+	snprintf(name, sizeof(name), "r.new-%d", (int)getpid());
+	make_file(in_dir("", name), 1, 0600);
+	cr_expect_eq(ivs_region_publish_over(region, &err), 0, "%s", err.text);
+	cr_expect_eq(ivs_region_has_name(region), 1);
+	cr_expect_eq(names_n(), 2);
+	ivs_region_close(region);
+}
+
+Test(region, the_longest_name_can_be_replaced)
+{
+	const struct ivs_region_options opts = {.size = M, .uid = -1, .gid = -1};
+	struct ivs_error err = {0};
+	struct ivs_region *region;
+	char name[NAME_MAX + 1] = "";
+
+	memset(name, 'r', NAME_MAX);
+	region = prepare(in_dir("file:", name), &opts);
+	make_file(in_dir("", name), 1, 0600);
+	cr_expect_eq(ivs_region_publish_over(region, &err), 0, "%s", err.text);
 	cr_expect_eq(names_n(), 1);
 	ivs_region_close(region);
 }
