@@ -31,7 +31,7 @@ static bool passwd_find(uid_t uid, char name[IVS_ACCESS_NAME_LEN], gid_t *gid)
 	return user;
 }
 
-static void user_name(uid_t uid, char out[IVS_ACCESS_NAME_LEN])
+void ivs_access_user(uid_t uid, char out[IVS_ACCESS_NAME_LEN])
 {
 	if (!passwd_find(uid, out, NULL))
 		snprintf(out, IVS_ACCESS_NAME_LEN, "%u", (unsigned int)uid);
@@ -66,7 +66,7 @@ static bool user_is_member(gid_t gid)
 	char user[IVS_ACCESS_NAME_LEN];
 	gid_t primary;
 
-	user_name(geteuid(), user);
+	ivs_access_user(geteuid(), user);
 	return group_name(gid, user, group) ||
 	       (passwd_find(geteuid(), NULL, &primary) && primary == gid);
 }
@@ -154,7 +154,7 @@ const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCES
 	char owner[IVS_ACCESS_NAME_LEN];
 	char group[IVS_ACCESS_NAME_LEN];
 
-	user_name(access->st.st_uid, owner);
+	ivs_access_user(access->st.st_uid, owner);
 	group_name(access->st.st_gid, "", group);
 	snprintf(out, IVS_ACCESS_TEXT_LEN, "%s%.255s belongs to %s:%s, mode %04o",
 		 access->on_way ? "the directory " : "", access->on_way ? access->path : "it",
@@ -177,7 +177,7 @@ static void access_cure(const struct ivs_access *access, char *out, size_t out_l
 	char group[IVS_ACCESS_NAME_LEN];
 	char user[IVS_ACCESS_NAME_LEN];
 
-	user_name(geteuid(), user);
+	ivs_access_user(geteuid(), user);
 	group_name(access->cause == IVS_ACCESS_MODE ? getegid() : access->st.st_gid, user, group);
 	switch (access->cause) {
 	case IVS_ACCESS_OWN:

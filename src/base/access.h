@@ -47,6 +47,9 @@ struct ivs_access {
 	struct stat st;
 };
 
+/** ivs_access_user() - the name of a user, or the number if /etc/passwd does not have it */
+void ivs_access_user(uid_t uid, char out[IVS_ACCESS_NAME_LEN]);
+
 /**
  * ivs_access_find() - find out which file denies @wanted (R_OK, W_OK, X_OK) to @path
  *

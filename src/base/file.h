@@ -4,6 +4,7 @@
 #define IVS_BASE_FILE_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -20,17 +21,32 @@ static inline bool ivs_stat_same(const struct stat *a, const struct stat *b)
 }
 
 /**
- * ivs_path_is() - check that @path, which may itself be a symbolic link, still names @file
+ * ivs_name_is() - check that @name in the directory @dir_fd (or AT_FDCWD), which may itself be a
+ * symbolic link, still names @file
  *
- * Return: 1, 0 (also if @path does not exist) or -errno.
+ * Return: 1, 0 (also if @name does not exist) or -errno.
  */
-IVS_MUST_USE static inline int ivs_path_is(const char *path, const struct stat *file)
+IVS_MUST_USE static inline int ivs_name_is(int dir_fd, const char *name, const struct stat *file)
 {
 	struct stat st;
 
-	if (lstat(path, &st))
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW))
 		return errno == ENOENT ? 0 : -errno;
 	return ivs_stat_same(&st, file);
+}
+
+/** ivs_path_is() - like ivs_name_is(), for a path */
+IVS_MUST_USE static inline int ivs_path_is(const char *path, const struct stat *file)
+{
+	return ivs_name_is(AT_FDCWD, path, file);
+}
+
+/** ivs_name_is_fd() - like ivs_name_is(), for the file that is open as @fd */
+IVS_MUST_USE static inline int ivs_name_is_fd(int dir_fd, const char *name, int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? -errno : ivs_name_is(dir_fd, name, &st);
 }
 
 /**

@@ -13,6 +13,7 @@
 #include "base/access.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "region/private.h"
 
 /* Where shm_open(3) keeps its objects on Linux. */
@@ -108,6 +109,7 @@ int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct i
 static int error_link(const struct ivs_region *region, struct ivs_error *err)
 {
 	char target[PATH_MAX];
+	char shown[256];
 
 	if (!realpath(region->path, target))
 		return ivs_error_set(err, IVS_REGION_E_KIND,
@@ -116,7 +118,7 @@ static int error_link(const struct ivs_region *region, struct ivs_error *err)
 				     region->path);
 	return ivs_error_set(err, IVS_REGION_E_KIND,
 			     "%s is a symbolic link: name the file itself (file:%s)", region->path,
-			     target);
+			     ivs_text_shown(target, shown, sizeof(shown)));
 }
 
 static int error_no_directory(const struct ivs_region *region, struct ivs_error *err)
@@ -140,7 +142,7 @@ static int open_path_error(const struct ivs_region *region, int errnum, struct i
 	switch (errnum) {
 	case EISDIR:
 	case ENXIO: /* the path is a socket, or a device without a driver */
-		if (!stat(region->path, &st))
+		if (!fstatat(region->dir_fd, ivs_region_name(region), &st, AT_SYMLINK_NOFOLLOW))
 			return ivs_region_error_kind(region, st.st_mode, err);
 		break;
 	case ELOOP:
@@ -167,17 +169,18 @@ int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_erro
 {
 	int flags = (region->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK |
 		    O_NOCTTY;
+	const char *name = ivs_region_name(region);
 
 	for (int round = 0; round < 10; round++) {
 		if (create) {
-			region->fd = open(region->path, flags | O_CREAT | O_EXCL, 0600);
+			region->fd = openat(region->dir_fd, name, flags | O_CREAT | O_EXCL, 0600);
 			region->created = region->fd >= 0;
 			if (region->fd >= 0)
 				return 0;
 			if (errno != EEXIST)
 				break;
 		}
-		region->fd = open(region->path, flags);
+		region->fd = openat(region->dir_fd, name, flags);
 		if (region->fd >= 0)
 			return 0;
 		if (errno != ENOENT || !create)
@@ -194,9 +197,12 @@ int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_erro
 int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err)
 {
 	char copy[sizeof(region->path)];
+	const char *dir = ".";
 
 	strcpy(copy, region->path);
-	region->fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (region->dir_fd == AT_FDCWD)
+		dir = dirname(copy);
+	region->fd = openat(region->dir_fd, dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	region->created = region->fd >= 0;
 	if (region->fd >= 0)
 		return 0;

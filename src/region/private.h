@@ -3,6 +3,9 @@
 #ifndef IVS_REGION_PRIVATE_H
 #define IVS_REGION_PRIVATE_H
 
+#include <fcntl.h>
+#include <string.h>
+
 #include "ivshmem/region.h"
 
 /**
@@ -14,6 +17,7 @@
  * @sealed:    the region cannot shrink or grow
  * @read_only: the region was opened for reading only
  * @path:      path in the file system; "" if the region has no name
+ * @dir_fd:    the directory of @path, which the caller has opened; AT_FDCWD: none
  */
 struct ivs_region {
 	int fd;
@@ -23,7 +27,16 @@ struct ivs_region {
 	bool sealed;
 	bool read_only;
 	char path[4096];
+	int dir_fd;
 };
+
+/** ivs_region_name() - the name for calls that take @region->dir_fd, such as openat(2) */
+static inline const char *ivs_region_name(const struct ivs_region *region)
+{
+	const char *slash = region->dir_fd == AT_FDCWD ? NULL : strrchr(region->path, '/');
+
+	return slash ? slash + 1 : region->path;
+}
 
 /**
  * struct ivs_region_backend - one kind of memory

@@ -15,17 +15,17 @@
 
 #define TRIES 100
 
-static int region_link(const struct ivs_region *region, const char *path)
+static int region_link(const struct ivs_region *region, const char *name)
 {
 	char self[64];
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", region->fd);
-	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	return linkat(AT_FDCWD, self, region->dir_fd, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
 }
 
 int ivs_region_publish(struct ivs_region *region, struct ivs_error *err)
 {
-	int result = region_link(region, region->path);
+	int result = region_link(region, ivs_region_name(region));
 
 	if (result)
 		return ivs_error_errno(err, -result, "cannot create %s", region->path);
@@ -36,31 +36,35 @@ int ivs_region_publish(struct ivs_region *region, struct ivs_error *err)
  * Give the region a name in its directory that no other process can foresee. Otherwise a user that
  * may write to the directory could take the name first, and so keep the region from being replaced.
  */
-static int region_link_by_chance(const struct ivs_region *region, char path[PATH_MAX + 64])
+static int region_link_by_chance(const struct ivs_region *region, char name[PATH_MAX + 64])
 {
 	char copy[PATH_MAX];
+	const char *dir = ".";
 	uint64_t number;
 	int result = -EEXIST;
 
+	strcpy(copy, region->path);
+	if (region->dir_fd == AT_FDCWD)
+		dir = dirname(copy);
 	for (int i = 0; i < TRIES && result == -EEXIST; i++) {
 		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 			return -EAGAIN;
-		strcpy(copy, region->path);
-		snprintf(path, PATH_MAX + 64, "%s/.ivshmem-%016llx", dirname(copy),
+		snprintf(name, PATH_MAX + 64, "%s/.ivshmem-%016llx", dir,
 			 (unsigned long long)number);
-		result = region_link(region, path);
+		result = region_link(region, name);
 	}
 	return result;
 }
 
 int ivs_region_publish_over(struct ivs_region *region, struct ivs_error *err)
 {
-	char path[PATH_MAX + 64];
-	int result = region_link_by_chance(region, path);
+	char name[PATH_MAX + 64];
+	int dir_fd = region->dir_fd;
+	int result = region_link_by_chance(region, name);
 
-	if (!result && rename(path, region->path)) {
+	if (!result && renameat(dir_fd, name, dir_fd, ivs_region_name(region))) {
 		result = -errno;
-		unlink(path);
+		unlinkat(dir_fd, name, 0);
 	}
 	if (result)
 		return ivs_error_errno(err, -result, "cannot replace %s", region->path);

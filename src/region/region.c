@@ -305,11 +305,13 @@ static int region_new(const char *address, const struct ivs_region_backend **bac
 	if (!*out)
 		return ivs_error_errno(err, ENOMEM, "cannot open %s", address);
 	(*out)->fd = -1;
+	(*out)->dir_fd = AT_FDCWD;
 	return 0;
 }
 
-static int region_open_address(const char *address, const struct ivs_region_options *opts,
-			       bool read_only, struct ivs_region **out, struct ivs_error *err)
+static int region_open_address(const char *address, int dir_fd,
+			       const struct ivs_region_options *opts, bool read_only,
+			       struct ivs_region **out, struct ivs_error *err)
 {
 	const struct ivs_region_backend *backend;
 	struct ivs_region *region;
@@ -319,6 +321,7 @@ static int region_open_address(const char *address, const struct ivs_region_opti
 	result = region_new(address, &backend, &name, &region, err);
 	if (result)
 		return result;
+	region->dir_fd = dir_fd;
 	region->read_only = read_only;
 	result = region_open_backend(region, backend, name, opts, err);
 	if (result) {
@@ -334,12 +337,18 @@ static const struct ivs_region_options must_exist = IVS_REGION_OPTIONS_INIT;
 int ivs_region_open(const char *address, const struct ivs_region_options *opts,
 		    struct ivs_region **out, struct ivs_error *err)
 {
-	return region_open_address(address, opts ? opts : &must_exist, false, out, err);
+	return region_open_address(address, AT_FDCWD, opts ? opts : &must_exist, false, out, err);
+}
+
+int ivs_region_open_in(const char *address, int dir_fd, const struct ivs_region_options *opts,
+		       struct ivs_region **out, struct ivs_error *err)
+{
+	return region_open_address(address, dir_fd, opts, false, out, err);
 }
 
 int ivs_region_open_read_only(const char *address, struct ivs_region **out, struct ivs_error *err)
 {
-	return region_open_address(address, &must_exist, true, out, err);
+	return region_open_address(address, AT_FDCWD, &must_exist, true, out, err);
 }
 
 int ivs_region_adopt(const char *address, int *fd, const struct ivs_region_former *former,
@@ -408,7 +417,7 @@ static int region_prepare(struct ivs_region *region, const struct ivs_region_bac
 	return result;
 }
 
-int ivs_region_prepare(const char *address, const struct ivs_region_options *opts,
+int ivs_region_prepare(const char *address, int dir_fd, const struct ivs_region_options *opts,
 		       struct ivs_region **out, struct ivs_error *err)
 {
 	const struct ivs_region_backend *backend;
@@ -419,6 +428,7 @@ int ivs_region_prepare(const char *address, const struct ivs_region_options *opt
 	result = region_new(address, &backend, &name, &region, err);
 	if (result)
 		return result;
+	region->dir_fd = dir_fd;
 	result = region_prepare(region, backend, name, opts, err);
 	if (result) {
 		ivs_region_close(region);
@@ -455,7 +465,7 @@ void ivs_region_close(struct ivs_region *region)
 
 int ivs_region_has_name(const struct ivs_region *region)
 {
-	return ivs_path_is_fd(region->path, region->fd);
+	return ivs_name_is_fd(region->dir_fd, ivs_region_name(region), region->fd);
 }
 
 int ivs_region_remove(struct ivs_region *region)
@@ -467,7 +477,11 @@ int ivs_region_remove(struct ivs_region *region)
 	result = ivs_region_has_name(region);
 	if (result <= 0)
 		return result;
-	return unlink(region->path) && errno != ENOENT ? -errno : 0;
+	if (region->dir_fd == AT_FDCWD)
+		result = unlink(region->path);
+	else
+		result = unlinkat(region->dir_fd, ivs_region_name(region), 0);
+	return result && errno != ENOENT ? -errno : 0;
 }
 
 int ivs_region_fd(const struct ivs_region *region)

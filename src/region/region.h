@@ -42,17 +42,28 @@ IVS_MUST_USE int ivs_region_find_path(const char *address, char *out, size_t out
 				      struct ivs_error *err);
 
 /**
+ * ivs_region_open_in() - like ivs_region_open(), but do not look up the directory by its path again
+ * @address: shm:NAME or file:PATH
+ * @dir_fd:  the directory in which the region is, open while the region is open; O_PATH suffices
+ */
+IVS_MUST_USE int ivs_region_open_in(const char *address, int dir_fd,
+				    const struct ivs_region_options *opts, struct ivs_region **out,
+				    struct ivs_error *err);
+
+/**
  * ivs_region_prepare() - create a region that has its size, memory, owner and mode, but not its
  * name yet
  * @address: shm:NAME or file:PATH; nothing need exist there
+ * @dir_fd:  as for ivs_region_open_in(), or AT_FDCWD
  * @opts:    must specify a size
  *
  * Until the region is published, no other process can see it, and it vanishes with this process.
  *
  * Return: 0, IVS_REGION_E_*, -errno; -EOPNOTSUPP: the file system cannot do that.
  */
-IVS_MUST_USE int ivs_region_prepare(const char *address, const struct ivs_region_options *opts,
-				    struct ivs_region **out, struct ivs_error *err);
+IVS_MUST_USE int ivs_region_prepare(const char *address, int dir_fd,
+				    const struct ivs_region_options *opts, struct ivs_region **out,
+				    struct ivs_error *err);
 
 /** ivs_region_publish() - give a prepared region its name. Return: 0, -EEXIST, -errno. */
 IVS_MUST_USE int ivs_region_publish(struct ivs_region *region, struct ivs_error *err);

@@ -102,7 +102,7 @@ def test_rights_before_the_name(shm, place):
 def test_file_system_without_nameless_files(shm, place):
     """Where a file cannot be created without a name, the region is created under its name, with
     mode 0600."""
-    done, trace = run_traced(place, ["-P", str(SHM), "-e", "inject=openat:error=EOPNOTSUPP"],
+    done, trace = run_traced(place, ["-P", str(SHM), "-e", "inject=openat:error=EOPNOTSUPP:when=1"],
                              "create", place.shm, "--size", "1M", "--mode", "0644")
     assert done.returncode == 0, done.stderr
     assert "INJECTED" in trace

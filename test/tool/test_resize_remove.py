@@ -251,8 +251,8 @@ def test_remove_at_boot_only(shm, place):
 def test_failure_to_remove_is_undone(shm, place):
     """If the region cannot be removed, the files of --boot are restored."""
     run("create", place.shm, "--size", "2M", "--boot", "--root", place.dir)
-    done, _ = run_traced(place, ["-P", str(shm), "-e", "inject=unlink:error=EIO"], "remove",
-                         place.shm, "--root", place.dir)
+    done, _ = run_traced(place, ["-P", str(shm.parent), "-e", "inject=unlinkat:error=EIO"],
+                         "remove", place.shm, "--root", place.dir)
     assert done.returncode == 1 and f"cannot remove {shm}: Input/output error" in done.stderr
     assert shm.exists()
     assert "wrote" not in run("create", place.shm, "--size", "2M", "--boot", "--root",

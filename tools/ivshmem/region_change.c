@@ -44,6 +44,7 @@ struct change {
 
 static void change_deinit(struct change *change)
 {
+	place_close(&change->place);
 	ivs_fd_close(&change->fd);
 	ivs_region_close(change->region);
 	free(change->boot);
@@ -59,18 +60,22 @@ static int change_absent(const struct change *change)
 static int change_open(struct change *change)
 {
 	const char *path = change->place.path;
+	const char *name = change->place.name;
+	int dir_fd = change->place.dir_fd;
+	int result = place_stat(&change->place, &change->st);
 	char why[IVS_ACCESS_TEXT_LEN];
 
-	if (lstat(path, &change->st))
-		return errno == ENOENT ? change_absent(change)
-				       : usage_failed("cannot stat %s: %s", path, strerror(errno));
+	if (result)
+		return result == -ENOENT
+			       ? change_absent(change)
+			       : usage_failed("cannot stat %s: %s", path, strerror(-result));
 	if (!S_ISREG(change->st.st_mode))
 		return usage_failed("%s is not a region, but %s", path,
 				    ivs_file_kind(change->st.st_mode));
-	change->fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	change->fd = openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	change->usable = change->fd >= 0;
 	if (change->fd < 0 && errno == EACCES)
-		change->fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		change->fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (change->fd < 0 && errno == EACCES)
 		return usage_failed("cannot open %s: %s", path,
 				    ivs_access_explain(path, F_OK, why));
@@ -97,7 +102,7 @@ static int change_lock(const struct change *change)
 				    change->place.path);
 	if (result)
 		return usage_failed("cannot lock %s: %s", change->place.path, strerror(-result));
-	if (ivs_path_is_fd(change->place.path, change->fd) != 1)
+	if (ivs_name_is_fd(change->place.dir_fd, change->place.name, change->fd) != 1)
 		return usage_failed("%s has been removed or replaced meanwhile: try again",
 				    change->place.path);
 	return 0;
@@ -119,7 +124,7 @@ static int remove_file(const struct change *change)
 
 	if (status)
 		return status;
-	if (!unlink(change->place.path))
+	if (!unlinkat(change->place.dir_fd, change->place.name, 0))
 		return 0;
 	errnum = errno;
 	if (errnum == EPERM || errnum == EACCES)
@@ -184,13 +189,15 @@ static int remove_existing(struct change *change)
 
 int region_remove(const struct region_plan *plan)
 {
-	struct change change = {.fd = -1};
+	struct change change = {.place = PLACE_INIT, .fd = -1};
 	int status = change_start(&change, plan);
 	struct stat st;
 
-	if (status)
+	if (status) {
+		change_deinit(&change);
 		return status;
-	if (lstat(change.place.path, &st) && errno == ENOENT)
+	}
+	if (place_stat(&change.place, &st) == -ENOENT)
 		status = remove_boot_only(&change);
 	else
 		status = remove_existing(&change);
@@ -262,7 +269,8 @@ static int resize_prepare(struct change *change)
 		.gid = change->st.st_gid,
 	};
 	struct ivs_error err = {0};
-	int result = ivs_region_prepare(change->place.address, &opts, &change->region, &err);
+	int result = ivs_region_prepare(change->place.address, change->place.dir_fd, &opts,
+					&change->region, &err);
 
 	if (result == -EOPNOTSUPP)
 		return usage_failed("the file system of %s cannot make a file without a name: "
@@ -304,10 +312,12 @@ static int resize_report(const struct change *change, bool replaced)
 	char old[IVS_SIZE_TEXT_LEN];
 	char facts[SHOW_FACTS_LEN];
 	struct stat st;
+	int result;
 
 	progress_end();
-	if (lstat(change->place.path, &st))
-		return usage_failed("cannot stat %s: %s", change->place.path, strerror(errno));
+	result = place_stat(&change->place, &st);
+	if (result)
+		return usage_failed("cannot stat %s: %s", change->place.path, strerror(-result));
 	if (change->plan->json) {
 		json_t *object = show_json(&change->place, &st);
 
@@ -362,7 +372,7 @@ static int resize_with_progress(struct change *change)
 
 int region_resize(const struct region_plan *plan)
 {
-	struct change change = {.fd = -1};
+	struct change change = {.place = PLACE_INIT, .fd = -1};
 	struct ivs_error err = {0};
 	int status;
 

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,15 +49,14 @@ struct creation {
 static void creation_find_owner(struct creation *creation)
 {
 	const struct ivs_region_options *opts = &creation->opts;
-	char dir[PATH_MAX];
 	struct stat st;
 
-	strcpy(dir, creation->place.path);
 	creation->uid = opts->uid == IVS_REGION_KEEP_ID ? geteuid() : opts->uid;
 	creation->gid = opts->gid;
 	if (opts->gid == IVS_REGION_KEEP_ID)
-		creation->gid = !stat(dirname(dir), &st) && st.st_mode & S_ISGID ? st.st_gid
-										 : getegid();
+		creation->gid = !fstat(creation->place.dir_fd, &st) && st.st_mode & S_ISGID
+					? st.st_gid
+					: getegid();
 }
 
 static int creation_failed(const struct creation *creation, int result, const struct ivs_error *err)
@@ -119,13 +117,13 @@ static int creation_prepare(struct creation *creation, sigset_t *before)
 	struct ivs_error err = {0};
 	int result;
 
-	result = ivs_region_prepare(creation->place.address, &creation->opts, &creation->region,
-				    &err);
+	result = ivs_region_prepare(creation->place.address, creation->place.dir_fd,
+				    &creation->opts, &creation->region, &err);
 	creation->in_place = result == -EOPNOTSUPP;
 	if (creation->in_place) {
 		signals_hold(before);
-		result = ivs_region_open(creation->place.address, &creation->opts,
-					 &creation->region, &err);
+		result = ivs_region_open_in(creation->place.address, creation->place.dir_fd,
+					    &creation->opts, &creation->region, &err);
 	}
 	if (result == IVS_REGION_E_OTHER_SIZE && creation->in_place)
 		return AGAIN;
@@ -252,8 +250,8 @@ static int existing_open(struct creation *creation, const struct stat *seen)
 {
 	struct ivs_error err = {0};
 	struct stat st;
-	int result = ivs_region_open(creation->place.address, &creation->opts, &creation->region,
-				     &err);
+	int result = ivs_region_open_in(creation->place.address, creation->place.dir_fd,
+					&creation->opts, &creation->region, &err);
 
 	if (result)
 		return creation_failed(creation, result, &err);
@@ -294,7 +292,7 @@ static int create_once(struct creation *creation)
 	struct stat st;
 	int status;
 
-	if (!lstat(creation->place.path, &st))
+	if (!place_stat(&creation->place, &st))
 		status = create_existing(creation, &st);
 	else
 		status = create_new(creation);
@@ -305,12 +303,32 @@ static int create_once(struct creation *creation)
 	return status;
 }
 
-int region_create(const struct region_plan *plan)
+static int create(struct creation *creation)
 {
-	struct creation creation = {.plan = plan, .opts = plan->options};
-	struct ivs_error err = {0};
 	char size[IVS_SIZE_TEXT_LEN];
 	char what[PATH_MAX + 64];
+	int status = place_check(&creation->place, creation->plan->backend);
+
+	if (status)
+		return status;
+	creation_find_owner(creation);
+	snprintf(what, sizeof(what), "reserving %s for %s",
+		 ivs_size_text(creation->opts.size, size), creation->place.path);
+	progress_start(what);
+	status = AGAIN;
+	for (int round = 0; round < ROUNDS && status == AGAIN; round++)
+		status = create_once(creation);
+	progress_end();
+	if (status == AGAIN)
+		return usage_failed("another process keeps creating and removing %s",
+				    creation->place.path);
+	return status;
+}
+
+int region_create(const struct region_plan *plan)
+{
+	struct creation creation = {.plan = plan, .place = PLACE_INIT, .opts = plan->options};
+	struct ivs_error err = {0};
 	int status;
 
 	if (!creation.opts.mode)
@@ -321,19 +339,7 @@ int region_create(const struct region_plan *plan)
 	}
 	status = place_find(plan->region, plan->backend, &creation.place);
 	if (!status)
-		status = place_check(&creation.place, plan->backend);
-	if (status)
-		return status;
-	creation_find_owner(&creation);
-	snprintf(what, sizeof(what), "reserving %s for %s", ivs_size_text(creation.opts.size, size),
-		 creation.place.path);
-	progress_start(what);
-	status = AGAIN;
-	for (int round = 0; round < ROUNDS && status == AGAIN; round++)
-		status = create_once(&creation);
-	progress_end();
-	if (status == AGAIN)
-		return usage_failed("another process keeps creating and removing %s",
-				    creation.place.path);
+		status = create(&creation);
+	place_close(&creation.place);
 	return status;
 }

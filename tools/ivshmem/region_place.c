@@ -2,6 +2,7 @@
 #include "tools/ivshmem/region_place.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -13,6 +14,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/access.h"
+#include "base/directory.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -73,42 +77,66 @@ static int backend_address(const char *region, enum region_backend backend, char
 	return strncmp(out, "shm:", 4) ? 0 : invalid(region, OTHER_BACKEND);
 }
 
-/* Make the path absolute, without symbolic links in its directory. */
-static bool path_resolve(char path[PATH_MAX])
+/* Split the path into the absolute path of its directory, and its last part. */
+static int path_split(const char *path, char dir[PATH_MAX], char name[PATH_MAX])
 {
-	char whole[PATH_MAX];
+	char cwd[PATH_MAX] = "";
 	char copy[PATH_MAX];
-	char name[PATH_MAX];
-	char dir[PATH_MAX];
 
 	strcpy(copy, path);
 	strcpy(name, basename(copy));
+	if (!strcmp(name, "/"))
+		strcpy(name, ".");
+	if (*path != '/' && !getcwd(cwd, sizeof(cwd)))
+		return usage_failed("cannot find the working directory: %s", strerror(errno));
 	strcpy(copy, path);
-	if (!realpath(dirname(copy), dir)) {
-		/* The directory does not exist, which opening the region will report. */
-		if (*path == '/' || !getcwd(dir, sizeof(dir)))
-			return true;
-		strcpy(name, path);
-	}
-	if (snprintf(whole, sizeof(whole), "%s/%s", strcmp(dir, "/") ? dir : "", name) >=
-	    (int)sizeof(whole))
-		return false;
-	strcpy(path, whole);
-	return true;
+	if (snprintf(dir, PATH_MAX, "%s/%s", cwd, dirname(copy)) >= PATH_MAX)
+		return invalid(path, "the path is too long");
+	return 0;
+}
+
+/* Open the directory. That it does not exist is an error only for some commands. */
+static int place_open(const char *path, struct place *out)
+{
+	char why[IVS_ACCESS_TEXT_LEN];
+	char dir[PATH_MAX];
+	char name[PATH_MAX];
+	struct ivs_directory directory;
+	struct ivs_error err = {0};
+	int status = path_split(path, dir, name);
+	int result;
+
+	if (status)
+		return status;
+	result = ivs_directory_open(dir, &directory, &err);
+	out->dir_fd = directory.fd;
+	out->errnum = result < 0 ? -result : 0;
+	if (result == -EACCES)
+		return usage_failed("cannot open %s: Permission denied: %s", path,
+				    ivs_access_explain(dir, X_OK, why));
+	if (result && result != -ENOENT && result != -ENOTDIR)
+		return usage_failed("%s", err.text);
+	if (snprintf(out->path, sizeof(out->path), "%s/%s",
+		     strcmp(directory.path, "/") ? directory.path : "",
+		     name) >= (int)sizeof(out->path))
+		return invalid(path, "the path is too long");
+	return 0;
 }
 
 static int place_find_path(struct place *out)
 {
 	struct ivs_error err = {0};
+	char path[PATH_MAX];
 	const char *slash;
-	int result = ivs_region_find_path(out->address, out->path, sizeof(out->path), &err);
+	int result = ivs_region_find_path(out->address, path, sizeof(path), &err);
 
 	if (result) {
 		usage_failed("%s", err.text);
 		return result == IVS_REGION_E_ADDRESS ? STATUS_USAGE : STATUS_FAILED;
 	}
-	if (!path_resolve(out->path))
-		return invalid(out->address, "the path is too long");
+	result = place_open(path, out);
+	if (result)
+		return result;
 	/* Owners of directories on the way chose a part of it, which goes into root's files. */
 	if (!ivs_escape_valid(out->path))
 		return invalid(out->path, "a directory on the way, or the target of a symbolic "
@@ -126,13 +154,25 @@ int place_find(const char *region, enum region_backend backend, struct place *ou
 {
 	int status;
 
-	*out = (struct place){0};
+	*out = (struct place)PLACE_INIT;
 	status = backend_address(region, backend, out->address);
 	if (!status)
 		status = place_find_path(out);
 	if (!status && backend == BACKEND_SHM && !out->shm)
 		return invalid(region, OTHER_BACKEND);
 	return status;
+}
+
+void place_close(struct place *place)
+{
+	ivs_fd_close(&place->dir_fd);
+}
+
+int place_stat(const struct place *place, struct stat *st)
+{
+	if (place->dir_fd < 0)
+		return -place->errnum;
+	return fstatat(place->dir_fd, place->name, st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
 /* Refuse /dev/kvmfrN if it is missing, or is a regular file instead of a device node. */
@@ -144,7 +184,7 @@ static int check_kvmfr(const struct place *place)
 	if (strncmp(place->path, "/dev/kvmfr", 10) != 0 || !*digits ||
 	    digits[strspn(digits, "0123456789")])
 		return 0;
-	if (lstat(place->path, &st))
+	if (place_stat(place, &st))
 		return usage_failed("%s does not exist: it is a device that the module kvmfr makes "
 				    "(modprobe kvmfr); a file of that name would take its place. "
 				    "To share memory without this module use the name "
@@ -183,12 +223,12 @@ static bool mount_type_is(dev_t dev, const char *type)
 	return is;
 }
 
-static int check_hugetlb(const char *dir)
+static int check_hugetlb(const struct place *place, const char *dir)
 {
 	char mount[PATH_MAX];
 	struct statfs fs;
 
-	if (statfs(dir, &fs) || fs.f_type == HUGETLBFS_MAGIC)
+	if (fstatfs(place->dir_fd, &fs) || fs.f_type == HUGETLBFS_MAGIC)
 		return 0;
 	if (ivs_hugetlbfs_find(mount, sizeof(mount)))
 		return usage_failed("%s is not in a hugetlbfs, so a region there would have "
@@ -197,6 +237,18 @@ static int check_hugetlb(const char *dir)
 	return usage_failed("%s is not in a hugetlbfs, so a region there would have ordinary "
 			    "pages, and none is mounted: as root, " MOUNT_HUGETLBFS,
 			    dir);
+}
+
+static int directory_absent(const struct place *place, const char *dir)
+{
+	if (place->shm)
+		return usage_failed("this system has no " SHM_DIR ", where POSIX shared memory is: "
+				    "as root, mkdir " SHM_DIR " && mount -t tmpfs -o "
+				    "mode=1777,nosuid,nodev shm " SHM_DIR);
+	if (place->errnum != ENOENT)
+		return usage_failed("cannot create %s: %s", place->path, strerror(place->errnum));
+	return usage_failed("cannot create %s: the directory %s does not exist: mkdir -p %s",
+			    place->path, dir, dir);
 }
 
 int place_check(const struct place *place, enum region_backend backend)
@@ -209,20 +261,16 @@ int place_check(const struct place *place, enum region_backend backend)
 		return status;
 	strcpy(dir, place->path);
 	dirname(dir);
-	if (stat(dir, &st)) {
-		if (errno != ENOENT || !place->shm)
-			return 0; /* opening the region will report the error */
-		return usage_failed("this system has no " SHM_DIR ", where POSIX shared memory is: "
-				    "as root, mkdir " SHM_DIR " && mount -t tmpfs -o "
-				    "mode=1777,nosuid,nodev shm " SHM_DIR);
-	}
-	if (!lstat(place->path, &st) && !S_ISREG(st.st_mode))
+	if (place->dir_fd < 0)
+		return directory_absent(place, dir);
+	if (!place_stat(place, &st) && !S_ISREG(st.st_mode))
 		return 0; /* opening it will report what it is */
-	if (!stat(dir, &st) && (!strcmp(dir, "/dev") || mount_type_is(st.st_dev, "devtmpfs")))
+	if (!fstat(place->dir_fd, &st) &&
+	    (!strcmp(dir, "/dev") || mount_type_is(st.st_dev, "devtmpfs")))
 		return usage_failed("%s would be a file among device nodes: use shm:%s, which is "
 				    "in " SHM_DIR,
 				    place->path, place->name);
-	return backend == BACKEND_HUGETLB ? check_hugetlb(dir) : 0;
+	return backend == BACKEND_HUGETLB ? check_hugetlb(place, dir) : 0;
 }
 
 void place_advice(const struct place *place, unsigned long long size)
@@ -246,11 +294,9 @@ void place_advice(const struct place *place, unsigned long long size)
 
 enum place_kind place_kind(const struct place *place)
 {
-	char dir[PATH_MAX];
 	struct statfs fs;
 
-	strcpy(dir, place->path);
-	if (statfs(dirname(dir), &fs))
+	if (place->dir_fd < 0 || fstatfs(place->dir_fd, &fs))
 		return PLACE_DISK;
 	if (fs.f_type == HUGETLBFS_MAGIC)
 		return PLACE_HUGETLBFS;

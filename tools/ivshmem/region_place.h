@@ -5,7 +5,9 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
+#include "ivshmem/api.h"
 #include "tools/shared/address.h"
 
 /**
@@ -25,16 +27,25 @@ enum region_backend {
 /**
  * struct place - where a region is
  * @address: shm:NAME, or file:PATH with an absolute path
- * @path:    path of the region in the file system
+ * @path:    path of the region in the file system, without links in its directory
  * @name:    the last part of @path
  * @shm:     whether it is POSIX shared memory
+ * @dir_fd:  its directory, for openat(2); -1: it does not exist
+ * @errnum:  why @dir_fd is -1
  */
 struct place {
 	char address[ADDRESS_LEN];
 	char path[PATH_MAX];
 	const char *name;
 	bool shm;
+	int dir_fd;
+	int errnum;
 };
+
+#define PLACE_INIT                                                                                 \
+	{                                                                                          \
+		.dir_fd = -1                                                                       \
+	}
 
 /**
  * take_backend() - parse shm, file or hugetlb
@@ -45,10 +56,19 @@ int take_backend(const char *value, enum region_backend *out);
 
 /**
  * place_find() - find the place that a name, a path or an address means, which may be empty
+ * @out: to be closed with place_close()
+ *
+ * The directory is opened, and not looked up again, because other users may control a part of the
+ * path. A directory that they control more than base/directory.h allows is refused.
  *
  * Return: 0, or an exit status after printing the reason.
  */
 int place_find(const char *region, enum region_backend backend, struct place *out);
+
+void place_close(struct place *place);
+
+/** place_stat() - lstat(2) of the region. Return: 0 or -errno. */
+IVS_MUST_USE int place_stat(const struct place *place, struct stat *st);
 
 /**
  * place_check() - refuse places in which a new region would not do what a user expects

@@ -401,7 +401,7 @@ static struct ivs_region *prepare(const char *address, const struct ivs_region_o
 	struct ivs_region *region = NULL;
 	struct ivs_error err = {0};
 
-	cr_assert_eq(ivs_region_prepare(address, opts, &region, &err), 0, "%s", err.text);
+	cr_assert_eq(ivs_region_prepare(address, AT_FDCWD, opts, &region, &err), 0, "%s", err.text);
 	return region;
 }
 
@@ -514,7 +514,7 @@ Test(region, preparing_checks_what_opening_checks)
 		struct ivs_region *region = NULL;
 		struct ivs_error err = {0};
 
-		cr_expect_eq(ivs_region_prepare(cases[i].address, &opts, &region, &err),
+		cr_expect_eq(ivs_region_prepare(cases[i].address, AT_FDCWD, &opts, &region, &err),
 			     cases[i].result, "%s: %s", cases[i].address, err.text);
 		cr_expect_not_null(strstr(err.text, cases[i].text), "%s", err.text);
 		cr_expect_null(region);
