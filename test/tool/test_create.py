@@ -112,6 +112,7 @@ def test_file_system_without_nameless_files(shm, place):
 @pytest.mark.parametrize("inject, options", [
     ("inject=fallocate:signal=INT", []),
     ("inject=linkat:signal=TERM", ["--boot"]),
+    ("inject=symlink,symlinkat:signal=QUIT", ["--boot"]),
     ("inject=fallocate:signal=INT:error=ENOSPC", ["--boot"]),
 ])
 def test_signal(shm, place, inject, options):
@@ -120,9 +121,9 @@ def test_signal(shm, place, inject, options):
     if options:
         options = options + ["--root", place.dir]
     done, _ = run_traced(place, ["-e", inject], "create", place.shm, "--size", "1M", *options)
-    if "linkat" in inject:
+    if "link" in inject:
         assert shm.exists() and (place.dir / "etc").exists()
-        assert done.returncode == -signal.SIGTERM
+        assert done.returncode == (-signal.SIGQUIT if "QUIT" in inject else -signal.SIGTERM)
     else:
         assert done.returncode == -signal.SIGINT
         assert not shm.exists() and not (place.dir / "etc").exists()

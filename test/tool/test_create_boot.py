@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem create --boot: the files that create a region at boot, checked with systemd's
 programs."""
+import contextlib
 import json
 import os
+import pathlib
 import re
+import resource
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 
@@ -208,6 +212,60 @@ def test_failure_to_write_is_undone(shm, place, root):
     assert re.search(r"cannot (read|write|make)", done.stderr) and "tmpfiles.d" in done.stderr
     assert files(root) == ["etc/tmpfiles.d"] and os.listdir(root / "etc") == ["tmpfiles.d"]
     assert not shm.exists()
+
+
+def make_obstacle(root, place):
+    """Make a directory because of which the last file cannot be written. Return: its path."""
+    path = root / (file_names(place.shm)[2] + ".new")
+    path.mkdir(parents=True)
+    return path
+
+
+def test_failure_with_a_broken_standard_error(shm, place, root):
+    """Also if the message cannot be printed (SIGPIPE), what has been written is removed again."""
+    obstacle = make_obstacle(root, place)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run([TOOL, "create", place.shm, "--size", "1M", "--boot", "--root", root],
+                              stderr=write_end, stdout=subprocess.DEVNULL, timeout=TIMEOUT,
+                              check=False)
+    finally:
+        os.close(write_end)
+    assert done.returncode == -signal.SIGPIPE
+    assert files(root) == [] and not shm.exists()
+    assert [path for path in root.rglob("*.*") if path != obstacle] == [obstacle.parent]
+
+
+def test_failure_while_standard_error_is_full(shm, place, root):
+    """While nobody reads the message, the files have been removed again already."""
+    obstacle = make_obstacle(root, place)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(write_end, bytes(4096)):
+            pass
+    os.set_blocking(write_end, True)
+    with subprocess.Popen([TOOL, "create", place.shm, "--size", "1M", "--boot", "--root", root],
+                          stderr=write_end, stdout=subprocess.DEVNULL) as popen:
+        call = pathlib.Path(f"/proc/{popen.pid}/syscall")
+        while popen.poll() is None and call.read_text().split()[1:2] != ["0x2"]:
+            pass
+        popen.kill()
+    os.close(read_end)
+    os.close(write_end)
+    assert popen.returncode == -signal.SIGKILL, "it did not wait"
+    assert files(root) == [] and obstacle.exists() and not shm.exists()
+
+
+def test_limit_of_file_sizes(shm, place, root):
+    """If ulimit -f is exceeded (SIGXFSZ), nothing is left."""
+    run("create", place.shm, "--size", "1M")
+    done = subprocess.run([TOOL, "create", place.shm, "--size", "1M", "--boot", "--root", root],
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+                          capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == -signal.SIGXFSZ and "File too large" in done.stderr
+    assert os.listdir(root) == [] and shm.exists()
 
 
 def test_failure_to_create_is_undone(shm, place, root):

@@ -213,22 +213,24 @@ static void on_signal(int number)
 /* Let a signal interrupt ivs_region_grow(), which then restores the size. */
 static int grow_interruptibly(struct ivs_region *region, uint64_t size, struct ivs_error *err)
 {
-	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	const struct sigaction action = {.sa_handler = on_signal};
-	struct sigaction before[3];
-	sigset_t held;
+	struct sigaction before[NSIG];
+	sigset_t stop;
 	int result;
 
-	sigprocmask(SIG_BLOCK, NULL, &held);
-	for (int i = 0; i < 3; i++) {
-		sigaction(numbers[i], &action, &before[i]);
-		sigdelset(&held, numbers[i]);
+	sigemptyset(&stop);
+	signals_add_stop(&stop);
+	for (int i = 1; i < NSIG; i++) {
+		if (sigismember(&stop, i) == 1)
+			sigaction(i, &action, &before[i]);
 	}
-	sigprocmask(SIG_SETMASK, &held, &held);
+	sigprocmask(SIG_UNBLOCK, &stop, NULL);
 	result = ivs_region_grow(region, size, err);
-	sigprocmask(SIG_SETMASK, &held, NULL);
-	for (int i = 0; i < 3; i++)
-		sigaction(numbers[i], &before[i], NULL);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	for (int i = 1; i < NSIG; i++) {
+		if (sigismember(&stop, i) == 1)
+			sigaction(i, &before[i], NULL);
+	}
 	return result;
 }
 

@@ -286,10 +286,9 @@ void place_advice(const struct place *place, unsigned long long size)
 	total = (unsigned long long)fs.f_blocks * fs.f_frsize;
 	if (!container || size <= total)
 		return;
-	fprintf(stderr,
-		"%s: " SHM_DIR " of this container holds %s in all: start it with --shm-size=%s or "
-		"more\n",
-		usage_name(), ivs_size_text(total, total_text), ivs_size_text(size * 2, size_text));
+	usage_failed(SHM_DIR " of this container holds %s in all: start it with --shm-size=%s or "
+			     "more",
+		     ivs_size_text(total, total_text), ivs_size_text(size * 2, size_text));
 }
 
 enum place_kind place_kind(const struct place *place)

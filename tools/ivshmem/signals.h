@@ -1,37 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Delay signals during steps that a signal must not interrupt. */
+/* Delay signals and messages during steps that must be done or undone as a whole. */
 #ifndef TOOLS_IVSHMEM_SIGNALS_H
 #define TOOLS_IVSHMEM_SIGNALS_H
 
 #include <signal.h>
 #include <stdbool.h>
 
-/** signals_hold() - block SIGINT, SIGTERM and SIGHUP */
-static inline void signals_hold(sigset_t *before)
-{
-	sigset_t held;
+/**
+ * signals_hold() - block the signals by which users end programs, and those of failed writes
+ *
+ * Messages are kept, too (usage_hold()).
+ */
+void signals_hold(sigset_t *before);
 
-	sigemptyset(&held);
-	sigaddset(&held, SIGINT);
-	sigaddset(&held, SIGTERM);
-	sigaddset(&held, SIGHUP);
-	sigprocmask(SIG_BLOCK, &held, before);
-}
+/** signals_release() - print the messages, unblock the signals; a pending one ends the process */
+void signals_release(const sigset_t *before);
 
-/** signals_release() - unblock these signals; a pending one then ends the process */
-static inline void signals_release(const sigset_t *before)
-{
-	sigprocmask(SIG_SETMASK, before, NULL);
-}
+/** signals_pending() - return whether a signal is pending by which a user ends this program */
+bool signals_pending(void);
 
-/** signals_pending() - return whether one of these signals is pending */
-static inline bool signals_pending(void)
-{
-	sigset_t pending;
-
-	return !sigpending(&pending) &&
-	       (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
-		sigismember(&pending, SIGHUP) == 1);
-}
+/** signals_add_stop() - add the signals by which users end programs to @set */
+void signals_add_stop(sigset_t *set);
 
 #endif

@@ -4,12 +4,42 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 
 /* Name of the program, with its command if it has commands. */
 static char usage_name_text[64];
+
+/* Messages that are kept; file is NULL unless usage_hold() has been called. */
+static struct {
+	FILE *file;
+	char *text;
+	size_t len;
+} held;
+
+void usage_hold(void)
+{
+	if (!held.file)
+		held.file = open_memstream(&held.text, &held.len); /* NULL: print at once */
+}
+
+void usage_release(void)
+{
+	if (!held.file)
+		return;
+	if (!fclose(held.file))
+		fputs(held.text, stderr);
+	free(held.text);
+	held.file = NULL;
+	held.text = NULL;
+}
+
+static FILE *usage_file(void)
+{
+	return held.file ? held.file : stderr;
+}
 
 int usage_start(const char *program)
 {
@@ -34,19 +64,20 @@ const char *usage_name(void)
 
 int usage_failed(const char *format, ...)
 {
+	FILE *file = usage_file();
 	va_list args;
 
-	fprintf(stderr, "%s: ", usage_name_text);
+	fprintf(file, "%s: ", usage_name_text);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vfprintf(file, format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	fputc('\n', file);
 	return STATUS_FAILED;
 }
 
 int usage_error(const char *what, const char *value, const char *fix)
 {
-	fprintf(stderr, "%s: %s \"%s\": %s\n", usage_name_text, what, value, fix);
+	fprintf(usage_file(), "%s: %s \"%s\": %s\n", usage_name_text, what, value, fix);
 	return STATUS_USAGE;
 }
 

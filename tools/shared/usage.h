@@ -48,6 +48,16 @@ const char *usage_name(void);
 /** usage_failed() - print "PROGRAM: " and the formatted text. Return: STATUS_FAILED. */
 IVS_PRINTF(1, 2) int usage_failed(const char *format, ...);
 
+/**
+ * usage_hold() - keep the messages of usage_failed() and usage_error() until usage_release()
+ *
+ * Printing can end this process (SIGPIPE) or wait forever, so first undo what must be undone.
+ */
+void usage_hold(void);
+
+/** usage_release() - print the messages that were kept; no-op if none are kept */
+void usage_release(void);
+
 /** usage_error() - print 'PROGRAM: WHAT "VALUE": FIX'. Return: STATUS_USAGE. */
 int usage_error(const char *what, const char *value, const char *fix);
 

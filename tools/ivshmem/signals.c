@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/signals.h"
+
+#include <stddef.h>
+
+#include "tools/shared/usage.h"
+
+static const int stop_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+#define STOP_N (sizeof(stop_numbers) / sizeof(*stop_numbers))
+
+void signals_add_stop(sigset_t *set)
+{
+	for (size_t i = 0; i < STOP_N; i++)
+		sigaddset(set, stop_numbers[i]);
+}
+
+void signals_hold(sigset_t *before)
+{
+	sigset_t held;
+
+	usage_hold();
+	sigemptyset(&held);
+	signals_add_stop(&held);
+	/* Writing to a closed pipe; exceeding the limit of a file's size (ulimit -f) */
+	sigaddset(&held, SIGPIPE);
+	sigaddset(&held, SIGXFSZ);
+	sigprocmask(SIG_BLOCK, &held, before);
+}
+
+void signals_release(const sigset_t *before)
+{
+	usage_release();
+	sigprocmask(SIG_SETMASK, before, NULL);
+}
+
+bool signals_pending(void)
+{
+	sigset_t pending;
+
+	if (sigpending(&pending))
+		return false;
+	for (size_t i = 0; i < STOP_N; i++) {
+		if (sigismember(&pending, stop_numbers[i]) == 1)
+			return true;
+	}
+	return false;
+}
