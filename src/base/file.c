@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/file.h"
 
+#include <signal.h>
 #include <sys/file.h>
 #include <time.h>
 
@@ -9,7 +10,16 @@
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_MS 100
 
-int ivs_file_lock(int fd, int kind)
+static bool signal_is_pending(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) &&
+	       (sigismember(&set, SIGINT) == 1 || sigismember(&set, SIGTERM) == 1 ||
+		sigismember(&set, SIGHUP) == 1 || sigismember(&set, SIGQUIT) == 1);
+}
+
+int ivs_file_lock(int fd, int kind, bool interruptible)
 {
 	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * IVS_NS_PER_MS};
 
@@ -18,6 +28,8 @@ int ivs_file_lock(int fd, int kind)
 			return 0;
 		if (errno != EWOULDBLOCK)
 			return -errno;
+		if (interruptible && signal_is_pending())
+			return -EINTR;
 		nanosleep(&pause, NULL);
 	}
 	return IVS_FILE_E_BUSY;

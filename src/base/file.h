@@ -66,10 +66,12 @@ const char *ivs_file_kind(mode_t mode);
 
 /**
  * ivs_file_lock() - flock(2), but wait at most 5 s
- * @kind: LOCK_SH or LOCK_EX
+ * @kind:          LOCK_SH or LOCK_EX
+ * @interruptible: whether a signal that is blocked and pending ends the wait: SIGINT, SIGTERM,
+ *                 SIGHUP or SIGQUIT
  *
- * Return: 0, IVS_FILE_E_BUSY, -errno.
+ * Return: 0, IVS_FILE_E_BUSY, -errno (-EINTR after such a signal).
  */
-IVS_MUST_USE int ivs_file_lock(int fd, int kind);
+IVS_MUST_USE int ivs_file_lock(int fd, int kind, bool interruptible);
 
 #endif

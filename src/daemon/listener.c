@@ -40,7 +40,7 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 	if (*lock < 0)
 		return ivs_error_errno(err, errno, "cannot open %s, the directory of the socket",
 				       dir);
-	result = ivs_file_lock(*lock, LOCK_EX);
+	result = ivs_file_lock(*lock, LOCK_EX, false);
 	if (result == IVS_FILE_E_BUSY)
 		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
 				     "another process keeps the directory %s locked", dir);

@@ -16,6 +16,7 @@
  * @created:   this handle created the region
  * @sealed:    the region cannot shrink or grow
  * @read_only: the region was opened for reading only
+ * @interruptible: a pending signal ends the wait for the lock
  * @path:      path in the file system; "" if the region has no name
  * @dir_fd:    the directory of @path, which the caller has opened; AT_FDCWD: none
  */
@@ -26,6 +27,7 @@ struct ivs_region {
 	bool created;
 	bool sealed;
 	bool read_only;
+	bool interruptible;
 	char path[4096];
 	int dir_fd;
 };

@@ -221,7 +221,8 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 {
 	/* On NFS an exclusive lock needs a writable fd. */
-	int result = ivs_file_lock(region->fd, region->read_only ? LOCK_SH : LOCK_EX);
+	int result = ivs_file_lock(region->fd, region->read_only ? LOCK_SH : LOCK_EX,
+				   region->interruptible);
 	struct stat st;
 
 	if (result < 0)
@@ -322,6 +323,7 @@ static int region_open_address(const char *address, int dir_fd,
 	if (result)
 		return result;
 	region->dir_fd = dir_fd;
+	region->interruptible = dir_fd != AT_FDCWD;
 	region->read_only = read_only;
 	result = region_open_backend(region, backend, name, opts, err);
 	if (result) {

@@ -45,6 +45,9 @@ IVS_MUST_USE int ivs_region_find_path(const char *address, char *out, size_t out
  * ivs_region_open_in() - like ivs_region_open(), but do not look up the directory by its path again
  * @address: shm:NAME or file:PATH
  * @dir_fd:  the directory in which the region is, open while the region is open; O_PATH suffices
+ *
+ * Return: as ivs_region_open(); -EINTR if the lock of the region is held and a signal is pending
+ * (ivs_file_lock()).
  */
 IVS_MUST_USE int ivs_region_open_in(const char *address, int dir_fd,
 				    const struct ivs_region_options *opts, struct ivs_region **out,

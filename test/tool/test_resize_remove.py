@@ -4,10 +4,12 @@ import contextlib
 import json
 import mmap
 import os
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -129,6 +131,62 @@ def test_force(shm, place, command):
         assert not shm.exists()
     else:
         assert shm.read_bytes() == bytes(int(command[2][0]) * MIB)
+
+
+@contextlib.contextmanager
+def reader_with_lock(path, kind="LOCK_SH"):
+    """A process that may only read the region, and holds its lock."""
+    program = ("import fcntl, sys\n"
+               "file = open(sys.argv[1], 'rb')\n"
+               f"fcntl.flock(file, fcntl.{kind})\n"
+               "print('ready', flush=True)\n"
+               "sys.stdin.read()\n")
+    with subprocess.Popen(["/usr/bin/python3", "-c", program, path], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as popen:
+        try:
+            assert popen.stdout.readline() == "ready\n"
+            yield popen.pid
+        finally:
+            popen.stdin.close()
+
+
+@pytest.mark.usefixtures("fast_clock")
+@pytest.mark.parametrize("command", [("remove",), ("resize", "--size", "4M"),
+                                     ("resize", "--size", "1M")])
+def test_lock_of_a_reader(shm, place, command):
+    """The lock that a reader holds does not keep --force from changing the region. The reader keeps
+    the old memory."""
+    before = shm.stat()
+    with reader_with_lock(shm):
+        done = run(command[0], place.shm, *command[1:], "--force")
+    assert f"another process holds the lock of {shm}" in done.stderr
+    assert not shm.exists() or shm.stat().st_ino != before.st_ino
+
+
+def sleeps(pid):
+    """Whether the process is in nanosleep(2)."""
+    return "nanosleep" in pathlib.Path(f"/proc/{pid}/wchan").read_text()
+
+
+@pytest.mark.parametrize("command", [("remove", "--force"), ("resize", "--size", "4M", "--force"),
+                                     ("create", "--size", "2M", "--boot")])
+def test_signal_while_waiting_for_the_lock(shm, place, command):
+    """A signal ends the wait for the lock at once, and nothing has been changed."""
+    if command[0] == "create":
+        os.truncate(shm, 0)
+    else:
+        run("create", place.shm, "--size", "2M", "--boot", "--root", place.dir)
+    before = sorted(place.dir.rglob("*"))
+    with reader_with_lock(shm), subprocess.Popen(
+            [TOOL, command[0], place.shm, *command[1:], "--root", place.dir], text=True,
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as popen:
+        while not sleeps(popen.pid):
+            pass
+        start = time.monotonic()
+        popen.send_signal(signal.SIGTERM)
+        assert popen.wait(TIMEOUT) == -signal.SIGTERM
+        assert time.monotonic() - start < 4, "it has waited for the lock for 5 s"
+    assert shm.exists() and sorted(place.dir.rglob("*")) == before
 
 
 def test_vm(shm, place):

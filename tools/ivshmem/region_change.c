@@ -26,6 +26,7 @@
  * struct change - an existing region that is to be changed
  * @fd:     open for reading and writing; or only a reference (O_PATH), if that is not permitted
  * @usable: whether @fd is open for reading and writing
+ * @busy:   whether another process holds the lock
  * @st:     state of the region before the change
  * @region: the new file, if the old one is to be replaced
  * @boot:   the files of --boot that were changed; NULL: none
@@ -36,6 +37,7 @@ struct change {
 	struct place place;
 	int fd;
 	bool usable;
+	bool busy;
 	struct stat st;
 	struct ivs_region *region;
 	struct boot *boot;
@@ -92,20 +94,34 @@ static int change_start(struct change *change, const struct region_plan *plan)
 	return status;
 }
 
-/* Check that no other process is changing the region, and that the name still refers to it. */
-static int change_lock(const struct change *change)
+/*
+ * Wait until no other process is changing the region. Any process that may read the file can hold
+ * the lock, so --force means not to insist on it. Signals are not blocked here, and nothing has
+ * been changed yet.
+ */
+static int change_lock(struct change *change)
 {
-	int result = change->usable ? ivs_file_lock(change->fd, LOCK_EX) : 0;
+	int result = change->usable ? ivs_file_lock(change->fd, LOCK_EX, false) : 0;
 
-	if (result == IVS_FILE_E_BUSY)
-		return usage_failed("another process holds the lock of %s: try again",
+	change->busy = result == IVS_FILE_E_BUSY;
+	if (change->busy && !change->plan->force)
+		return usage_failed("another process holds the lock of %s: try again, or use "
+				    "--force",
 				    change->place.path);
-	if (result)
+	if (change->busy)
+		usage_failed("another process holds the lock of %s", change->place.path);
+	else if (result)
 		return usage_failed("cannot lock %s: %s", change->place.path, strerror(-result));
-	if (ivs_name_is_fd(change->place.dir_fd, change->place.name, change->fd) != 1)
-		return usage_failed("%s has been removed or replaced meanwhile: try again",
-				    change->place.path);
 	return 0;
+}
+
+/* Check that the name still refers to the region. */
+static int change_check_name(const struct change *change)
+{
+	if (ivs_name_is_fd(change->place.dir_fd, change->place.name, change->fd) == 1)
+		return 0;
+	return usage_failed("%s has been removed or replaced meanwhile: try again",
+			    change->place.path);
 }
 
 static int change_report(const struct change *change, json_t *object)
@@ -119,7 +135,7 @@ static int change_report(const struct change *change, json_t *object)
 static int remove_file(const struct change *change)
 {
 	char user[SHOW_OWNER_LEN];
-	int status = change_lock(change);
+	int status = change_check_name(change);
 	int errnum;
 
 	if (status)
@@ -166,6 +182,8 @@ static int remove_existing(struct change *change)
 	if (!status)
 		status = users_check(&change->place, &change->st, change->usable ? change->fd : -1,
 				     change->plan->force, &change->users);
+	if (!status)
+		status = change_lock(change);
 	if (status)
 		return status;
 	signals_hold(&before);
@@ -285,11 +303,8 @@ static int resize_prepare(struct change *change)
 static int resize_replace(struct change *change)
 {
 	struct ivs_error err = {0};
-	int result = change_lock(change);
+	int result = ivs_region_publish_over(change->region, &err);
 
-	if (result)
-		return result;
-	result = ivs_region_publish_over(change->region, &err);
 	return result ? resize_failed(change, result, &err) : 0;
 }
 
@@ -340,18 +355,20 @@ static int resize(struct change *change)
 	uint64_t size = change->plan->options.size;
 	uint64_t old = (uint64_t)change->st.st_size;
 	bool used = json_array_size(change->users);
-	bool replaced = size != old && (size < old || used || !change->usable);
+	int status = size != old ? change_lock(change) : 0;
+	bool replaced = size != old && (size < old || used || !change->usable || change->busy);
 	sigset_t before;
-	int status = replaced ? resize_prepare(change) : 0;
 
+	if (!status && replaced)
+		status = resize_prepare(change);
 	if (status)
 		return status;
 	signals_hold(&before);
 	status = resize_boot(change);
-	if (!status && replaced)
-		status = resize_replace(change);
-	else if (!status && size != old)
-		status = resize_in_place(change);
+	if (!status && size != old)
+		status = change_check_name(change);
+	if (!status && size != old)
+		status = replaced ? resize_replace(change) : resize_in_place(change);
 	if (status)
 		boot_undo(change->boot);
 	signals_release(&before);

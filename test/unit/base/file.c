@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -63,9 +64,23 @@ Test(file, a_lock_excludes_other_open_files)
 {
 	int other = open(path, O_RDONLY);
 
-	cr_assert_eq(ivs_file_lock(fd, LOCK_EX), 0);
-	cr_assert_eq(ivs_file_lock(fd, LOCK_EX), 0);
+	cr_assert_eq(ivs_file_lock(fd, LOCK_EX, false), 0);
+	cr_assert_eq(ivs_file_lock(fd, LOCK_EX, false), 0);
 	cr_assert_eq(flock(other, LOCK_SH | LOCK_NB), -1);
-	cr_assert_eq(ivs_file_lock(-1, LOCK_EX), -EBADF);
+	cr_assert_eq(ivs_file_lock(-1, LOCK_EX, false), -EBADF);
+	close(other);
+}
+
+Test(file, a_pending_signal_ends_the_wait_for_a_lock)
+{
+	int other = open(path, O_RDONLY);
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	cr_assert_eq(sigprocmask(SIG_BLOCK, &set, NULL), 0);
+	cr_assert_eq(raise(SIGTERM), 0);
+	cr_assert_eq(ivs_file_lock(fd, LOCK_EX, true), 0);
+	cr_assert_eq(ivs_file_lock(other, LOCK_EX, true), -EINTR);
 	close(other);
 }
