@@ -209,9 +209,43 @@ def test_failure_to_write_is_undone(shm, place, root):
     (root / "etc").mkdir()
     (root / "etc" / "tmpfiles.d").write_text("not a directory")
     done = boot(place.shm, root, status=1)
-    assert re.search(r"cannot (read|write|make)", done.stderr) and "tmpfiles.d" in done.stderr
+    assert re.search(r"cannot (open|read|write|make)", done.stderr) and "tmpfiles.d" in done.stderr
     assert files(root) == ["etc/tmpfiles.d"] and os.listdir(root / "etc") == ["tmpfiles.d"]
     assert not shm.exists()
+
+
+@pytest.mark.parametrize("name", ["etc", "etc/systemd", "etc/systemd/system",
+                                  "etc/systemd/system/basic.target.wants", "etc/tmpfiles.d"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_links_do_not_lead_out_of_the_root(shm, place, root, name, relative):
+    """In the system below --root, a link to a directory of this system makes nothing there, and
+    "remove" removes nothing there. The link means what it means in that system."""
+    outside = place.dir / "outside"
+    outside.mkdir()
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    target = outside / name
+    (root / name).symlink_to(os.path.relpath(target, (root / name).parent) if relative else target)
+    boot(place.shm, outside)
+    before = {path: path.lstat().st_mtime_ns for path in outside.rglob("*")}
+    done = boot(place.shm, root, status=1)
+    assert str(root / "etc") in done.stderr and "File exists" in done.stderr
+    run("remove", place.shm, "--root", root)
+    assert {path: path.lstat().st_mtime_ns for path in outside.rglob("*")} == before
+    inside = root / (target.relative_to("/") if not relative else pathlib.Path("outside") / name)
+    inside.mkdir(parents=True)
+    boot(place.shm, root)
+    assert (root / name).is_symlink() and len([path for path in inside.rglob("*")
+                                               if not path.is_dir()]) >= 1
+    assert {path: path.lstat().st_mtime_ns for path in outside.rglob("*")} == before
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+def test_kernel_without_openat2(shm, place, root, error):
+    """Where links below --root cannot be kept in it, --root is refused, and nothing is made."""
+    done, _ = run_traced(place, ["-e", f"inject=openat2:error={error}"], "create", place.shm,
+                         "--size", "1M", "--boot", "--root", root)
+    assert done.returncode == 1 and "--root needs openat2(2)" in done.stderr
+    assert os.listdir(root) == [] and not shm.exists()
 
 
 def make_obstacle(root, place):
@@ -287,7 +321,7 @@ def test_failure_to_create_is_undone(shm, place, root):
 def test_what_cannot_be_undone_is_named(shm, place, root):
     """If a file cannot be removed again, the message says that the file was left behind."""
     done, _ = run_traced(place, ["-e", "inject=linkat:error=ENOSPC", "-e",
-                                 "inject=unlink:error=EIO:when=4+"], "create", place.shm,
+                                 "inject=unlinkat:error=EIO:when=4+"], "create", place.shm,
                          "--size", "1M", "--boot", "--root", root)
     assert done.returncode == 1 and not shm.exists()
     assert files(root) == sorted(file_names(place.shm))

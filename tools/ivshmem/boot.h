@@ -4,42 +4,12 @@
 #define TOOLS_IVSHMEM_BOOT_H
 
 #include <jansson.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #include "ivshmem/api.h"
+#include "tools/ivshmem/boot_files.h"
 #include "tools/ivshmem/region_place.h"
-
-#define BOOT_FILES_MAX 3
-#define BOOT_TEXT_LEN 16384
-#define BOOT_DIRS_MAX 8
-
-/**
- * struct boot_file - a file, or a symbolic link
- * @text:    content that it is to have, or target of the link; "": it is to be absent
- * @old:     content or target before the change; "": it was absent
- * @link:    whether it is a symbolic link
- * @changed: whether it has been changed to @text
- */
-struct boot_file {
-	char path[PATH_MAX];
-	char text[BOOT_TEXT_LEN];
-	char old[BOOT_TEXT_LEN];
-	bool link;
-	bool changed;
-};
-
-/**
- * struct boot - the files of a region, and how to undo their change
- * @dirs: directories that were created for the files
- */
-struct boot {
-	struct boot_file files[BOOT_FILES_MAX];
-	unsigned int files_n;
-	char dirs[BOOT_DIRS_MAX][PATH_MAX];
-	unsigned int dirs_n;
-};
 
 /**
  * struct boot_wish - the properties of the region that is created at boot
@@ -55,7 +25,7 @@ struct boot_wish {
 
 /**
  * boot_install() - write the files in @root/etc; a region on a disk needs no files
- * @out: set to what boot_undo() needs, to be freed with free(3); NULL after a failure
+ * @out: set to what boot_undo() needs, to be freed with boot_free(); NULL after a failure
  *
  * A failure changes nothing, or the message says what it has changed.
  *
@@ -66,11 +36,12 @@ int boot_install(const struct boot_wish *wish, const char *root, struct boot **o
 /** boot_uninstall() - remove the files, if there are any; otherwise like boot_install() */
 int boot_uninstall(const struct place *place, const char *root, struct boot **out);
 
-/** boot_exists() - return whether a unit creates the region at boot */
-bool boot_exists(const struct place *place, const char *root);
-
-/** boot_undo() - restore the previous files, or say which cannot be restored; no-op for NULL */
-void boot_undo(struct boot *boot);
+/**
+ * boot_exists() - find out whether a unit creates the region at boot
+ *
+ * Return: 0, or an exit status after printing the reason.
+ */
+int boot_exists(const struct place *place, const char *root, bool *exists);
 
 /** boot_changed_n() - return the number of files that were changed; 0 for NULL */
 unsigned int boot_changed_n(const struct boot *boot);

@@ -151,7 +151,7 @@ static int take_root(struct settings *settings, const char *value)
 
 	if (*value != '/' || stat(value, &st) || !S_ISDIR(st.st_mode))
 		return wrong("invalid root", value, "use an existing directory");
-	settings->root = value;
+	settings->root = strcmp(value, "/") ? value : "";
 	return 0;
 }
 

@@ -49,7 +49,7 @@ static void change_deinit(struct change *change)
 	place_close(&change->place);
 	ivs_fd_close(&change->fd);
 	ivs_region_close(change->region);
-	free(change->boot);
+	boot_free(change->boot);
 	json_decref(change->users);
 }
 
@@ -318,9 +318,12 @@ static int resize_boot(struct change *change)
 		.gid = change->st.st_gid,
 		.mode = change->st.st_mode & 0777,
 	};
+	bool exists;
+	int status;
 
-	if (!boot_exists(&change->place, change->plan->root))
-		return 0;
+	status = boot_exists(&change->place, change->plan->root, &exists);
+	if (status || !exists)
+		return status;
 	return boot_install(&wish, change->plan->root, &change->boot);
 }
 

@@ -298,7 +298,7 @@ static int create_once(struct creation *creation)
 		status = create_new(creation);
 	ivs_region_close(creation->region);
 	creation->region = NULL;
-	free(creation->boot);
+	boot_free(creation->boot);
 	creation->boot = NULL;
 	return status;
 }
