@@ -109,6 +109,13 @@ def test_apparmor_accepts_the_line(place, name):
     assert re.sub(r"\\(.)", r"\1", pattern) == f"/dev/shm/{name}"
 
 
+def test_units_do_not_run_a_program_that_others_can_replace(place):
+    """A unit runs this program only if root alone can replace it, otherwise the installed one."""
+    place.dir.chmod(0o777)
+    done = place.run(shutil.copy(TOOL, place.dir), "config", "systemd", "demo", "--size", "1M")
+    assert "\nExecStart=/usr/bin/ivshmem create shm:demo " in done.stdout, done
+
+
 def test_units_verify(place):
     """systemd-analyze verify accepts the units for plain regions, and the drop-in for a socket."""
     needs("systemd-analyze")
@@ -119,7 +126,8 @@ def test_units_verify(place):
         file = pieces.all[0]["where"].removeprefix("In /etc/systemd/system/")
         assert shell_words(pieces.text("shell").splitlines()[1])[-1] == file
         units.append(place.dir / file)
-        units[-1].write_text(pieces.text("unit"))
+        units[-1].write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={TOOL}", pieces.text("unit"),
+                                    flags=re.M))
     pieces = Pieces("config", "systemd", "demo", "--kind", "doorbell", "--size", "4M", "--group",
                     "daemon", "--mode", "0600", "--owner", "daemon")
     drop_in = place.dir / "ivshmem@demo.socket.d" / "access.conf"

@@ -248,6 +248,44 @@ def test_kernel_without_openat2(shm, place, root, error):
     assert os.listdir(root) == [] and not shm.exists()
 
 
+#: Install the program in /mnt/bin, make a region with --boot, and list what that has made.
+INSTALL = """set -e
+mount -t tmpfs -o mode=0755 none /mnt
+mkdir /mnt/etc /mnt/bin
+cp /etc/passwd /etc/group /mnt/etc
+cp "$TOOL" /mnt/bin/ivshmem
+mount -t tmpfs shm /dev/shm
+mount --bind /mnt/etc /etc
+%s
+/mnt/bin/ivshmem create a --size 1M --boot %s || true
+cd /
+find etc/systemd dev/shm/a || true
+"""
+
+
+def test_program_of_root():
+    """The unit runs the program that has written it, if it is installed."""
+    done = run_in_mounts(INSTALL % ("", "") + "cat /etc/systemd/system/*.service")
+    assert "/etc/systemd/system/ivshmem-region-a.service\n" in done.stdout, done.stderr
+    assert "\nExecStart=/mnt/bin/ivshmem create shm:a " in done.stdout
+
+
+@pytest.mark.parametrize("change, options, message", [
+    ("chown 5 /mnt/bin", "", "/mnt/bin belongs to user "),
+    ("chown 5 /mnt/bin/ivshmem", "", "/mnt/bin/ivshmem belongs to user "),
+    ("chmod 1777 /mnt/bin", "", "other users may write to /mnt/bin (mode 1777)"),
+    ("chmod 0775 /mnt/bin/ivshmem", "", "other users may write to /mnt/bin/ivshmem (mode 0775)"),
+    ("chmod 0777 /mnt", "--root /", "other users may write to /mnt (mode 0777)"),
+    ("mount --rbind / /srv; chmod 0777 /mnt", "--root /srv", "other users may write to /mnt "),
+])
+def test_program_that_others_can_replace(change, options, message):
+    """Root does not run at boot what another user can replace; the message says what that is, and
+    to install the program. Nothing is made."""
+    done = run_in_mounts(INSTALL % (change, options))
+    assert message in done.stderr and "install ivshmem" in done.stderr, done.stderr
+    assert not done.stdout
+
+
 def make_obstacle(root, place):
     """Make a directory because of which the last file cannot be written. Return: its path."""
     path = root / (file_names(place.shm)[2] + ".new")

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/escape.h"
 #include "config/region_boot.h"
+#include "tools/ivshmem/program.h"
 #include "tools/shared/usage.h"
 
 #define UNIT_PREFIX "ivshmem-region-"
@@ -89,6 +89,7 @@ static int boot_compose(const struct boot_wish *wish, struct boot *boot)
 	const struct group *group = getgrgid(wish->gid);
 	struct ivs_out unit = IVS_OUT_INIT(boot->files[0].text, BOOT_TEXT_LEN);
 	struct ivs_out tmpfiles = IVS_OUT_INIT(boot->files[2].text, BOOT_TEXT_LEN);
+	char why[PROGRAM_WHY_LEN];
 	char program[PATH_MAX];
 	char owner_name[NAME_LEN];
 	char group_name[NAME_LEN];
@@ -102,8 +103,14 @@ static int boot_compose(const struct boot_wish *wish, struct boot *boot)
 		.program = program,
 	};
 
-	if (!realpath("/proc/self/exe", program) || !ivs_escape_valid(program))
+	if (!program_find(program))
 		return usage_failed("cannot find the path of this program: is /proc mounted?");
+	/* The owner of another system decides which program is at this path there. */
+	if (!boot->foreign && !program_is_safe(program, why))
+		return usage_failed("at boot root would run %s, which another user could replace: "
+				    "%s: install ivshmem (make deb), and run the installed "
+				    "program",
+				    program, why);
 	plain_name(user && user_is_local(user) ? user->pw_name : NULL, wish->uid, owner_name);
 	plain_name(group && group_is_local(group) ? group->gr_name : NULL, wish->gid, group_name);
 	ivs_region_boot_unit(&unit, &text);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/parse.h"
 #include "base/text.h"
@@ -15,6 +14,7 @@
 #include "ivshmem/registers.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/config_device.h"
+#include "tools/ivshmem/program.h"
 #include "tools/shared/owners.h"
 
 #define DEVICES_MAX 64
@@ -275,15 +275,12 @@ static int parse(struct settings *settings, int argc, char **argv)
 	return 0;
 }
 
-/* Return: the path of this program, which units need. */
-static const char *own_path(char out[PATH_MAX])
+/* Return: the path of the program that units run: this one, unless other users can replace it. */
+static const char *unit_program(char out[PATH_MAX])
 {
-	ssize_t len = readlink("/proc/self/exe", out, PATH_MAX - 1);
+	char why[PROGRAM_WHY_LEN];
 
-	if (len <= 0)
-		return "/usr/bin/ivshmem";
-	out[len] = '\0';
-	return ivs_escape_valid(out) ? out : "/usr/bin/ivshmem";
+	return program_find(out) && program_is_safe(out, why) ? out : "/usr/bin/ivshmem";
 }
 
 static int check_ids(const struct ivs_config_device *devices, unsigned int n)
@@ -330,7 +327,7 @@ static int work_do(const struct settings *settings, struct work *work)
 		.devices_n = settings->n,
 		.hotplug = settings->hotplug,
 		.domain = settings->domain ? settings->domain : "DOMAIN",
-		.program = own_path(work->program),
+		.program = unit_program(work->program),
 	};
 	int status = 0;
 
