@@ -10,6 +10,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/shell.h"
+
+#define CALLER_LEN 128 /* for the words with which a caller begins an error */
 #define LINE_LEN 16384 /* for a line of /etc/passwd or /etc/group; reading ends at a longer line */
 
 /* Find the line of /etc/passwd for @uid. Set @name, if not NULL, and @gid, if not NULL. */
@@ -170,42 +173,61 @@ static const char *access_bits(int wanted)
 	return bits[wanted & 7];
 }
 
-static void access_cure(const struct ivs_access *access, char *out, size_t out_len)
+/* Set @out to the commands that give the group access to @path, or to "". */
+static void cure_mode(const char *group, const char *bits, const char *path,
+		      char out[IVS_ACCESS_TEXT_LEN])
+{
+	char command[64];
+	size_t len;
+
+	*out = '\0';
+	snprintf(command, sizeof(command), ": as root, chgrp %s ", group);
+	ivs_shell_add(out, IVS_ACCESS_TEXT_LEN, command, path, "");
+	len = strlen(out);
+	snprintf(command, sizeof(command), " && chmod g+%s ", bits);
+	if (len)
+		ivs_shell_add(out, IVS_ACCESS_TEXT_LEN, command, path, "");
+	if (strlen(out) == len)
+		*out = '\0';
+}
+
+static void access_cure(const struct ivs_access *access, char out[IVS_ACCESS_TEXT_LEN])
 {
 	const char *bits = access_bits(access->wanted);
 	const char *path = access->path;
 	char group[IVS_ACCESS_NAME_LEN];
 	char user[IVS_ACCESS_NAME_LEN];
+	char command[32];
 
 	ivs_access_user(geteuid(), user);
 	group_name(access->cause == IVS_ACCESS_MODE ? getegid() : access->st.st_gid, user, group);
 	switch (access->cause) {
 	case IVS_ACCESS_OWN:
-		snprintf(out, out_len, ": chmod u+%s %s", bits, path);
+		*out = '\0';
+		snprintf(command, sizeof(command), ": chmod u+%s ", bits);
+		ivs_shell_add(out, IVS_ACCESS_TEXT_LEN, command, path, "");
 		break;
 	case IVS_ACCESS_GROUP:
-		snprintf(out, out_len,
+		snprintf(out, IVS_ACCESS_TEXT_LEN,
 			 ", and user %s is not in this group: usermod -aG %s %s (as root), then "
 			 "log in again",
 			 user, group, user);
 		break;
 	case IVS_ACCESS_LOGIN:
-		snprintf(out, out_len,
+		snprintf(out, IVS_ACCESS_TEXT_LEN,
 			 "; user %s is in this group, but this login is older: log in again", user);
 		break;
 	case IVS_ACCESS_MODE:
 		/* Giving more users access to a directory may expose other files. */
-		if (access->on_way) {
-			snprintf(out, out_len, ": use a directory %s user %s may %s",
+		if (access->on_way)
+			snprintf(out, IVS_ACCESS_TEXT_LEN, ": use a directory %s user %s may %s",
 				 access->wanted & W_OK ? "to which" : "that", user,
 				 access->wanted & W_OK ? "write" : "enter");
-			break;
-		}
-		snprintf(out, out_len, ": as root, chgrp %s %s && chmod g+%s %s", group, path, bits,
-			 path);
+		else
+			cure_mode(group, bits, path, out);
 		break;
 	default:
-		snprintf(out, out_len, ", which allow it: %s forbids it",
+		snprintf(out, IVS_ACCESS_TEXT_LEN, ", which allow it: %s forbids it",
 			 getxattr(path, "system.posix_acl_access", NULL, 0) > 0
 				 ? "its access control list (getfacl)"
 				 : "a security module (SELinux, AppArmor: see dmesg)");
@@ -215,6 +237,7 @@ static void access_cure(const struct ivs_access *access, char *out, size_t out_l
 
 const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS_TEXT_LEN])
 {
+	char cure[IVS_ACCESS_TEXT_LEN];
 	struct ivs_access access;
 	size_t len;
 
@@ -222,7 +245,11 @@ const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS
 	if (access.cause == IVS_ACCESS_UNKNOWN)
 		return strcpy(out, "its owner, group and mode cannot be examined");
 	len = strlen(ivs_access_state(&access, out));
-	access_cure(&access, out + len, IVS_ACCESS_TEXT_LEN - len);
+	access_cure(&access, cure);
+	/* The caller puts the path and other words before this text. Commands must not be cut. */
+	if (len + strlen(cure) < IVS_ACCESS_TEXT_LEN &&
+	    len + strlen(cure) + strlen(path) + CALLER_LEN < IVS_ERROR_LEN)
+		strcpy(out + len, cure);
 	return out;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/text.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -87,6 +86,19 @@ const char *ivs_text_valid(const char *in, char *out, size_t out_len)
 const char *ivs_text_shown(const char *in, char *out, size_t out_len)
 {
 	return text_copy(in, out, out_len, true);
+}
+
+bool ivs_text_is_printable(const char *text)
+{
+	while (*text) {
+		uint32_t code = 0;
+		size_t len = utf8_char(text, &code);
+
+		if (!len || utf8_is_control(code))
+			return false;
+		text += len;
+	}
+	return true;
 }
 
 size_t ivs_text_columns(const char *text)

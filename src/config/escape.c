@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/shell.h"
 #include "base/text.h"
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -43,19 +44,11 @@ static bool is_noncharacter(const char *text, size_t len)
 
 bool ivs_escape_valid(const char *text)
 {
-	size_t len;
-
-	if (!*text)
+	if (!*text || !ivs_text_is_printable(text))
 		return false;
-	for (; *text; text += len) {
-		char one[8] = "";
-		char shown[8];
-
+	for (size_t len; *text; text += len) {
 		len = ivs_text_char(text);
-		if (!len || is_noncharacter(text, len))
-			return false;
-		memcpy(one, text, len);
-		if (strcmp(ivs_text_shown(one, shown, sizeof(shown)), one) != 0)
+		if (is_noncharacter(text, len))
 			return false;
 	}
 	return true;
@@ -96,18 +89,13 @@ static void escape_by_rules(struct ivs_out *out, const struct rules *rules, cons
 
 static void escape_shell(struct ivs_out *out, const char *text)
 {
-	if (*text && !text[strspn(text, PLAIN ":,=@+%")]) {
-		ivs_out_text(out, text);
+	size_t len;
+
+	if (out->full)
 		return;
-	}
-	put_char(out, '\'');
-	for (; *text; text++) {
-		if (*text == '\'')
-			ivs_out_text(out, "'\\''");
-		else
-			put_char(out, *text);
-	}
-	put_char(out, '\'');
+	len = ivs_shell_quote(text, out->text + out->len, out->room - out->len);
+	out->len += len;
+	out->full = !len;
 }
 
 static void escape_xml(struct ivs_out *out, const char *text)

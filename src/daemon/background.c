@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/shell.h"
 #include "daemon/log.h"
 
 /* System calls to notify the parent that the child is ready, and to remove the pidfile at exit. */
@@ -106,10 +107,11 @@ static int pidfile_open_error(const char *path, int errnum, struct ivs_error *er
 				     "cannot open the pidfile %s: Permission denied: %s (-p FILE)",
 				     path, ivs_access_explain(path, R_OK | W_OK, why));
 	case ENOENT:
-		return ivs_error_set(err, -errnum,
-				     "cannot open the pidfile %s: the directory %s does not exist: "
-				     "mkdir -p %s",
-				     path, dir, dir);
+		ivs_error_set(err, -errnum,
+			      "cannot open the pidfile %s: the directory %s does not exist", path,
+			      dir);
+		ivs_shell_add_error(err, ": mkdir -p ", dir, "");
+		return -errnum;
 	case EISDIR:
 		return ivs_error_set(err, -errnum,
 				     "cannot open the pidfile %s: it is a directory: name a file "

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/shell.h"
 #include "daemon/close.h"
 #include "daemon/log.h"
 #include "daemon/socket_file.h"
@@ -149,12 +150,10 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 				     "cannot make the socket %s: Permission denied: %s",
 				     addr->sun_path, ivs_access_explain(addr->sun_path, W_OK, why));
 	snprintf(copy, sizeof(copy), "%s", addr->sun_path);
+	ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path);
 	if (result == -ENOENT)
-		return ivs_error_set(
-			err, result,
-			"cannot make the socket %s: No such file or directory: mkdir -p %s",
-			addr->sun_path, dirname(copy));
-	return ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path);
+		ivs_shell_add_error(err, ": mkdir -p ", dirname(copy), "");
+	return result;
 }
 
 /*

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/shell.h"
 #include "base/unix_address.h"
 
 #define LISTENS "00010000" /* the flag __SO_ACCEPTCON in the column Flags */
@@ -70,13 +71,16 @@ const char *ivs_socket_file_explain(const char *path, char out[IVS_ACCESS_TEXT_L
 
 	ivs_access_find(path, W_OK, &access);
 	len = strlen(ivs_access_state(&access, out));
-	if (is_listening(path))
+	if (is_listening(path)) {
 		snprintf(out + len, IVS_ACCESS_TEXT_LEN - len,
 			 ", and a process listens at it: use another path");
+		return out;
+	}
+	snprintf(out + len, IVS_ACCESS_TEXT_LEN - len, ", and no process is seen to listen at it");
+	if (may_remove(path, &access.st))
+		ivs_shell_add(out, IVS_ACCESS_TEXT_LEN, ": if it is left over, rm ", path, "");
 	else
-		snprintf(out + len, IVS_ACCESS_TEXT_LEN - len,
-			 ", and no process is seen to listen at it: if it is left over, %srm %s%s",
-			 may_remove(path, &access.st) ? "" : "as root, ", path,
-			 may_remove(path, &access.st) ? "" : "; or use another path");
+		ivs_shell_add(out, IVS_ACCESS_TEXT_LEN, ": if it is left over, as root, rm ", path,
+			      "; or use another path");
 	return out;
 }

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/shell.h"
 #include "peer/bar0.h"
 #include "peer/node_advice.h"
 
@@ -60,10 +61,12 @@ static int driver_open_error(const char *path, struct ivs_error *err)
 					     "cannot open %s: out of file descriptors; raise the "
 					     "limit (ulimit -n)",
 					     path);
-		return ivs_error_set(err, -errnum,
-				     "cannot open %s: it is open %d times, and the driver permits "
-				     "no more: end a program that uses it (fuser %s)",
-				     path, IVS_DRIVER_FILES_MAX, path);
+		ivs_error_set(err, -errnum,
+			      "cannot open %s: it is open %d times, and the driver permits no "
+			      "more: end a program that uses it",
+			      path, IVS_DRIVER_FILES_MAX);
+		ivs_shell_add_error(err, " (fuser ", path, ")");
+		return -errnum;
 	default:
 		return ivs_error_errno(err, errnum, "cannot open %s", path);
 	}

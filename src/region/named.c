@@ -13,6 +13,7 @@
 #include "base/access.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/shell.h"
 #include "base/text.h"
 #include "region/private.h"
 
@@ -128,9 +129,10 @@ static int error_no_directory(const struct ivs_region *region, struct ivs_error 
 
 	strcpy(copy, region->path);
 	dir = dirname(copy);
-	return ivs_error_set(err, -ENOENT,
-			     "cannot open %s: the directory %s does not exist: mkdir -p %s",
-			     region->path, dir, dir);
+	ivs_error_set(err, -ENOENT, "cannot open %s: the directory %s does not exist", region->path,
+		      dir);
+	ivs_shell_add_error(err, ": mkdir -p ", dir, "");
+	return -ENOENT;
 }
 
 static int open_path_error(const struct ivs_region *region, int errnum, struct ivs_error *err)

@@ -25,6 +25,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/shell.h"
 #include "region/region.h"
 #include "region/private.h"
 
@@ -124,12 +125,13 @@ static int region_error_other_size(const struct ivs_region *region, uint64_t act
 
 	if (!ivs_is_power_of_two(actual))
 		return region_error_odd_size(region, actual, err);
-	return ivs_error_set(
-		err, IVS_REGION_E_OTHER_SIZE,
-		"%s exists with size %s, not %s: ask for size %s, or remove it (rm %s) "
-		"when it is no longer used",
-		region->path, ivs_size_text(actual, actual_text),
-		ivs_size_text(wanted, wanted_text), actual_text, region->path);
+	ivs_error_set(err, IVS_REGION_E_OTHER_SIZE,
+		      "%s exists with size %s, not %s: ask for size %s, or remove it when it is no "
+		      "longer used",
+		      region->path, ivs_size_text(actual, actual_text),
+		      ivs_size_text(wanted, wanted_text), actual_text);
+	ivs_shell_add_error(err, ": rm ", region->path, "");
+	return IVS_REGION_E_OTHER_SIZE;
 }
 
 /*

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/parse.h"
+#include "base/shell.h"
 #include "region/private.h"
 
 #define HUGE_DIR "/sys/kernel/mm/hugepages/hugepages-%llukB/"
@@ -112,18 +113,21 @@ static int error_full(const struct ivs_region *region, uint64_t size, const stru
 	char free_text[IVS_SIZE_TEXT_LEN];
 	char text[IVS_SIZE_TEXT_LEN];
 	char mount[PATH_MAX];
-	char cure[256] = "remove files there, or enlarge it";
+	char command[128];
 
 	free += allocated_len(region);
+	ivs_error_set(err, IVS_REGION_E_FULL,
+		      "no room for a region of %s%s%.128s: its file system has %s free: remove "
+		      "files there, or enlarge it",
+		      ivs_size_text(size, text), *region->path ? " at " : "", region->path,
+		      ivs_size_text(free, free_text));
 	if (fs->f_type == TMPFS_MAGIC && free < size && size < total * 1024 &&
-	    find_mount(region, mount))
-		snprintf(cure, sizeof(cure),
-			 "remove files there, or as root, mount -o remount,size=%lluk %.128s",
-			 (unsigned long long)(total + size - free + 1023) / 1024, mount);
-	return ivs_error_set(err, IVS_REGION_E_FULL,
-			     "no room for a region of %s%s%.128s: its file system has %s free: %s",
-			     ivs_size_text(size, text), *region->path ? " at " : "", region->path,
-			     ivs_size_text(free, free_text), cure);
+	    find_mount(region, mount)) {
+		snprintf(command, sizeof(command), ": as root, mount -o remount,size=%lluk ",
+			 (unsigned long long)(total + size - free + 1023) / 1024);
+		ivs_shell_add_error(err, command, mount, "");
+	}
+	return IVS_REGION_E_FULL;
 }
 
 int ivs_region_error_room(const struct ivs_region *region, uint64_t size, int errnum,

@@ -14,6 +14,7 @@
 #include "base/access.h"
 #include "base/error.h"
 #include "base/parse.h"
+#include "base/shell.h"
 #include "region/hugetlbfs.h"
 #include "region/private.h"
 
@@ -32,15 +33,16 @@ static int dir_error(const char *name, int errnum, struct ivs_error *err)
 				     ivs_access_explain(name, W_OK | X_OK, why));
 	if (errnum != ENOENT)
 		return ivs_error_errno(err, errnum, "cannot access the directory %s", name);
-	if (ivs_hugetlbfs_find(point, sizeof(point)))
-		return ivs_error_set(err, -errnum,
-				     "the directory %s does not exist: mkdir -p %s, or for huge "
-				     "pages use %s, where a hugetlbfs is mounted",
-				     name, name, point);
-	return ivs_error_set(err, -errnum,
-			     "the directory %s does not exist: mkdir -p %s, and for huge pages "
-			     "mount -t hugetlbfs none %s; or use memfd:2M, which needs no mount",
-			     name, name, name);
+	ivs_error_set(err, -errnum, "the directory %s does not exist", name);
+	ivs_shell_add_error(err, ": mkdir -p ", name, "");
+	if (ivs_hugetlbfs_find(point, sizeof(point))) {
+		ivs_shell_add_error(err, ", or for huge pages use ", point,
+				    ", where a hugetlbfs is mounted");
+	} else {
+		ivs_shell_add_error(err, ", and for huge pages mount -t hugetlbfs none ", name,
+				    "; or use memfd:2M, which needs no mount");
+	}
+	return -errnum;
 }
 
 static int dir_open(struct ivs_region *region, const char *name, bool create, struct ivs_error *err)

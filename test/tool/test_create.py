@@ -258,6 +258,7 @@ def test_without_permission_to_change_the_owner(shm, place):
     ("a", ("--root", "/tmp"), 2, 'surplus option --root "/tmp": add --boot'),
     ("a", ("b",), 2, 'surplus argument "b": one region is expected'),
     ("file:/none-such/a", (), 1, "the directory /none-such does not exist: mkdir -p /none-such"),
+    ("file:/none such/it's/a", (), 1, r"mkdir -p '/none such/it'\''s'"),
     ("file:/tmp", (), 1, "/tmp is not a file"),
     ("file:/dev/null", (), 1, "/dev/null is not a file, but a character device"),
     ("file:/dev/a", (), 1, "/dev/a would be a file among device nodes: use shm:a"),

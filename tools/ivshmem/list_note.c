@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "base/shell.h"
 #include "tools/ivshmem/list_note.h"
 
 #define USERS_MAX 8 /* listed in a text; JSON lists all */
@@ -158,8 +159,9 @@ static void note_kvmfr(const struct ivs_host_region *region, char *out)
 {
 	snprintf(out, LIST_NOTE_LEN,
 		 "it is a regular file, which QEMU has made because the module kvmfr was not "
-		 "loaded: stop the VM, rm %s, modprobe kvmfr, and start the VM",
-		 region->path);
+		 "loaded");
+	ivs_shell_add(out, LIST_NOTE_LEN, ": stop the VM, rm ", region->path,
+		      ", modprobe kvmfr, and start the VM");
 }
 
 const char *list_note(const struct ivs_host_regions *regions, size_t at, unsigned int i,

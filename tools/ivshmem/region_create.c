@@ -198,17 +198,18 @@ static void print_owners(const struct creation *creation, const struct stat *st,
 {
 	char found[SHOW_OWNER_LEN];
 	char wanted[SHOW_OWNER_LEN];
-	char command[SHOW_WORD_LEN + 2 * SHOW_OWNER_LEN];
+	char word[SHOW_WORD_LEN];
+	char command[2 * SHOW_WORD_LEN];
 
 	if (st->st_uid != creation->uid) {
 		show_user(creation->uid, wanted);
 		snprintf(command, sizeof(command), "%schown %s %s", geteuid() ? "as root, " : "",
-			 wanted, path);
+			 show_word(wanted, word), path);
 		print_difference("the owner", show_user(st->st_uid, found), wanted, command);
 	}
 	if (group_differs(creation, st)) {
 		show_group(creation->gid, wanted);
-		snprintf(command, sizeof(command), "chgrp %s %s", wanted, path);
+		snprintf(command, sizeof(command), "chgrp %s %s", show_word(wanted, word), path);
 		print_difference("the group", show_group(st->st_gid, found), wanted, command);
 	}
 }

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/parse.h"
+#include "base/shell.h"
 #include "base/text.h"
 #include "config/escape.h"
 #include "region/hugetlbfs.h"
@@ -241,14 +242,17 @@ static int check_hugetlb(const struct place *place, const char *dir)
 
 static int directory_absent(const struct place *place, const char *dir)
 {
+	char command[IVS_SHELL_WORD_LEN + 16] = "";
+
 	if (place->shm)
 		return usage_failed("this system has no " SHM_DIR ", where POSIX shared memory is: "
 				    "as root, mkdir " SHM_DIR " && mount -t tmpfs -o "
 				    "mode=1777,nosuid,nodev shm " SHM_DIR);
 	if (place->errnum != ENOENT)
 		return usage_failed("cannot create %s: %s", place->path, strerror(place->errnum));
-	return usage_failed("cannot create %s: the directory %s does not exist: mkdir -p %s",
-			    place->path, dir, dir);
+	ivs_shell_add(command, sizeof(command), ": mkdir -p ", dir, "");
+	return usage_failed("cannot create %s: the directory %s does not exist%s", place->path, dir,
+			    command);
 }
 
 int place_check(const struct place *place, enum region_backend backend)

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/shell.h"
 #include "base/text.h"
 #include "server/announce.h"
 #include "server/flight.h"
@@ -367,11 +368,11 @@ static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_er
 	snprintf(metrics->name, sizeof(metrics->name), "%s", name);
 	snprintf(metrics->tmp, sizeof(metrics->tmp), ".%s.tmp", name);
 	metrics->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (metrics->dir_fd < 0 && errno == ENOENT)
-		return ivs_error_set(err, -ENOENT,
-				     "cannot open %s, the directory of the metrics: No such file "
-				     "or directory: mkdir -p %s",
-				     dir, dir);
+	if (metrics->dir_fd < 0 && errno == ENOENT) {
+		ivs_error_errno(err, ENOENT, "cannot open %s, the directory of the metrics", dir);
+		ivs_shell_add_error(err, ": mkdir -p ", dir, "");
+		return -ENOENT;
+	}
 	if (metrics->dir_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open %s, the directory of the metrics",
 				       dir);

@@ -29,7 +29,7 @@ static void setup(void)
 		cr_skip_test("needs root");
 	strcpy(dir, "/tmp/ivshmem-test-XXXXXX");
 	cr_assert_not_null(mkdtemp(dir));
-	snprintf(path, sizeof(path), "%s/file", dir);
+	snprintf(path, sizeof(path), "%s/the user's file", dir); /* commands must quote it */
 	file = fopen(path, "w");
 	cr_assert(file && !fclose(file));
 	cr_assert_eq(chmod(dir, 0755), 0);

@@ -227,8 +227,28 @@ Test(region, another_size_is_refused_and_nothing_changes)
 {
 	make_file(in_dir("", "r"), 8 * M, 0640);
 	refuse(in_dir("file:", "r"), 4 * M, IVS_REGION_E_OTHER_SIZE,
-	       "exists with size 8M, not 4M: ask for size 8M, or remove it (rm ");
+	       "exists with size 8M, not 4M: ask for size 8M, or remove it when it is no longer "
+	       "used: rm ");
 	cr_expect_eq(size_of(in_dir("", "r")), (off_t)(8 * M));
+}
+
+/* Users paste the commands of messages, so they must be whole, and quoted for a shell. */
+Test(region, commands_in_messages)
+{
+	char name[NAME_MAX + 1] = "";
+	struct ivs_region *region = NULL;
+	struct ivs_error err;
+	const struct ivs_region_options opts = {.size = M, .uid = -1, .gid = -1};
+
+	make_file(in_dir("", "it's $(a); b"), 8 * M, 0640);
+	refuse(in_dir("file:", "it's $(a); b"), 4 * M, IVS_REGION_E_OTHER_SIZE,
+	       "/it'\\''s $(a); b'");
+	refuse(in_dir("file:", "x y/z"), 4 * M, -ENOENT, "/x y'");
+	memset(name, 'r', NAME_MAX);
+	make_file(in_dir("", name), 8 * M, 0640);
+	cr_expect_eq(ivs_region_open(in_dir("file:", name), &opts, &region, &err),
+		     IVS_REGION_E_OTHER_SIZE);
+	cr_expect_null(strstr(err.text, ": rm "), "%s", err.text);
 }
 
 Test(region, an_empty_file_is_extended_and_keeps_mode_and_owner)
