@@ -6,6 +6,7 @@
  * say that the program is another one. If the last argument's NUL is missing, that argument is
  * ignored, and parsing must not yield more than with it.
  */
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ static void check_vm(const struct ivs_host_vm *vm, size_t size)
 	for (size_t i = 0; i < vm->memories_n; i++) {
 		CHECK(strlen(vm->memories[i].id) < size && strlen(vm->memories[i].path) < size);
 		CHECK(!vm->memories[i].memfd || !*vm->memories[i].path);
+		CHECK(strlen(vm->memories[i].path) < PATH_MAX);
 	}
 	for (size_t i = 0; i < vm->sockets_n; i++) {
 		CHECK(strlen(vm->sockets[i].id) < size && *vm->sockets[i].path);

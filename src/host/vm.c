@@ -6,6 +6,7 @@
 #include "host/vm.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,11 @@ static int add_memory(const struct ivs_qemu_option *option, bool has_path, struc
 	}
 	free(share);
 	free(size);
+	if (!result && strlen(memory->path) >= PATH_MAX) { /* no file has such a path */
+		free(memory->id);
+		free(memory->path);
+		vm->memories_n--;
+	}
 	return result;
 }
 

@@ -21,7 +21,7 @@ enum ivs_host_vm_error {
  * struct ivs_host_memory - a memory backend with a file
  * @id:      id of the backend; "" if it has none
  * @memfd:   the memory is a memfd, so it has no path
- * @path:    value of mem-path=; untrusted
+ * @path:    value of mem-path=, shorter than PATH_MAX; untrusted
  * @size:    value of size=; 0: unknown
  * @shared:  share=on is set, so other processes see what the VM writes
  * @ivshmem: a device ivshmem-plain uses it; otherwise it is RAM of the VM

@@ -348,6 +348,35 @@ def test_without_root(place):
 
 
 @needs_root
+@pytest.mark.parametrize("length, listed", [(200, True), (4095, True), (4096, False),
+                                            (100000, False)])
+def test_long_path_in_the_arguments_of_a_vm(place, length, listed):
+    """A path in arguments may have any length. The table has its beginning, JSON all of it; what
+    no file can have as its path is ignored."""
+    place.dir.chmod(0o755)
+    tool = shutil.copy(TOOL, place.dir)
+    path = f"{place.shm_path}/".ljust(length, "x")
+    fake = place.start("bash", "-c", 'exec -a qemu-system-x86_64 sh -c "echo vm; read x" "$@"',
+                       "bash", "-object", f"memory-backend-file,id=m,share=on,mem-path={path}",
+                       "-device", "ivshmem-plain,memdev=m", stdin=subprocess.PIPE)
+    fake.out.wait("vm")
+
+    def list_it(*options):
+        return place.run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                         tool, "list", *options)
+
+    found = [region["path"] for region in Listing(list_it("--json")).used_by(fake.pid)]
+    assert found == ([path] if listed else [])
+    done = list_it()
+    assert done.returncode == 0, done
+    table = done.stdout.split("\n\n", maxsplit=1)[0]
+    cell = f"file:{path}"[:93] + "...  "
+    assert (cell in table) == listed
+    assert max(map(len, table.splitlines())) < 300
+    assert (f"\nfile:{path} (absent): it does not exist" in done.stdout) == listed
+
+
+@needs_root
 def test_hidden_processes(place):
     """If /proc hides processes of other users, the list says so."""
     place.dir.chmod(0o755)

@@ -269,12 +269,13 @@ static int print_json(const struct settings *settings, const struct ivs_host_reg
 static const char *name_text(const struct ivs_host_region *region, char out[NAME_LEN])
 {
 	const unsigned int removed = IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_REPLACED;
+	const char *what = region->notes & removed		  ? " (removed)"
+			   : region->notes & IVS_HOST_NOTE_ABSENT ? " (absent)"
+								  : "";
+	char address[ADDRESS_LEN];
 
-	ivs_host_region_address(region, out, NAME_LEN);
-	if (region->notes & removed)
-		strcat(out, " (removed)");
-	else if (region->notes & IVS_HOST_NOTE_ABSENT)
-		strcat(out, " (absent)");
+	ivs_host_region_address(region, address, sizeof(address));
+	snprintf(out, NAME_LEN, "%s%s", address, what);
 	return out;
 }
 

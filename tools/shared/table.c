@@ -9,6 +9,20 @@
 #include "base/text.h"
 
 #define ROOM_MIN 64
+#define CELL_COLUMNS_MAX 96
+#define CUT "..."
+
+/* Shorten a cell that would make its whole column too wide. */
+static void cut(char *cell)
+{
+	char *end = cell;
+
+	if (ivs_text_columns(cell) <= CELL_COLUMNS_MAX)
+		return;
+	for (size_t i = 0; i < CELL_COLUMNS_MAX - strlen(CUT); i++)
+		end += ivs_text_char(end);
+	strcpy(end, CUT);
+}
 
 int table_add(struct table *table, const char *text)
 {
@@ -28,6 +42,8 @@ int table_add(struct table *table, const char *text)
 	if (!cell)
 		return -ENOMEM;
 	ivs_text_shown(text, cell, len);
+	if (table->cells_n % table->columns_n != table->columns_n - 1)
+		cut(cell);
 	table->cells[table->cells_n++] = cell;
 	return 0;
 }

@@ -32,7 +32,8 @@ struct table {
 
 /**
  * table_add() - add the next cell of the row or, if the row is complete, the first of a new row
- * @text: text of the cell, which is copied and made safe for terminals
+ * @text: text of the cell, which is copied and made safe for terminals. Beyond 96 characters it is
+ *        cut off and "..." follows, unless the column is the last one
  *
  * Return: 0 or -ENOMEM.
  */

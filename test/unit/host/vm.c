@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <criterion/criterion.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,23 @@ Test(vm, long_names_are_cut)
 	cr_assert_eq(ivs_host_vm_parse(line, sizeof(line), &vm), 0);
 	cr_expect_eq(strlen(vm.name), IVS_HOST_VM_LEN - 1);
 	ivs_host_vm_deinit(&vm);
+}
+
+/* No file has such a path, and texts that contain it would be cut off. */
+Test(vm, paths_that_are_too_long_are_ignored)
+{
+	static const char start[] = "kvm\0-object\0memory-backend-file,id=m,mem-path=/";
+	char line[sizeof(start) + PATH_MAX];
+	struct ivs_host_vm vm;
+
+	for (size_t len = PATH_MAX - 1; len <= PATH_MAX; len++) {
+		memcpy(line, start, sizeof(start));
+		memset(line + sizeof(start) - 1, 'x', len - 1);
+		line[sizeof(start) + len - 2] = '\0';
+		cr_assert_eq(ivs_host_vm_parse(line, sizeof(start) + len - 1, &vm), 0);
+		cr_expect_eq(vm.memories_n, len < PATH_MAX, "a path of %zu bytes", len);
+		ivs_host_vm_deinit(&vm);
+	}
 }
 
 Test(vm, very_many_objects_are_bounded)
