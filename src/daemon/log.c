@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 IVS_SYSCALLS(ivs_log_syscalls, {"write"}, {"writev"});
 
@@ -55,14 +56,16 @@ void ivs_log(enum ivs_log_level level, const char *format, ...)
 {
 	static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO};
 	int saved = errno;
+	char text[1024];
 	char line[1024];
 	va_list args;
 
 	if (level == IVS_LOG_INFO && !log_state.verbose)
 		return;
 	va_start(args, format);
-	vsnprintf(line, sizeof(line), format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	ivs_text_shown(text, line, sizeof(line));
 	if (log_state.syslog)
 		syslog(priorities[level], "%s", line);
 	else

@@ -5,7 +5,6 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +13,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/shell.h"
-#include "base/text.h"
 #include "region/private.h"
 
 /* Where shm_open(3) keeps its objects on Linux. */
@@ -107,19 +105,12 @@ int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct i
 			     path, ivs_file_kind(mode));
 }
 
+/* Another user may have made the link, so its target is neither printed nor recommended. */
 static int error_link(const struct ivs_region *region, struct ivs_error *err)
 {
-	char target[PATH_MAX];
-	char shown[256];
-
-	if (!realpath(region->path, target))
-		return ivs_error_set(err, IVS_REGION_E_KIND,
-				     "%s is a symbolic link to a file that does not exist: name "
-				     "the file itself",
-				     region->path);
 	return ivs_error_set(err, IVS_REGION_E_KIND,
-			     "%s is a symbolic link: name the file itself (file:%s)", region->path,
-			     ivs_text_shown(target, shown, sizeof(shown)));
+			     "%s is a symbolic link, which is not followed: name the file itself",
+			     region->path);
 }
 
 static int error_no_directory(const struct ivs_region *region, struct ivs_error *err)

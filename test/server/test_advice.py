@@ -341,15 +341,26 @@ def test_file_in_a_directory_that_does_not_exist(place):
 
 
 def test_link_to_a_region(place):
-    """The message names the file to which a symbolic link leads, if there is one."""
+    """The message does not name the file to which a symbolic link leads: its owner has
+    chosen that name, perhaps with escape sequences."""
+    target = place.dir / "region\x1b[31m"
     link = place.dir / "link"
-    link.symlink_to("region")
-    text = run_server(place, "-r", f"file:{link}", "-l", "1M")
-    assert f"{link} is a symbolic link to a file that does not exist: name the file itself" in text
-    (place.dir / "region").write_bytes(bytes(MIB))
-    text = run_server(place, "-r", f"file:{link}", "-l", "1M")
-    assert f"{link} is a symbolic link: name the file itself (file:{place.dir}/region)" in text
+    link.symlink_to(target)
+    message = (f"{place.server_program.name}: {link} is a symbolic link, which is not followed: "
+               "name the file itself\n")
+    assert run_server(place, "-r", f"file:{link}", "-l", "1M") == message
+    target.write_bytes(bytes(MIB))
+    assert run_server(place, "-r", f"file:{link}", "-l", "1M") == message
+    target.rename(place.dir / "region")
     place.server("-l", "1M", region=["-r", f"file:{place.dir}/region"])
+
+
+@pytest.mark.parametrize("words", [["-r", "file:/none/a\x1b[31m\nb\x9b\u202e", "-l", "1M"],
+                                   ["a\x1b[31m\nb\x9b\u202e"]])
+def test_messages_have_no_control_characters(place, words):
+    """Whatever is in a message, it is one line and does not control a terminal."""
+    text = place.run_server("-F", "-S", place.socket, *words).stderr
+    assert "a?[31m?b??" in text and text.count("\n") == 1
 
 
 @pytest.mark.parametrize("make, kind", [

@@ -8,6 +8,6 @@
 enum outcome report_failure(const char *what, const char *why)
 {
 	fflush(stdout);
-	fprintf(stderr, "%s: %s: %s\n", usage_name(), what, why);
+	usage_failed("%s: %s", what, why);
 	return OUTCOME_FAILED;
 }

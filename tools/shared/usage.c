@@ -8,6 +8,9 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/text.h"
+
+#define MESSAGE_LEN 20480 /* room for four paths and a sentence */
 
 /* Name of the program, with its command if it has commands. */
 static char usage_name_text[64];
@@ -62,22 +65,29 @@ const char *usage_name(void)
 	return usage_name_text;
 }
 
+/* Print a message on one line. Paths and errors in it may contain what another user has chosen. */
+static void print_message(const char *format, va_list args)
+{
+	char text[MESSAGE_LEN];
+	char shown[MESSAGE_LEN];
+
+	vsnprintf(text, sizeof(text), format, args);
+	fprintf(usage_file(), "%s: %s\n", usage_name_text, ivs_text_shown(text, shown, sizeof(shown)));
+}
+
 int usage_failed(const char *format, ...)
 {
-	FILE *file = usage_file();
 	va_list args;
 
-	fprintf(file, "%s: ", usage_name_text);
 	va_start(args, format);
-	vfprintf(file, format, args);
+	print_message(format, args);
 	va_end(args);
-	fputc('\n', file);
 	return STATUS_FAILED;
 }
 
 int usage_error(const char *what, const char *value, const char *fix)
 {
-	fprintf(usage_file(), "%s: %s \"%s\": %s\n", usage_name_text, what, value, fix);
+	usage_failed("%s \"%s\": %s", what, value, fix);
 	return STATUS_USAGE;
 }
 

@@ -45,7 +45,11 @@ struct usage {
 /** usage_name() - the name of the program, with its command: begins each message */
 const char *usage_name(void);
 
-/** usage_failed() - print "PROGRAM: " and the formatted text. Return: STATUS_FAILED. */
+/**
+ * usage_failed() - print "PROGRAM: " and the formatted text on one line, made safe for terminals
+ *
+ * Return: STATUS_FAILED.
+ */
 IVS_PRINTF(1, 2) int usage_failed(const char *format, ...);
 
 /**
@@ -58,7 +62,7 @@ void usage_hold(void);
 /** usage_release() - print the messages that were kept; no-op if none are kept */
 void usage_release(void);
 
-/** usage_error() - print 'PROGRAM: WHAT "VALUE": FIX'. Return: STATUS_USAGE. */
+/** usage_error() - print 'PROGRAM: WHAT "VALUE": FIX' like usage_failed(). Return: STATUS_USAGE. */
 int usage_error(const char *what, const char *value, const char *fix);
 
 /**
