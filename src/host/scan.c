@@ -224,16 +224,33 @@ static void use_fill(struct ivs_host_use *use, const struct statx *st)
 	use->chr = S_ISCHR(st->stx_mode);
 }
 
-/* Find out what only root can see of a mapped file: its real device, size and owner. */
-static void pass_look(const struct pass *pass, const char *line, struct ivs_host_use *use)
+/* Return: whether the link, to a mapped file, has the name that the line of the mapping has. */
+static bool pass_link_is(const struct pass *pass, const char *link, const char *name)
+{
+	char target[NAME_LEN];
+	ssize_t len = readlinkat(pass->dir_fd, link, target, sizeof(target));
+
+	return len > 0 && (size_t)len == strlen(name) && !memcmp(target, name, (size_t)len);
+}
+
+/*
+ * Find out what only root can see of a mapped file: its real device, size and owner. On overlayfs,
+ * its inode, too, may differ from the one in the line. Return: false if the mapping is no longer
+ * there, or is another one now.
+ */
+static bool pass_confirm(const struct pass *pass, const char *line, struct ivs_host_use *use)
 {
 	char path[64];
 	struct statx st;
 
 	snprintf(path, sizeof(path), "map_files/%.*s", (int)strcspn(line, " "), line);
-	if (ivs_statx_at(pass->dir_fd, path, 0, STATX_BASIC_STATS, &st) || st.stx_ino != use->ino)
-		return;
+	if (ivs_statx_at(pass->dir_fd, path, 0, STATX_BASIC_STATS, &st))
+		return errno == EPERM || errno == EACCES ||
+		       faccessat(pass->dir_fd, "map_files", F_OK, 0);
+	if (st.stx_ino != use->ino && !pass_link_is(pass, path, use->name))
+		return false;
 	use_fill(use, &st);
+	return true;
 }
 
 static int pass_take_line(struct pass *pass, const char *line)
@@ -253,19 +270,24 @@ static int pass_take_line(struct pass *pass, const char *line)
 		last->len = use.len > last->len ? use.len : last->len;
 		return 0;
 	}
-	if (!pass->filter->wanted(pass->filter->context, &pass->process, &use))
+	if (!pass->filter->wanted(pass->filter->context, &pass->process, &use) ||
+	    !pass_confirm(pass, line, &use))
 		return 0;
-	pass_look(pass, line, &use);
 	if (use.exact && !pass->filter->wanted(pass->filter->context, &pass->process, &use))
 		return 0;
 	return pass_add(pass, &use);
 }
 
-/* Read the maps in large pieces. Return: 0; -errno from open(2), or -ENOMEM. */
+/*
+ * Read the maps in large pieces. The path of a file may be longer than such a piece. It is another
+ * user's text, so the rest of its line must not be taken for lines.
+ * Return: 0; -errno from open(2), or -ENOMEM.
+ */
 static int pass_take_maps(struct pass *pass)
 {
 	IVS_OWNED_FD fd = openat(pass->dir_fd, "maps", O_RDONLY | O_CLOEXEC);
 	char *buffer = pass->buffer;
+	bool skips = false; /* the line that begins in the buffer is the rest of a longer one */
 	size_t kept = 0;
 	int result = 0;
 
@@ -281,12 +303,15 @@ static int pass_take_maps(struct pass *pass)
 		buffer[kept + (size_t)n] = '\0';
 		while (!result && (end = strchr(line, '\n'))) {
 			*end = '\0';
-			result = pass_take_line(pass, line);
+			result = skips ? 0 : pass_take_line(pass, line);
+			skips = false;
 			line = end + 1;
 		}
 		kept = strlen(line);
-		if (kept == MAPS_LEN)
+		if (kept == MAPS_LEN) {
+			skips = true;
 			kept = 0;
+		}
 		memmove(buffer, line, kept);
 	}
 	return result;

@@ -453,6 +453,68 @@ exec "$@" /dev/shm/$0 shared""", place.shm, sys.executable, "-c", MAPPER, stdin=
     assert [user["pid"] for user in region["used_by"]] == [process.pid]
 
 
+#: Makes directories until a path in them has a given length, and then a file below a directory that
+#: is named like the beginning of a line of /proc/PID/maps, which it maps until it is ended.
+#: Arguments: the first directory, the length, the line
+FAKER = """
+import mmap, os, sys
+directory, length, line = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+os.chdir(directory)
+left = length - len(os.path.realpath(directory)) - 1
+while left:
+    name = "x" * (left - 1 if left <= 200 else 150)
+    os.mkdir(name)
+    os.chdir(name)
+    left -= len(name) + 1
+*names, last = line.split("/")
+for name in names:
+    os.mkdir(name)
+    os.chdir(name)
+with open(last, "w+b") as file:
+    file.truncate(4096)
+    memory = mmap.mmap(file.fileno(), 0)
+print("mapped", flush=True)
+sys.stdin.read()
+"""
+MAPS_PIECE = 64 * 1024
+MAPS_PATH_AT = 73  # where the path begins in a line of /proc/PID/maps
+
+
+@needs_root
+@pytest.mark.parametrize("who", [0, NOBODY])
+def test_path_that_looks_like_a_mapping(place, who):
+    """A part of a path that is longer than what is read at once is not taken for a mapping of
+    another file."""
+    place.dir.chmod(0o755)
+    tool = shutil.copy(TOOL, place.dir)
+    make(place.shm_path)
+    info = place.shm_path.stat()
+    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
+    deep = place.dir / "deep"
+    deep.mkdir()
+    os.chown(deep, who, who)
+    as_who = ["setpriv", f"--reuid={who}", f"--regid={who}", "--clear-groups"]
+    faker = place.start(*as_who, sys.executable, "-c", FAKER, deep, MAPS_PIECE - MAPS_PATH_AT,
+                        f"0-100000 rw-s 00000000 {device} {info.st_ino} {place.shm_path}",
+                        stdin=subprocess.PIPE)
+    faker.out.wait("mapped")
+    done = place.run(*as_who, tool, "list", "--json", place.shm)
+    assert not Listing(done).one()["used_by"]
+
+
+@needs_root
+def test_mapping_that_has_ended(place):
+    """A mapping that /proc/PID/map_files does not confirm does not count."""
+    make(place.shm_path)
+    process = start_mapper(place, place.shm_path)
+    line = next(line for line in pathlib.Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+                if place.shm in line)
+    done = place.run("strace", "-o", place.dir / "trace", "-P", f"map_files/{line.split()[0]}",
+                     "-e", "inject=statx:error=ENOENT", TOOL, "list", "--json", place.shm)
+    assert "INJECTED" in (place.dir / "trace").read_text()
+    assert [user["maps"] for user in Listing(done).one()["used_by"]] == [False]
+
+
 @needs_root
 def test_huge_pages(place):
     """A file in a hugetlbfs is listed as a region, with the page size of the hugetlbfs."""
