@@ -242,11 +242,17 @@ static int regions_sort(struct ivs_host_regions *regions)
 	return 0;
 }
 
-/* In the order of the paths, a removed file follows the file that has its name now. */
+/*
+ * In the order of the paths, a removed file follows the file that has its name now. If the two are
+ * in different file systems, the removed one had its name in another mount namespace.
+ */
 static void judge_replaced(struct ivs_host_region *named, struct ivs_host_region *removed)
 {
-	if (strcmp(named->path, removed->path) != 0 ||
-	    (named->notes & (IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_ABSENT)))
+	const unsigned int not_here = IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_ABSENT |
+				      IVS_HOST_NOTE_ELSEWHERE;
+
+	if (strcmp(named->path, removed->path) != 0 || (named->notes & not_here) ||
+	    (named->known && removed->known && named->dev != removed->dev))
 		return;
 	removed->notes &= ~(unsigned int)IVS_HOST_NOTE_REMOVED;
 	removed->notes |= IVS_HOST_NOTE_REPLACED;
@@ -269,9 +275,9 @@ int ivs_host_regions_judge(struct ivs_host_regions *regions)
 			region->notes |= IVS_HOST_NOTE_SIZE;
 		if (has_size && is_likely(region))
 			region->why |= IVS_HOST_LIKELY;
-		if (!(region->notes & IVS_HOST_NOTE_REMOVED))
+		if (!(region->notes & (IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_ELSEWHERE)))
 			named = i;
-		else if (i)
+		else if (region->notes & IVS_HOST_NOTE_REMOVED && i != named)
 			judge_replaced(&regions->list[named], region);
 	}
 	return result;

@@ -270,10 +270,10 @@ static int build_add_nameless(struct build *build, const struct ivs_host_use *us
 		region->page_size = use->known ? use->block : 0;
 	if (memfd || ivs_host_name_is_unnamed(path))
 		return 0;
-	if (deleted && (!use->known || !use->links))
-		region->notes |= IVS_HOST_NOTE_REMOVED;
-	else if (place && place->dev != use->dev)
+	if (place && place->dev != use->dev)
 		region->notes |= IVS_HOST_NOTE_ELSEWHERE;
+	else if (deleted && (!use->known || !use->links))
+		region->notes |= IVS_HOST_NOTE_REMOVED;
 	return 0;
 }
 

@@ -439,15 +439,54 @@ exec $0 list --json /dev/kvmfr0 /dev/kvmfr1
     assert not device["notes"] and device["size"] is None
 
 
+def start_in_container(place, path, program="program"):
+    """Start a process, by this name, that has a file of this path mapped, in a file system that is
+    mounted in a mount namespace of its own. As a QEMU it has the file as a VM's region."""
+    process = place.start("unshare", "-m", "bash", "-ec", """
+mount -t tmpfs none "$1"
+truncate -s 1M "$1/$2"
+exec -a "$3" "$4" -c "$5" "$1/$2" shared -object "memory-backend-file,id=m,mem-path=$1/$2" \\
+    -device ivshmem-plain,memdev=m""", "bash", path.parent, path.name, program, sys.executable,
+                          MAPPER, stdin=subprocess.PIPE)
+    process.out.wait("mapped")
+    return process
+
+
+@needs_root
+def test_removed_region_of_a_container(place):
+    """A removed file of another mount namespace is not taken for one of this host that has been
+    replaced, and does not keep such a one from being found."""
+    make(place.shm_path)
+    process = start_in_container(place, place.shm_path)
+    os.unlink(f"/proc/{process.pid}/root{place.shm_path}")
+    named, elsewhere = sorted(listing(place.shm).regions, key=lambda region: len(region["notes"]))
+    assert not named["notes"] and not named["used_by"]
+    assert list(notes(elsewhere)) == ["elsewhere"]
+
+    vm = start_plain(place, "stale", place.shm_path)
+    place.shm_path.unlink()
+    make(place.shm_path)
+    found = {tuple(notes(region)): region for region in listing(place.shm).regions}
+    assert set(found) == {("split",), ("replaced",), ("elsewhere",)}
+    assert f"is in use by VM stale (pid {vm.pid}): " in notes(found["split",])["split"]
+
+
+@needs_root
+def test_removed_file_of_a_container(place):
+    """The same for a file that is not in /dev/shm."""
+    path = place.dir / "region"
+    make(path)
+    process = start_in_container(place, path, "qemu-system-x86_64")
+    os.unlink(f"/proc/{process.pid}/root{path}")
+    named, removed = sorted(listing(path).regions, key=lambda region: len(region["notes"]))
+    assert not named["notes"] and list(notes(removed)) == ["removed"]
+
+
 @needs_root
 def test_region_of_a_container(place):
     """A file in the /dev/shm of another mount namespace is not mistaken for one in this host's
     /dev/shm."""
-    process = place.start("unshare", "-m", "sh", "-ec", """
-mount -t tmpfs none /dev/shm
-truncate -s 1M /dev/shm/$0
-exec "$@" /dev/shm/$0 shared""", place.shm, sys.executable, "-c", MAPPER, stdin=subprocess.PIPE)
-    process.out.wait("mapped")
+    process = start_in_container(place, place.shm_path)
     region = listing(place.shm).one()
     assert list(notes(region)) == ["elsewhere"] and region["size"] == MIB
     assert [user["pid"] for user in region["used_by"]] == [process.pid]

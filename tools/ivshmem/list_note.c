@@ -64,7 +64,7 @@ static const char *private_users(const struct ivs_host_region *region, char out[
 	return out;
 }
 
-/* Return: the users of removed files of the same name, which follow region @at in the list. */
+/* Return: the users of the removed files of the same name, which follow region @at in the list. */
 static const char *split_users(const struct ivs_host_regions *regions, size_t at,
 			       char out[LIST_USERS_LEN])
 {
@@ -77,6 +77,8 @@ static const char *split_users(const struct ivs_host_regions *regions, size_t at
 
 		if (strcmp(other->path, regions->list[at].path) != 0)
 			break;
+		if (!(other->notes & IVS_HOST_NOTE_REPLACED))
+			continue;
 		for (size_t j = 0; j < other->users_n && n < USERS_MAX; j++, n++)
 			len = add_user(&other->users[j], "", out, len);
 	}
