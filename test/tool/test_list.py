@@ -4,112 +4,21 @@ import contextlib
 import json
 import mmap
 import os
-import pathlib
 import pty
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
-from support.py.paths import BUILD
+from support.py.listing import (TOOL, Listing, listing, make, maps, notes, run, run_apart,
+                                start_mapper, start_plain, start_vm)
 from support.py.programs import TIMEOUT, Server, wait_until
 from support.py.region_tool import without_leak_search
 
-TOOL = BUILD / "tools" / "ivshmem"
 MIB = 1 << 20
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
-
-#: A program that keeps a file mapped until it is terminated. Arguments: path, "shared" or "private"
-MAPPER = """
-import mmap, sys
-with open(sys.argv[1], "r+b") as file:
-    memory = mmap.mmap(file.fileno(), 0, getattr(mmap, "MAP_" + sys.argv[2].upper()))
-print("mapped", flush=True)
-sys.stdin.read()
-"""
-
-
-class Listing:
-    """The outcome of a run with --json."""
-
-    def __init__(self, done):
-        assert done.returncode == 0, done.stderr
-        self.errors = done.stderr
-        self.whole = json.loads(done.stdout)
-        self.regions = self.whole["regions"]
-
-    def one(self):
-        """Return: the only region in the list."""
-        assert len(self.regions) == 1, self.regions
-        return self.regions[0]
-
-    def used_by(self, pid):
-        """Return: the regions that this process uses."""
-        return [region for region in self.regions
-                if pid in [user["pid"] for user in region["used_by"]]]
-
-
-def run(*arguments):
-    """Run ivshmem list. Return: the completed process."""
-    return subprocess.run([TOOL, "list", *arguments], capture_output=True, text=True, timeout=30,
-                          check=False)
-
-
-def listing(*arguments):
-    """Return: the list from a run with --json."""
-    return Listing(run("--json", *arguments))
-
-
-def notes(region):
-    """Return: a region's notes, as {name of the note: text}."""
-    return {note["note"]: note["text"] for note in region["notes"]}
-
-
-def make(path, size=MIB, mode=0o640):
-    """Create a file of this size."""
-    with open(path, "wb") as file:
-        file.truncate(size)
-    os.chmod(path, mode)
-
-
-def maps(process, text):
-    """Return: whether the process maps a file with this text in its name."""
-    return text in pathlib.Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
-
-
-def start_vm(place, name, *arguments, machine="none"):
-    """Start a QEMU that does not run its VM. The VM has no devices, or those of q35."""
-    ram = ["-m", "16"] if machine != "none" else []
-    return place.start("qemu-system-x86_64", "-machine", machine, "-accel", "tcg", "-nodefaults",
-                       "-display", "none", "-S", *ram,
-                       *(["-name", f"guest={name}"] if name else []), *arguments)
-
-
-def start_plain(place, name, path, options="share=on"):
-    """Start a VM with ivshmem-plain and wait until it maps the file."""
-    vm = start_vm(place, name, "-object",
-                  f"memory-backend-file,id=m,mem-path={path},size=1M,{options}", "-device",
-                  "ivshmem-plain,memdev=m", machine="q35")
-    wait_until(lambda: maps(vm, str(path)), "the VM maps the region")
-    return vm
-
-
-def start_mapper(place, path, kind="shared", **options):
-    """Start a process that maps a file."""
-    process = place.start(sys.executable, "-c", MAPPER, path, kind, stdin=subprocess.PIPE,
-                          **options)
-    process.out.wait("mapped")
-    return process
-
-
-def run_apart(place, script, *arguments, options=()):
-    """Run a shell script in its own mount namespace, with a copy of the tool as $0."""
-    shutil.copy(TOOL, place.dir)
-    return place.run("unshare", "-m", *options, "sh", "-ec", script, place.dir / "ivshmem",
-                     *arguments)
 
 
 def test_a_vm_and_a_process(place):
@@ -348,35 +257,6 @@ def test_without_root(place):
 
 
 @needs_root
-@pytest.mark.parametrize("length, listed", [(200, True), (4095, True), (4096, False),
-                                            (100000, False)])
-def test_long_path_in_the_arguments_of_a_vm(place, length, listed):
-    """A path in arguments may have any length. The table has its beginning, JSON all of it; what
-    no file can have as its path is ignored."""
-    place.dir.chmod(0o755)
-    tool = shutil.copy(TOOL, place.dir)
-    path = f"{place.shm_path}/".ljust(length, "x")
-    fake = place.start("bash", "-c", 'exec -a qemu-system-x86_64 sh -c "echo vm; read x" "$@"',
-                       "bash", "-object", f"memory-backend-file,id=m,share=on,mem-path={path}",
-                       "-device", "ivshmem-plain,memdev=m", stdin=subprocess.PIPE)
-    fake.out.wait("vm")
-
-    def list_it(*options):
-        return place.run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-                         tool, "list", *options)
-
-    found = [region["path"] for region in Listing(list_it("--json")).used_by(fake.pid)]
-    assert found == ([path] if listed else [])
-    done = list_it()
-    assert done.returncode == 0, done
-    table = done.stdout.split("\n\n", maxsplit=1)[0]
-    cell = f"file:{path}"[:93] + "...  "
-    assert (cell in table) == listed
-    assert max(map(len, table.splitlines())) < 300
-    assert (f"\nfile:{path} (absent): it does not exist" in done.stdout) == listed
-
-
-@needs_root
 def test_hidden_processes(place):
     """If /proc hides processes of other users, the list says so."""
     place.dir.chmod(0o755)
@@ -437,121 +317,6 @@ exec $0 list --json /dev/kvmfr0 /dev/kvmfr1
     assert "rm /dev/kvmfr0, modprobe kvmfr" in notes(file)["kvmfr"]
     assert device["address"] == device["path"] == "/dev/kvmfr1" and device["kind"] == "device"
     assert not device["notes"] and device["size"] is None
-
-
-def start_in_container(place, path, program="program"):
-    """Start a process, by this name, that has a file of this path mapped, in a file system that is
-    mounted in a mount namespace of its own. As a QEMU it has the file as a VM's region."""
-    process = place.start("unshare", "-m", "bash", "-ec", """
-mount -t tmpfs none "$1"
-truncate -s 1M "$1/$2"
-exec -a "$3" "$4" -c "$5" "$1/$2" shared -object "memory-backend-file,id=m,mem-path=$1/$2" \\
-    -device ivshmem-plain,memdev=m""", "bash", path.parent, path.name, program, sys.executable,
-                          MAPPER, stdin=subprocess.PIPE)
-    process.out.wait("mapped")
-    return process
-
-
-@needs_root
-def test_removed_region_of_a_container(place):
-    """A removed file of another mount namespace is not taken for one of this host that has been
-    replaced, and does not keep such a one from being found."""
-    make(place.shm_path)
-    process = start_in_container(place, place.shm_path)
-    os.unlink(f"/proc/{process.pid}/root{place.shm_path}")
-    named, elsewhere = sorted(listing(place.shm).regions, key=lambda region: len(region["notes"]))
-    assert not named["notes"] and not named["used_by"]
-    assert list(notes(elsewhere)) == ["elsewhere"]
-
-    vm = start_plain(place, "stale", place.shm_path)
-    place.shm_path.unlink()
-    make(place.shm_path)
-    found = {tuple(notes(region)): region for region in listing(place.shm).regions}
-    assert set(found) == {("split",), ("replaced",), ("elsewhere",)}
-    assert f"is in use by VM stale (pid {vm.pid}): " in notes(found["split",])["split"]
-
-
-@needs_root
-def test_removed_file_of_a_container(place):
-    """The same for a file that is not in /dev/shm."""
-    path = place.dir / "region"
-    make(path)
-    process = start_in_container(place, path, "qemu-system-x86_64")
-    os.unlink(f"/proc/{process.pid}/root{path}")
-    named, removed = sorted(listing(path).regions, key=lambda region: len(region["notes"]))
-    assert not named["notes"] and list(notes(removed)) == ["removed"]
-
-
-@needs_root
-def test_region_of_a_container(place):
-    """A file in the /dev/shm of another mount namespace is not mistaken for one in this host's
-    /dev/shm."""
-    process = start_in_container(place, place.shm_path)
-    region = listing(place.shm).one()
-    assert list(notes(region)) == ["elsewhere"] and region["size"] == MIB
-    assert [user["pid"] for user in region["used_by"]] == [process.pid]
-
-
-#: Makes directories until a path in them has a given length, and then a file below a directory that
-#: is named like the beginning of a line of /proc/PID/maps, which it maps until it is ended.
-#: Arguments: the first directory, the length, the line
-FAKER = """
-import mmap, os, sys
-directory, length, line = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-os.chdir(directory)
-left = length - len(os.path.realpath(directory)) - 1
-while left:
-    name = "x" * (left - 1 if left <= 200 else 150)
-    os.mkdir(name)
-    os.chdir(name)
-    left -= len(name) + 1
-*names, last = line.split("/")
-for name in names:
-    os.mkdir(name)
-    os.chdir(name)
-with open(last, "w+b") as file:
-    file.truncate(4096)
-    memory = mmap.mmap(file.fileno(), 0)
-print("mapped", flush=True)
-sys.stdin.read()
-"""
-MAPS_PIECE = 64 * 1024
-MAPS_PATH_AT = 73  # where the path begins in a line of /proc/PID/maps
-
-
-@needs_root
-@pytest.mark.parametrize("who", [0, NOBODY])
-def test_path_that_looks_like_a_mapping(place, who):
-    """A part of a path that is longer than what is read at once is not taken for a mapping of
-    another file."""
-    place.dir.chmod(0o755)
-    tool = shutil.copy(TOOL, place.dir)
-    make(place.shm_path)
-    info = place.shm_path.stat()
-    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
-    deep = place.dir / "deep"
-    deep.mkdir()
-    os.chown(deep, who, who)
-    as_who = ["setpriv", f"--reuid={who}", f"--regid={who}", "--clear-groups"]
-    faker = place.start(*as_who, sys.executable, "-c", FAKER, deep, MAPS_PIECE - MAPS_PATH_AT,
-                        f"0-100000 rw-s 00000000 {device} {info.st_ino} {place.shm_path}",
-                        stdin=subprocess.PIPE)
-    faker.out.wait("mapped")
-    done = place.run(*as_who, tool, "list", "--json", place.shm)
-    assert not Listing(done).one()["used_by"]
-
-
-@needs_root
-def test_mapping_that_has_ended(place):
-    """A mapping that /proc/PID/map_files does not confirm does not count."""
-    make(place.shm_path)
-    process = start_mapper(place, place.shm_path)
-    line = next(line for line in pathlib.Path(f"/proc/{process.pid}/maps").read_text().splitlines()
-                if place.shm in line)
-    done = place.run("strace", "-o", place.dir / "trace", "-P", f"map_files/{line.split()[0]}",
-                     "-e", "inject=statx:error=ENOENT", TOOL, "list", "--json", place.shm)
-    assert "INJECTED" in (place.dir / "trace").read_text()
-    assert [user["maps"] for user in Listing(done).one()["used_by"]] == [False]
 
 
 @needs_root

@@ -72,7 +72,8 @@ static void print_message(const char *format, va_list args)
 	char shown[MESSAGE_LEN];
 
 	vsnprintf(text, sizeof(text), format, args);
-	fprintf(usage_file(), "%s: %s\n", usage_name_text, ivs_text_shown(text, shown, sizeof(shown)));
+	fprintf(usage_file(), "%s: %s\n", usage_name_text,
+		ivs_text_shown(text, shown, sizeof(shown)));
 }
 
 int usage_failed(const char *format, ...)
