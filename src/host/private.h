@@ -19,6 +19,7 @@
  * @peer:    the process may use a region: it has loaded libivshmem, or is a program of this project
  *           or Looking Glass' client
  * @unseen:  the files of the process cannot be seen
+ * @crowded: the process has more uses than were kept
  * @socket:  as in struct ivs_host_user
  * @program: name of the program; safe to print
  */
@@ -28,6 +29,7 @@ struct ivs_host_process {
 	bool server;
 	bool peer;
 	bool unseen;
+	bool crowded;
 	char socket[IVS_HOST_SOCKET_LEN];
 	char program[IVS_HOST_PROGRAM_LEN];
 	struct ivs_host_vm vm;
@@ -69,6 +71,7 @@ struct ivs_host_use {
  * @processes: QEMUs, servers, and all other processes that use a file
  * @uses:      the uses, grouped by process; all parts of a file that a process maps count as one
  *             use
+ * @crowded_n: processes that have more uses than IVS_HOST_USES_MAX, of which only so many were kept
  */
 struct ivs_host_scan {
 	struct ivs_host_process *processes;
@@ -76,6 +79,7 @@ struct ivs_host_scan {
 	struct ivs_host_use *uses;
 	size_t uses_n;
 	unsigned int unseen_n;
+	unsigned int crowded_n;
 	bool hidden;
 };
 
@@ -163,6 +167,43 @@ bool ivs_host_name_is_unnamed(const char *path);
 
 /** ivs_host_name_trim() - copy @name without " (deleted)". Return: whether @name had it. */
 bool ivs_host_name_trim(const char *name, char *out, size_t out_len);
+
+/** struct ivs_host_inode - the inode of a region, and its place in the list */
+struct ivs_host_inode {
+	ino_t ino;
+	size_t at;
+};
+
+/**
+ * struct ivs_host_index - finds regions in their list; start from {0}
+ * @inodes: the inodes, sorted
+ */
+struct ivs_host_index {
+	struct ivs_host_inode *inodes;
+	size_t inodes_n;
+	void *paths;
+};
+
+/** ivs_host_index_inodes() - add the inodes of all regions, once. Return: 0 or -ENOMEM. */
+IVS_MUST_USE int ivs_host_index_inodes(struct ivs_host_index *index,
+				       const struct ivs_host_regions *regions);
+
+/** ivs_host_index_first() - the first of @index->inodes that is not less than @ino */
+size_t ivs_host_index_first(const struct ivs_host_index *index, ino_t ino);
+
+/**
+ * ivs_host_index_path() - add the path of a region, unless it is there already
+ * @path: borrowed
+ * @at:   the place of the region; set to that of the first one that was added with this path
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int ivs_host_index_path(struct ivs_host_index *index, const char *path, size_t *at);
+
+/** ivs_host_index_has_path() - find a path. Return: whether it is there, and @at is set. */
+bool ivs_host_index_has_path(const struct ivs_host_index *index, const char *path, size_t *at);
+
+void ivs_host_index_deinit(struct ivs_host_index *index);
 
 /** ivs_host_regions_judge() - sort the regions and their users, and add notes */
 IVS_MUST_USE int ivs_host_regions_judge(struct ivs_host_regions *regions);

@@ -28,7 +28,8 @@ struct build {
 	struct ivs_host_regions out;
 	size_t room;
 	size_t users_room;
-	size_t named_n;		      /* the regions before this index have a name */
+	struct ivs_host_index
+		index; /* inodes of the files with a name, paths of all that have one */
 	struct ivs_host_file *extras; /* one for each path that the caller gave */
 	size_t extras_n;
 	dev_t memfd_dev;
@@ -229,18 +230,17 @@ static int build_add_user(struct build *build, size_t region,
  */
 static size_t build_find(const struct build *build, const struct ivs_host_use *use)
 {
-	const struct ivs_host_regions *out = &build->out;
-	size_t i;
+	const struct ivs_host_index *index = &build->index;
 
-	for (i = 0; i < build->named_n; i++) {
-		const struct ivs_host_region *region = &out->list[i];
+	for (size_t i = ivs_host_index_first(index, use->ino);
+	     i < index->inodes_n && index->inodes[i].ino == use->ino; i++) {
+		const struct ivs_host_region *region = &build->out.list[index->inodes[i].at];
 
-		if (region->ino == use->ino &&
-		    (region->dev == use->dev ||
-		     (!use->exact && ivs_host_name_is(use->name, region->path))))
-			return i;
+		if (region->dev == use->dev ||
+		    (!use->exact && ivs_host_name_is(use->name, region->path)))
+			return index->inodes[i].at;
 	}
-	return out->n;
+	return build->out.n;
 }
 
 /* Create a region from a group of uses whose file has no name here, or none that was listed. */
@@ -347,16 +347,19 @@ static int build_take_uses(struct build *build)
 	return result;
 }
 
-/* Return: the index of the region at @path; out->n if there is none. */
-static size_t build_find_path(const struct build *build, const char *path)
+/* Index the paths of the regions that can be found at their path. */
+static int build_index_paths(struct build *build)
 {
-	size_t i = 0;
+	const unsigned int not_there = IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_ELSEWHERE;
+	int result = 0;
 
-	while (i < build->out.n &&
-	       (strcmp(build->out.list[i].path, path) != 0 ||
-		(build->out.list[i].notes & (IVS_HOST_NOTE_REMOVED | IVS_HOST_NOTE_ELSEWHERE))))
-		i++;
-	return i;
+	for (size_t i = 0; i < build->out.n && !result; i++) {
+		size_t at = i;
+
+		if (!(build->out.list[i].notes & not_there))
+			result = ivs_host_index_path(&build->index, build->out.list[i].path, &at);
+	}
+	return result;
 }
 
 /* Find or add the region at a path that tmpfiles.d or a VM's arguments name. */
@@ -365,16 +368,16 @@ static int build_name(struct build *build, const char *path, size_t *out)
 	const struct ivs_host_place *place = ivs_host_place_of(&build->places, 0, path);
 	struct ivs_host_region *region;
 
-	*out = build_find_path(build, path);
-	if (*out < build->out.n)
+	if (ivs_host_index_has_path(&build->index, path, out))
 		return 0;
+	*out = build->out.n;
 	region = build_add(build, path);
 	if (!region)
 		return -ENOMEM;
 	region->kind = place ? place->kind : IVS_HOST_FILE;
 	if (place)
 		region->notes |= IVS_HOST_NOTE_ABSENT;
-	return 0;
+	return ivs_host_index_path(&build->index, region->path, out);
 }
 
 /* Add the files that the arguments of a VM name, if the files that the VM uses cannot be seen. */
@@ -428,16 +431,20 @@ static int build_run(struct build *build, const char *const *paths, size_t paths
 	const struct ivs_host_filter filter = {build_wanted, build};
 	int result = build_list_all(build, paths, paths_n);
 
-	build->named_n = build->out.n;
+	if (!result)
+		result = ivs_host_index_inodes(&build->index, &build->out);
 	if (!result)
 		result = ivs_host_scan_run(&filter, &build->scan);
 	if (!result)
 		result = build_take_uses(build);
+	if (!result)
+		result = build_index_paths(build);
 	for (size_t i = 0; i < build->scan.processes_n && !result; i++)
 		result = build_take_arguments(build, &build->scan.processes[i]);
 	if (!result)
 		result = ivs_host_boot_read(take_boot, build);
 	build->out.unseen_n = build->scan.unseen_n;
+	build->out.crowded_n = build->scan.crowded_n;
 	build->out.hidden = build->scan.hidden;
 	return result ? result : ivs_host_regions_judge(&build->out);
 }
@@ -456,6 +463,7 @@ int ivs_host_regions_find(const char *const *paths, size_t paths_n, struct ivs_h
 	free(build.extras);
 	ivs_host_places_close(&build.places);
 	ivs_host_scan_deinit(&build.scan);
+	ivs_host_index_deinit(&build.index);
 	if (result)
 		ivs_host_regions_deinit(&build.out);
 	else

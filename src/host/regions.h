@@ -103,6 +103,8 @@ struct ivs_host_region {
  * struct ivs_host_regions - the regions that were found
  * @list:     the regions, sorted by path
  * @users:    the users, sorted by region; the @file of each is the index of its region
+ * @crowded_n: processes that use more than IVS_HOST_USES_MAX files that may be regions; the others
+ *             were left out
  * @unseen_n, @hidden: as in struct ivs_host_users
  */
 struct ivs_host_regions {
@@ -111,6 +113,7 @@ struct ivs_host_regions {
 	struct ivs_host_user *users;
 	size_t users_n;
 	unsigned int unseen_n;
+	unsigned int crowded_n;
 	bool hidden;
 };
 

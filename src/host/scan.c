@@ -149,11 +149,16 @@ static int pass_identify(struct pass *pass)
 	return result < 0 ? result : 0;
 }
 
-/* Add a use by the process. */
+/* Add a use by the process, unless it has too many. */
 static int pass_add(struct pass *pass, const struct ivs_host_use *use)
 {
 	struct ivs_host_scan *scan = pass->scan;
 
+	if (scan->uses_n - pass->first_use == IVS_HOST_USES_MAX) {
+		scan->crowded_n += !pass->process.crowded;
+		pass->process.crowded = true;
+		return 0;
+	}
 	if (scan->uses_n == pass->room) {
 		size_t room = pass->room ? 2 * pass->room : 64;
 		struct ivs_host_use *uses = reallocarray(scan->uses, room, sizeof(*uses));

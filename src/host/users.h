@@ -19,6 +19,7 @@
 #include "ivshmem/api.h"
 
 #define IVS_HOST_PROGRAM_LEN 64
+#define IVS_HOST_USES_MAX 4096	/* uses of one process, so that it cannot take up all memory */
 #define IVS_HOST_SOCKET_LEN 109 /* room for the longest path of a socket, and a NUL */
 
 /**

@@ -158,3 +158,35 @@ def test_mapping_that_has_ended(place):
                      "-e", "inject=statx:error=ENOENT", TOOL, "list", "--json", place.shm)
     assert "INJECTED" in (place.dir / "trace").read_text()
     assert [user["maps"] for user in Listing(done).one()["used_by"]] == [False]
+
+
+#: Maps files whose paths begin with the argument, without an fd for each, until it is ended
+MANY_MAPPER = """
+import ctypes, os, sys
+mmap = ctypes.CDLL(None).mmap
+mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [ctypes.c_long]
+for i in range(int(sys.argv[2])):
+    fd = os.open(f"{sys.argv[1]}-{i}", os.O_RDWR | os.O_CREAT, 0o600)
+    os.ftruncate(fd, 4096)
+    mmap(None, 4096, 3, 1, fd, 0)
+    os.close(fd)
+print("mapped", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_very_many_files_of_a_process(place):
+    """A process that maps very many files does not take up all memory: some of its uses are left
+    out, and this is said. Uses by others are listed."""
+    make(place.shm_path)
+    many = [place.start(sys.executable, "-c", MANY_MAPPER, place.shm_path, n, stdin=subprocess.PIPE)
+            for n in (4096, 4200)]
+    for process in many:
+        process.out.wait("mapped")
+    other = start_mapper(place, place.shm_path)
+    found = listing("--all")
+    uses = [[user["pid"] for region in found.regions for user in region["used_by"]].count(
+        process.pid) for process in (*many, other)]
+    assert uses == [4096, 4096, 1] and found.whole["crowded"] == 1
+    assert found.errors.endswith("ivshmem list: 1 process uses more than 4096 files that may be "
+                                 "regions: not all of these uses are listed\n")

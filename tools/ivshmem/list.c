@@ -258,6 +258,7 @@ static int print_json(const struct settings *settings, const struct ivs_host_reg
 	}
 	json_object_set_new(json, "regions", array);
 	json_object_set_new(json, "unseen", json_integer(regions->unseen_n));
+	json_object_set_new(json, "crowded", json_integer(regions->crowded_n));
 	json_object_set_new(json, "hidden", json_boolean(regions->hidden));
 	failed = json_dumpf(json, stdout, JSON_INDENT(2));
 	putchar('\n');
@@ -399,6 +400,11 @@ static int print_regions(const struct settings *settings, const struct ivs_host_
 	ivs_host_users_unseen(regions->unseen_n, regions->hidden, unseen);
 	if (*unseen)
 		usage_failed("%s", unseen);
+	if (regions->crowded_n)
+		usage_failed("%u process%s more than %u files that may be regions: not all of "
+			     "these uses are listed",
+			     regions->crowded_n, regions->crowded_n == 1 ? " uses" : "es use",
+			     IVS_HOST_USES_MAX);
 	return missing ? missing : status;
 }
 
