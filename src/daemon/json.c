@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "daemon/json.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -12,6 +14,27 @@ json_t *ivs_json_text(const char *text)
 	char valid[TEXT_MAX];
 
 	return text ? json_string(ivs_text_valid(text, valid, sizeof(valid))) : json_null();
+}
+
+/* jansson does not escape DEL, which can occur in strings only. */
+static int write_part(const char *part, size_t len, void *context)
+{
+	const char *end = part + len;
+
+	while (part < end) {
+		const char *del = memchr(part, 0x7f, (size_t)(end - part));
+		size_t n = (size_t)((del ? del : end) - part);
+
+		if (fwrite(part, 1, n, context) != n || (del && fputs("\\u007f", context) == EOF))
+			return -1;
+		part += n + (del ? 1 : 0);
+	}
+	return 0;
+}
+
+int ivs_json_write(const json_t *json, size_t flags, FILE *out)
+{
+	return json_dump_callback(json, write_part, out, JSON_ENSURE_ASCII | flags);
 }
 
 json_t *ivs_json_time(int64_t wall_ms)

@@ -142,13 +142,13 @@ int ivs_device_answer(struct ivs_device *const *devices, unsigned int devices_n,
 				? reply_json(devices, devices_n)
 				: json_pack("{s:s}", "error",
 					    "there is one request: " IVS_DEVICE_STATUS_REQUEST);
-	char *dumped = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
-	int n = dumped ? asprintf(text, "%s\n", dumped) : -1;
+	FILE *out = reply ? open_memstream(text, len) : NULL;
+	bool good = out && !ivs_json_write(reply, JSON_COMPACT, out) && fputs("\n", out) != EOF;
 
 	json_decref(reply);
-	free(dumped);
-	if (n < 0)
-		return -ENOMEM;
-	*len = (size_t)n;
-	return 0;
+	if (out && !fclose(out) && good)
+		return 0;
+	if (out)
+		free(*text);
+	return -ENOMEM;
 }

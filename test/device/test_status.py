@@ -382,6 +382,15 @@ def test_control_characters_are_not_printed(place):
     assert all(char == "\n" or char.isprintable() for char in text), repr(text)
 
 
+def test_control_characters_are_escaped_in_json(place):
+    """--json prints what the reply says in ASCII, without control characters."""
+    reply = {"devices": [{"socket": "\x1b]0;x\x07\r\n\x7f\u009b2J\u202e\U0001f600"}]}
+    place.add(Liar(control_of(place), json.dumps(reply, ensure_ascii=False).encode() + b"\n"))
+    text = place.run_device("--status", control_of(place), "--json").stdout
+    assert json.loads(text) == reply
+    assert text.isascii() and text[:-1].isprintable(), repr(text)
+
+
 @pytest.mark.parametrize("option", ["", "--json"])
 def test_full_disk_is_an_error(place, option):
     plain(place)

@@ -19,6 +19,17 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch 
 COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND", "DOORBELLS"]
 
 
+#: Prints the reply of a control socket, byte by byte
+ASK = """
+import socket, sys
+there = socket.socket(socket.AF_UNIX)
+there.connect(sys.argv[1])
+there.sendall(b'{"request":"status"}\\n')
+with there.makefile("rb") as file:
+    sys.stdout.buffer.write(file.readline())
+"""
+
+
 def control_of(where):
     """Return the path of the control socket."""
     return where.dir / "control"
@@ -277,6 +288,25 @@ def test_control_characters_are_not_printed(place):
     assert done.returncode == 0
     assert all(char == "\n" or char.isprintable() for char in done.stdout), repr(done.stdout)
     assert len(done.stdout.splitlines()) == 8 + 1 + 5
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_control_characters_are_escaped_in_json(place, ascii_only):
+    """--json prints what the reply says in ASCII, without control characters."""
+    reply = {"socket": "\x1b]0;x\x07\r\n\x7f\u009b2J\u202eä\U0001f600", "peers": []}
+    place.add(Liar(control_of(place), json.dumps(reply, ensure_ascii=ascii_only).encode() + b"\n"))
+    done = show(place, "--json")
+    assert json.loads(done.stdout) == reply
+    assert done.stdout.isascii() and done.stdout[:-1].isprintable(), repr(done.stdout)
+
+
+def test_replies_are_ascii(place):
+    """A reply has no control characters, even if a path has some."""
+    name = place.dir / "s\x1b\x7f\u009b2J\u202eä"
+    place.server("--control", control_of(place), "-S", name)
+    reply = place.run("python3", "-c", ASK, control_of(place)).stdout
+    assert json.loads(reply)["socket"] == str(name)
+    assert reply.isascii() and reply[:-1].isprintable(), repr(reply)
 
 
 def test_full_disk_is_an_error(place):

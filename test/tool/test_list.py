@@ -337,12 +337,15 @@ exec $0 list --json
 
 
 def test_json_of_a_name_that_is_not_text(place):
-    """A name with control characters is shown without them."""
-    path = place.shm_path.with_name(place.shm + "\x1b[31m")
+    """A name with control characters is shown without them; in JSON, they are escaped."""
+    path = place.shm_path.with_name(place.shm + "\x1b[31m\x7f\u009b\u202eä")
     make(path)
     try:
         text = run().stdout
-        assert f"shm:{place.shm}?[31m" in text and "\x1b" not in text
+        assert f"shm:{place.shm}?[31m???ä" in text and "\x1b" not in text
+        text = run("--json").stdout
+        assert str(path) in [region["path"] for region in json.loads(text)["regions"]]
+        assert text.isascii() and text.replace("\n", "").isprintable()
     finally:
         path.unlink()
 

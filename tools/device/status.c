@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "daemon/json.h"
 #include "daemon/log.h"
 #include "device/status.h"
 #include "tools/shared/ask.h"
@@ -132,7 +133,9 @@ int show_status(const char *path, bool json)
 	if (!result && !json_is_array(json_object_get(reply.json, "devices")))
 		result = ask_doubt(&ask, "sent an unexpected reply", &err);
 	if (!result && json)
-		puts(reply.text);
+		result = ivs_json_write(reply.json, JSON_COMPACT, stdout) || putchar('\n') == EOF
+				 ? ivs_error_errno(&err, errno, "cannot print the status")
+				 : 0;
 	else if (!result)
 		print_status(reply.json);
 	if (!result && fflush(stdout))

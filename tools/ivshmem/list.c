@@ -260,7 +260,7 @@ static int print_json(const struct settings *settings, const struct ivs_host_reg
 	json_object_set_new(json, "unseen", json_integer(regions->unseen_n));
 	json_object_set_new(json, "crowded", json_integer(regions->crowded_n));
 	json_object_set_new(json, "hidden", json_boolean(regions->hidden));
-	failed = json_dumpf(json, stdout, JSON_INDENT(2));
+	failed = ivs_json_write(json, JSON_INDENT(2), stdout);
 	putchar('\n');
 	json_decref(json);
 	return failed ? usage_failed("cannot print JSON: out of memory") : 0;

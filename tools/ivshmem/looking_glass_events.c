@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "config/escape.h"
+#include "daemon/json.h"
 
 #define COMMAND "looking-glass-client -s -f "
 #define RESTART_PAUSE_NS IVS_NS_PER_S
@@ -16,9 +17,8 @@
 /* Print a JSON object on one line. If memory is lacking, print nothing; the test continues. */
 static void print_json(json_t *object)
 {
-	if (object)
-		json_dumpf(object, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	putchar('\n');
+	if (object && !ivs_json_write(object, JSON_COMPACT | JSON_PRESERVE_ORDER, stdout))
+		putchar('\n');
 	json_decref(object);
 }
 

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "config/escape.h"
+#include "daemon/json.h"
 #include "tools/shared/usage.h"
 
 #define WORD_LEN (4 * 4096 + 16) /* room for a path that is quoted for a shell */
@@ -192,7 +193,8 @@ static int print_json(const struct ivs_pieces *pieces, const struct notes *notes
 	failed |= json_object_set_new(json, "notes", sentences);
 	if (failed)
 		return usage_failed("out of memory");
-	json_dumpf(json, stdout, JSON_INDENT(2));
+	if (ivs_json_write(json, JSON_INDENT(2), stdout))
+		return usage_failed("cannot print JSON");
 	putchar('\n');
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/json.h"
 #include "ivshmem/registers.h"
 #include "region/watch.h"
 #include "tools/ivshmem/commands.h"
@@ -94,7 +95,8 @@ static int print_json(json_t *object)
 
 	if (!object)
 		return usage_failed("%s", strerror(ENOMEM));
-	if (json_dumpf(object, stdout, JSON_INDENT(2)) || putchar('\n') == EOF || fflush(stdout))
+	if (ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF ||
+	    fflush(stdout))
 		status = usage_failed("cannot print: %s", strerror(errno));
 	json_decref(object);
 	return status;

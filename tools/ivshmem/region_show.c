@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "config/escape.h"
+#include "daemon/json.h"
 #include "tools/shared/usage.h"
 
 static const char *show_name(const char *name, unsigned int id, char out[SHOW_OWNER_LEN])
@@ -76,7 +77,7 @@ json_t *show_json(const struct place *place, const struct stat *st)
 
 int show_json_print(json_t *object)
 {
-	int result = object ? json_dumpf(object, stdout, JSON_PRESERVE_ORDER) : -1;
+	int result = object ? ivs_json_write(object, JSON_PRESERVE_ORDER, stdout) : -1;
 
 	json_decref(object);
 	if (result)

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "daemon/json.h"
 #include "daemon/log.h"
 #include "tools/server/options.h"
 #include "tools/shared/ask.h"
@@ -255,6 +256,13 @@ static int print_status(const json_t *status, struct ivs_error *err)
 	return print_peers(json_object_get(status, "peers"), err);
 }
 
+static int print_json(const json_t *json, struct ivs_error *err)
+{
+	if (ivs_json_write(json, JSON_COMPACT, stdout) || putchar('\n') == EOF)
+		return ivs_error_errno(err, errno, "cannot print the status");
+	return 0;
+}
+
 static int print_reply(const struct ask *ask, const struct reply *reply, bool json,
 		       struct ivs_error *err)
 {
@@ -263,7 +271,7 @@ static int print_reply(const struct ask *ask, const struct reply *reply, bool js
 	if (!json_is_array(json_object_get(reply->json, "peers")))
 		result = ask_doubt(ask, "sent an unexpected reply", err);
 	else if (json)
-		result = puts(reply->text) < 0 ? -errno : 0;
+		result = print_json(reply->json, err);
 	else
 		result = print_status(reply->json, err);
 	if (!result && fflush(stdout))

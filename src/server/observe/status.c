@@ -206,7 +206,7 @@ static json_t *peer_of(const struct ivs_server *server, unsigned int id, bool do
 /* Write @value, and take ownership of it. Return: whether it was written. */
 static bool put_value(FILE *out, json_t *value, size_t flags)
 {
-	bool good = value && !json_dumpf(value, out, JSON_COMPACT | flags);
+	bool good = value && !ivs_json_write(value, JSON_COMPACT | flags, out);
 
 	json_decref(value);
 	return good;
