@@ -4,7 +4,7 @@ BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
 
-.PHONY: all deb driver demo check check-quick check-slow bench install clean
+.PHONY: all deb rpm driver demo check check-quick check-slow bench install clean
 
 all:
 	@scripts/install-packages build
@@ -14,6 +14,11 @@ all:
 deb:
 	@scripts/install-packages build deb
 	@scripts/make-deb $(BUILD)/deb
+
+# Build RPM packages in BUILD/rpm, on Fedora or openSUSE.
+rpm:
+	@scripts/install-packages build rpm
+	@scripts/make-rpm $(BUILD)/rpm
 
 # Build the guest driver for the running kernel or for KERNEL=VERSION; needs linux-headers-VERSION.
 driver:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Build the Debian packages, check them with lintian, and install, use and purge them in a root
-directory with nothing else of this project."""
-import os
+directory with nothing else of this project. Build RPM packages of the same files."""
+import re
+import shutil
 import subprocess
 
 import pytest
 
 from guestkit import bootstrap, release
+from support.py.packages import (PACKAGES, WITH_MACROS, build_debs, build_rpms,
+                                 check_rpms_beside_debs, run, unpack_debs)
 from support.py.paths import SOURCE
-
-#: In the order of their dependencies.
-PACKAGES = ["libivshmem0", "libivshmem-dev", "ivshmem-tools", "ivshmem-dkms"]
+from support.py.systemd import needs
 
 #: Prints the files of the root directory, without what every installation changes.
 FILES = """
@@ -46,26 +47,31 @@ diff /tmp/before /tmp/after && echo "nothing is left"
 """
 
 
-def run(*words, **environment):
-    """Run a command that must succeed. Return: its output."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
-                          env={**os.environ, **environment}, timeout=600, check=False)
-    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module", name="debs")
 def debs_fixture(tmp_path_factory):
-    """The directory with the packages, which are built without optimization to save time."""
+    """The directory with the packages."""
     directory = tmp_path_factory.mktemp("debs")
-    run(SOURCE / "scripts" / "make-deb", directory, DEB_BUILD_OPTIONS="noopt parallel=2",
-        DEBFULLNAME="Packager", DEBEMAIL="packager@debian.org")
+    build_debs(directory)
+    return directory
+
+
+@pytest.fixture(scope="module", name="rpms")
+def rpms_fixture(debs, tmp_path_factory):
+    """A directory with RPM packages. To save time, their files are not compiled, but taken from the
+    Debian packages: the spec says which files there are, and in which package. test_rpm.py, which
+    is slow, compiles them."""
+    needs("rpmbuild")
+    root = tmp_path_factory.mktemp("root")
+    unpack_debs(debs, root)
+    directory = tmp_path_factory.mktemp("rpms")
+    build_rpms(directory, "--define", "meson :", "--define", "meson_build :", "--define",
+               f"meson_install cp -a {root}/. %{{buildroot}}")
     return directory
 
 
 def test_names(debs):
     """There is one file for each package."""
-    names = sorted(path.name.split("_")[0] for path in debs.iterdir())
+    names = sorted(path.name.split("_")[0] for path in debs.glob("*.deb"))
     assert names == sorted(PACKAGES)
 
 
@@ -84,3 +90,56 @@ def test_install_use_purge(debs):
     text = root.run(["sh", "-c", FILES + USE, "sh", " ".join(f"/build/{name}" for name in files),
                      " ".join(reversed(PACKAGES))], 300, build=debs, lines=60)
     assert text.endswith("nothing is left\n"), text
+
+
+def parsed_spec(tmp_path, *options):
+    """Return: the spec with all macros expanded, and the names and licences of its packages."""
+    needs("rpmspec")
+    text = (SOURCE / "packaging" / "rpm" / "ivshmem.spec.in").read_text()
+    path = tmp_path / "ivshmem.spec"
+    path.write_text(text.replace("@VERSION@", "1.2.3").replace("@MAINTAINER@", "P <p@x.org>")
+                    .replace("@DATE@", "Sun Nov 29 2026"))
+    shutil.copy(SOURCE / "packaging" / "systemd" / "sysusers.conf", tmp_path / "ivshmem.sysusers")
+    query = ["rpmspec", *WITH_MACROS, "--define", f"_sourcedir {tmp_path}", *options]
+    names = run(*query, "-q", "--queryformat", "%{NAME} %{VERSION} %{LICENSE}\n", path)
+    return run(*query, "--parse", path), names.splitlines()
+
+
+@pytest.mark.parametrize("library, options", [
+    ("ivshmem-libs", ()),
+    ("libivshmem0", ("--define", "suse_version 1600",
+                     "--define", "sysusers_generate_pre() generate %*"))])
+def test_spec(tmp_path, library, options):
+    """rpm can read the spec as Fedora and as openSUSE do, and knows all macros in it."""
+    text, names = parsed_spec(tmp_path, *options)
+    assert sorted(names) == sorted([
+        "ivshmem 1.2.3 BSD-3-Clause AND GPL-2.0-only", "ivshmem-tools 1.2.3 BSD-3-Clause",
+        f"{library} 1.2.3 BSD-3-Clause", "ivshmem-devel 1.2.3 BSD-3-Clause",
+        "ivshmem-dkms 1.2.3 GPL-2.0-only AND BSD-3-Clause"])
+    words = set(re.findall(r"(?<!%)%\{?[a-z_]+", text))
+    assert words <= {"%build", "%changelog", "%config", "%description", "%dir", "%files",
+                     "%install", "%license", "%package", "%post", "%posttrans", "%postun", "%pre",
+                     "%prep", "%preun"}, words
+    assert f"Requires:       {library}" in text
+
+
+def test_rpm_files(rpms, debs):
+    """The RPM packages have the files of the Debian packages, and no others."""
+    check_rpms_beside_debs(rpms, debs)
+
+
+#: What rpmlint calls errors here, with the settings of no distribution. A distribution signs its
+#: packages and sets their packager. The tag Group is no longer used, and the package of the C
+#: library runs ldconfig. Debian's compiler writes no hash section of the old kind.
+RPMLINT_KNOWN = {"library-without-ldconfig-postin", "library-without-ldconfig-postun",
+                 "missing-hash-section", "no-group-tag", "no-packager-tag", "no-signature",
+                 "outside-libdir-files", "static-library-without-debuginfo"}
+
+
+def test_rpmlint(rpms):
+    """rpmlint finds no errors but those that are known."""
+    needs("rpmlint")
+    done = subprocess.run(["rpmlint", *rpms.glob("*.rpm")], capture_output=True, text=True,
+                          timeout=300, check=False)
+    errors = dict(re.findall(r"^\S+ E: (\S+)(.*)$", done.stdout, re.M))
+    assert "4 packages" in done.stdout and errors.keys() <= RPMLINT_KNOWN, done.stdout
