@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Build the Debian packages, check them with lintian, and install, use and purge them in a root
-directory with nothing else of this project. Build RPM packages of the same files."""
+directory with nothing else of this project, by README's commands, too. Build RPM packages of the
+same files."""
 import re
 import shutil
 import subprocess
@@ -8,10 +9,14 @@ import subprocess
 import pytest
 
 from guestkit import bootstrap, release
-from support.py.packages import (PACKAGES, WITH_MACROS, build_debs, build_rpms,
+from support.py import readme
+from support.py.packages import (ENVIRONMENT, PACKAGES, WITH_MACROS, build_rpms,
                                  check_rpms_beside_debs, run, unpack_debs)
-from support.py.paths import SOURCE
+from support.py.paths import BUILD, SOURCE
 from support.py.systemd import needs
+
+#: For README's make: not the variables of a make that runs this test, such as its BUILD.
+OWN_MAKE = {"MAKEFLAGS": ""}
 
 #: Prints the files of the root directory, without what every installation changes.
 FILES = """
@@ -47,12 +52,30 @@ diff /tmp/before /tmp/after && echo "nothing is left"
 """
 
 
+def install_commands():
+    """Return: both ways to install that README's first example names: a command that builds, and
+    one that installs."""
+    command, comment = readme.example("## A region for Looking Glass")[0]
+    return [way.split(" && ") for way in (command, readme.alternative(comment))]
+
+
 @pytest.fixture(scope="module", name="debs")
 def debs_fixture(tmp_path_factory):
-    """The directory with the packages."""
-    directory = tmp_path_factory.mktemp("debs")
-    build_debs(directory)
-    return directory
+    """The directory with the packages, built by README's command, but not in the sources."""
+    directory = tmp_path_factory.mktemp("build")
+    command, _ = install_commands()[1]
+    run("sh", "-c", f'cd "$1" && {command}', "sh", SOURCE, BUILD=str(directory), **OWN_MAKE,
+        **ENVIRONMENT)
+    return directory / "deb"
+
+
+@pytest.fixture(scope="module", name="root")
+def root_fixture():
+    """The root directory, in which only the system is installed."""
+    try:
+        return release.folder("stable")
+    except bootstrap.Unavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module", name="rpms")
@@ -80,16 +103,54 @@ def test_lintian(debs):
     run("lintian", "--allow-root", "--fail-on", "error", *debs.glob("*.deb"))
 
 
-def test_install_use_purge(debs):
+def test_install_use_purge(debs, root):
     """The packages can be installed, used and purged, and purging removes all of their files."""
-    try:
-        root = release.folder("stable")
-    except bootstrap.Unavailable as error:
-        pytest.skip(str(error))
     files = [next(debs.glob(f"{name}_*.deb")).name for name in PACKAGES]
     text = root.run(["sh", "-c", FILES + USE, "sh", " ".join(f"/build/{name}" for name in files),
                      " ".join(reversed(PACKAGES))], 300, build=debs, lines=60)
     assert text.endswith("nothing is left\n"), text
+
+
+#: Commands of README that end only when the user interrupts them, and what is so before that. The
+#: client, which would show the pattern, needs a screen.
+ENDLESS = {"ivshmem looking-glass test": '[ "$(head -c 4 /dev/shm/looking-glass)" = LGMP ]'}
+
+
+def check_looking_glass(root, directory, install):
+    """Install in the root directory, and run the other commands of README's first example."""
+    commands = [command for command, _ in readme.example("## A region for Looking Glass")[1:]]
+    assert any(command.startswith(start) for start in ENDLESS for command in commands)
+    script = readme.user_script(install, commands, ENDLESS)
+    text = root.run(["sh", "-c", script + "ls -l /dev/shm /etc/systemd/system\n"], 60,
+                    build=directory, lines=60)
+    assert re.search(r"^-rw-rw---- 1 alice kvm +134217728 .* looking-glass$", text, re.M), text
+    assert "ivshmem-region-looking-glass.service" in text and "ended: clients have taken" in text
+
+
+def test_readme_looking_glass_with_packages(root, debs):
+    """README's first example works as written, with the Debian packages."""
+    check_looking_glass(root, debs.parent, install_commands()[1][1])
+
+
+def test_readme_looking_glass_with_make_install(root, tmp_path):
+    """README's first example works as written, with what "make install" installs. The root
+    directory has no compiler for "make", which therefore runs here."""
+    run("sh", "-c", f'cd "$1" && {" && ".join(install_commands()[0])}', "sh", SOURCE,
+        BUILD=str(BUILD), DESTDIR=str(tmp_path / "installed"), **OWN_MAKE)
+    check_looking_glass(root, tmp_path, "cp -a /build/installed/. /")
+
+
+def test_readme_by_hand(root):
+    """README's second example without VMs works as written, except "make", which the tests of the
+    first one run."""
+    words = "To do the same by hand, without VMs:"
+    commands = [command for command, _ in readme.example(words)]
+    assert commands.pop(0) == "make"
+    text = root.run(["sh", "-c", readme.shell_script(commands, "help\\ndump\\n")], 60,
+                    build=BUILD, lines=60)
+    assert "hello: peer 0 was told: good morning" in text and "(this one)" in text, text
+    for word in dict(readme.example(words))[commands[-1]].removeprefix("a prompt: ").split(", "):
+        assert word == "help" or re.search(rf"^{word} ", text, re.M), (word, text)
 
 
 def parsed_spec(tmp_path, *options):
