@@ -15,13 +15,13 @@
 #include "base/parse.h"
 #include "device/private.h"
 
-/* These calls are needed only with a server, which may send a region at any time. */
+/* These calls are needed only if there is a server, which may send a region at any time. */
 IVS_SYSCALLS(ivs_device_bar2_syscalls, IVS_CALL_FSTAT, {"fstatfs"}, {"fstatfs64"}, {"close"});
 IVS_SYSCALLS(ivs_device_bar2_ro_syscalls, IVS_CALL_OPEN_TO_READ);
 
 #define PAGE_LEN 4096 /* the smallest length of BAR 2 */
 
-/* Return: the file's page size. Offset and length of a mapping must be multiples of it. */
+/* Return: the file's page size. The offset and length of a mapping must be multiples of it. */
 static uint64_t page_len_of(int fd)
 {
 	struct statfs fs;
@@ -42,19 +42,19 @@ static const char *window_problem(const struct ivs_device *device, int fd, uint6
 
 	if (!ivs_is_power_of_two(len) || len < PAGE_LEN)
 		return device->opts.window.len
-			       ? "the LENGTH of --window must be a power of two of at least 4K"
-			       : "BAR 2 must be a power of two of at least 4K: choose a part of "
+			       ? "the LENGTH of --window must be a power of two and at least 4K"
+			       : "BAR 2 must be a power of two and at least 4K: choose a part of "
 				 "the region with --window";
 	if (len > region_len || offset > region_len - len)
 		return device->opts.function.memory_len && !device->opts.window.len
 			       ? "choose a smaller size="
 			       : "that is beyond the end of the region";
 	if ((offset | len) % page_len_of(fd))
-		return "offset and length must be multiples of the region's pages";
+		return "the offset and length must be multiples of the region's page size";
 	return NULL;
 }
 
-/* Set @out to the length that BAR 2 has with a region of @region_len bytes. */
+/* Set @out to the length of BAR 2 for a region of @region_len bytes. */
 static int window_len(const struct ivs_device *device, int fd, uint64_t region_len, uint64_t *out,
 		      struct ivs_error *err)
 {
@@ -134,8 +134,9 @@ int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error
 		return result;
 	/*
 	 * If the server has closed the former region, this fd and the session's mapping are the
-	 * last references, and dropping the last one frees all memory: a second or more for 8 GiB.
-	 * So the helper processes get the fd first, and free it.
+	 * last references, and dropping the last one frees all of the memory, which takes a second
+	 * or more for 8 GiB. So pass the fd to the helper processes first, and one of them frees
+	 * the memory.
 	 */
 	ivs_dispose(&device->server.disposal, &device->bar2.fd);
 	device->bar2.fd = ivs_fd_take(fd);

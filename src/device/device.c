@@ -35,8 +35,8 @@ static int check_role(const struct ivs_device *device, struct ivs_error *err)
 	    device->server.last_id <= 0)
 		return 0;
 	return ivs_error_set(err, IVS_DEVICE_E_SERVER,
-			     "a master must be the first client of its server, and this device "
-			     "is peer %d: start it before any other, or without --role master",
+			     "a master must be the first client of its server, and this device is "
+			     "peer %d: start it before any other client, or without --role master",
 			     device->server.last_id);
 }
 
@@ -119,7 +119,7 @@ static int open_socket(struct ivs_device *device, struct ivs_error *err)
 	return result > 0 ? IVS_DEVICE_E_SOCKET : result;
 }
 
-/* Once the device has joined, its id decides whether it can be migrated, and no VMM has to wait. */
+/* Once the device has joined, its id decides whether it can be migrated, and VMMs need not wait. */
 static void handle_server(struct ivs_loop_source *source, uint32_t events)
 {
 	struct ivs_device *device = IVS_CONTAINER_OF(source, struct ivs_device, server.source);

@@ -39,7 +39,7 @@ enum ivs_device_role {
 /**
  * enum ivs_device_access - what a VM may do with the memory
  * @IVS_DEVICE_READS:         read the memory in a read-only mapping; a write may make the VMM exit
- * @IVS_DEVICE_READS_TRAPPED: read the memory by messages instead of a mapping; writes have no
+ * @IVS_DEVICE_READS_TRAPPED: read the memory through messages instead of a mapping; writes have no
  *                            effect
  */
 enum ivs_device_access {
@@ -57,14 +57,15 @@ enum ivs_device_access {
  *               memory_len, because its server may be started later.
  * @doorbells_n: number of the device's own vectors, at most IVS_MSIX_VECTORS_MAX. With MSI-X it is
  *               also the number of interrupts; without MSI-X each of the vectors raises the pin.
- * @remote_fds_limit: maximum number of doorbells of other peers to store; 0: no limit
+ * @remote_fds_limit: maximum number of other peers' doorbells to store; 0: no limit
  * @server:      path of an ivshmem-server's socket; NULL: use @region
  * @region:      address of a region; NULL: use @server
  * @region_opts: options for opening @region
  * @late:        if the server is absent, start without it instead of failing (revision 0)
  * @window:      the part of the region that BAR 2 shows; all 0: the whole region
  * @access:      what the VM may do with the window
- * @any_file_system: accept a server's region that can make this process wait; see region/received.h
+ * @any_file_system: accept a server's region even if it can make this process wait; see
+ *                   region/received.h
  */
 struct ivs_device_options {
 	struct ivs_listener_options socket;
@@ -91,8 +92,9 @@ struct ivs_device;
  * A device is set up in four steps: ivs_device_open() opens its socket, ivs_device_open_closer()
  * starts its helper processes, ivs_device_open_region() opens its region, and ivs_device_loop_add()
  * joins its server and creates the PCI function. With several devices, complete each step for all
- * of them before the next step. Then a socket that cannot be opened is reported before any region
- * is created, and a region that cannot be opened is reported before any server announces a peer.
+ * of them before the next step. This way, a socket that cannot be opened is reported before any
+ * region is created, and a region that cannot be opened is reported before any server announces a
+ * peer.
  */
 
 /** ivs_device_open() - create a device with its socket. Return: 0, IVS_DEVICE_E_SOCKET, -errno. */

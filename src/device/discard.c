@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Closing what a server has sent, without waiting. */
+/* Closing fds that a server has sent, without blocking. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,7 +12,7 @@
 IVS_SYSCALLS(ivs_device_discard_syscalls, {"fcntl", {IVS_ARG_IS(2, F_GETPIPE_SZ)}},
 	     {"fcntl64", {IVS_ARG_IS(2, F_GETPIPE_SZ)}});
 
-/* Return: true if closing @fd cannot wait, or if the signal of daemon/stall.h ends the wait. */
+/* Return: true if closing @fd cannot block, or if the signal of daemon/stall.h interrupts it. */
 static bool can_close(const struct ivs_device_server *server, int fd)
 {
 	struct ivs_received received;
@@ -29,7 +29,7 @@ static bool can_close(const struct ivs_device_server *server, int fd)
 	       !strcmp(received.file_system, "devtmpfs");
 }
 
-/* The highest bits of an owner have a meaning (closer_helper.h); user-space addresses lack them. */
+/* The high bits of an owner have a meaning (closer_helper.h); user-space addresses lack them. */
 static uint64_t owner_of(const struct ivs_device *device)
 {
 	return (uintptr_t)device;
@@ -37,8 +37,8 @@ static uint64_t owner_of(const struct ivs_device *device)
 
 /*
  * Each close(2) of a file in a FUSE file system sends a request to the process that serves it, and
- * no signal ends the wait for the answer. So such an fd stays open, and a device does not connect
- * again to a server that has sent many of them.
+ * no signal interrupts the wait for the reply. So such an fd is left open, and a device does not
+ * reconnect to a server that has sent many of them.
  */
 static void discard(struct ivs_disposal *disposal, int *fd)
 {
@@ -56,7 +56,7 @@ static void discard(struct ivs_disposal *disposal, int *fd)
 	if (device->session && ivs_log_allows(&server->limit))
 		ivs_log(IVS_LOG_WARNING,
 			"%s: the server at %s sent an fd that is neither memory nor a doorbell; it "
-			"stays open, because closing it could make this process wait",
+			"stays open, because closing it could block this process",
 			device->name, device->opts.server);
 }
 

@@ -21,8 +21,9 @@ static void stop_vector(struct ivs_device *device, unsigned int vector)
 	close_vector(&device->server.vectors[vector]);
 	if (ivs_log_allows(&device->server.limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: reading the doorbell of vector %u takes too long, because very many "
-			"epolls watch it; it is ignored until the device joins its server again",
+			"%s: reading the doorbell of vector %u takes too long, because too many "
+			"epoll instances watch it; it is ignored until the device joins its server "
+			"again",
 			device->name, vector);
 }
 
@@ -98,8 +99,9 @@ static void ring_eventfd(struct ivs_device *device, int *fd)
 	if (result != -EINTR && !is_slow)
 		return;
 	if (ivs_log_allows(&device->server.limit))
-		ivs_log(IVS_LOG_WARNING, "%s: a peer %s; it is not rung any more", device->name,
-			is_slow ? "has very many epolls watch a doorbell"
+		ivs_log(IVS_LOG_WARNING, "%s: a peer %s; that doorbell is no longer rung",
+			device->name,
+			is_slow ? "watches a doorbell with too many epoll instances"
 				: "filled a doorbell and made it blocking");
 	ivs_dispose(&device->server.disposal, fd);
 }

@@ -23,7 +23,7 @@ IVS_SYSCALLS(ivs_device_loop_syscalls, {"read"});
  * @signal_source: watches opts.signal_fd
  * @signo:         the signal that arrived; 0: none yet
  * @control:       the control socket, or NULL
- * @closer_step:   sets @closer_timer while fds wait for the helper processes of the program
+ * @closer_step:   sets @closer_timer while fds are waiting for the helper processes of the program
  */
 struct ivs_device_loop {
 	struct ivs_device_loop_options opts;
@@ -167,7 +167,7 @@ int ivs_device_loop_run(struct ivs_device_loop *loop, int *signo)
 		if (result)
 			return result;
 		/*
-		 * There is no event, because the guard's own signal ended the wait. So do not
+		 * There is no event, because the guard's own signal interrupted the wait. So do not
 		 * activate the guard.
 		 */
 		if (!ivs_loop_is_due(&loop->loop))

@@ -34,7 +34,7 @@ IVS_MUST_USE int ivs_device_loop_new(const struct ivs_device_loop_options *opts,
 void ivs_device_loop_free(struct ivs_device_loop *loop);
 
 /**
- * ivs_device_loop_add() - join the device's server, which can take 5 s, and serve the device
+ * ivs_device_loop_add() - join the device's server, which can take up to 5 s, and serve the device
  *
  * The caller closes the device, even after an error.
  *
@@ -44,7 +44,7 @@ IVS_MUST_USE int ivs_device_loop_add(struct ivs_device_loop *loop, struct ivs_de
 				     struct ivs_error *err);
 
 /**
- * ivs_device_loop_run() - serve until a signal arrives or until no VMM can connect any more
+ * ivs_device_loop_run() - serve until a signal arrives or until no more VMMs can connect
  * @signo: set to the signal, or to 0
  *
  * Return: 0 or -errno.

@@ -25,7 +25,7 @@
  * @SERVER_CONNECTED:    connected, but the region has not been received yet
  * @SERVER_JOINED:       connected; the device is a peer
  * @SERVER_OTHER_REGION: not connected, because the server's region is not the one that the VMM has
- *                       mapped; connecting is retried when the VMM has left
+ *                       mapped; connecting is retried once the VMM has left
  */
 enum ivs_device_server_state {
 	SERVER_NONE,
@@ -58,9 +58,9 @@ struct ivs_device_vector {
  * @retried_early: since the last attempt by @retry_timer, a VMM has caused an extra attempt
  * @stable_ns:     in the state JOINED: a connection that lasts until this time counts as stable
  * @since_ms:      when the state was entered, in ms since 1970
- * @slow:          accounts for calls that the server and peers make slow
+ * @slow:          accounts for calls that the server and peers slow down
  * @joins:         how many times the device has joined the server
- * @last_id:       the id that was assigned last; -1: none yet
+ * @last_id:       the id that was assigned most recently; -1: none yet
  * @problem:       why the device is not a peer
  * @limit:         limits log lines, because a server that keeps restarting must not fill the log
  */
@@ -127,7 +127,7 @@ struct ivs_device_totals {
  * @kept_until_ns:   when to disconnect the VMM if too many fds are still kept; 0: not too many are
  *                   kept
  * @greet_timer:     if set, the VMM has to send a valid first message before it expires
- * @slow:            accounts for calls that VMMs make slow
+ * @slow:            accounts for calls that VMMs slow down
  * @limit:           rate limit of the warnings; @info_limit limits the other log lines that VMMs
  *                   can cause
  * @vmm_checked:     the connected VMM has been checked, and a warning has been logged if necessary
@@ -223,12 +223,12 @@ bool ivs_device_server_receive(struct ivs_device *device);
 void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsigned int vector);
 
 /**
- * ivs_device_server_vmm_gone() - connect to a server with another region; call it when the VMM has
- * left
+ * ivs_device_server_vmm_gone() - connect to a server whose region is a different one; call this
+ * once the VMM has left
  */
 void ivs_device_server_vmm_gone(struct ivs_device *device);
 
-/** ivs_device_server_has_vectors() - whether the device is a peer and has all its own vectors */
+/** ivs_device_server_has_vectors() - whether the device is a peer and has all of its own vectors */
 bool ivs_device_server_has_vectors(const struct ivs_device *device);
 
 /**
@@ -246,7 +246,7 @@ void ivs_device_server_close(struct ivs_device *device);
 /* doorbells.c */
 
 /**
- * ivs_device_doorbells_add() - take @fd as the device's next own vector, and watch it
+ * ivs_device_doorbells_add() - use @fd for the device's next own vector, and watch it
  *
  * Return: 0 or -errno.
  */
@@ -293,7 +293,7 @@ bool ivs_device_discard_keeps_many(const struct ivs_device *device);
 IVS_MUST_USE int ivs_device_bar2_open(struct ivs_device *device, struct ivs_error *err);
 
 /**
- * ivs_device_bar2_replace() - show another region from now on
+ * ivs_device_bar2_replace() - show a different region from now on
  * @fd: the region's file; set to -1 if it was taken
  *
  * Return: 0; IVS_DEVICE_E_OPTIONS: the region does not fit the options; -errno.

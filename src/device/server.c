@@ -7,8 +7,8 @@
  *                -> the region arrives, and the VMM has mapped another region: OTHER_REGION
  *                -> the connection fails, or no region arrives within 5 s: LOST
  *   JOINED       -> the connection fails: LOST. Known doorbells continue to work in both directions
- *   OTHER_REGION -> the VMM leaves: connect immediately, as from LOST. Until then an attempt is
- *                   made only every 300 s, because each attempt uses up an id (W-10)
+ *   OTHER_REGION -> the VMM leaves: connect immediately, as in LOST. Until then an attempt is made
+ *                   only every 300 s, because each attempt uses up an id (W-10)
  *
  * A new connection is pending until the region has arrived. Only then are the doorbells of the old
  * connection closed and replaced. Doorbells that have been received by then are delivered first.
@@ -33,7 +33,7 @@ IVS_SYSCALLS(ivs_device_server_syscalls,
 	     IVS_CALL_LSTAT, {"stat"}, {"stat64"});
 
 #define GREETING_MS 5000
-#define REGION_MS 2000 /* time that a VMM waits for the region; VMMs give up after 5 s or more */
+#define REGION_MS 2000 /* how long a VMM waits for the region; VMMs give up after 5 s or more */
 #define RETRY_MS 1000
 #define RETRY_MAX_MS 300000
 #define STABLE_MS 2000
@@ -123,7 +123,7 @@ static void join_server(struct ivs_device *device)
 	set_state(device, SERVER_JOINED);
 }
 
-/* Called before any request to the region's file system, which could delay its answer. */
+/* Called before any request to the region's file system, which could delay its reply. */
 static int check_region(const struct ivs_device *device, int fd, struct ivs_error *err)
 {
 	struct ivs_received received;
@@ -203,8 +203,8 @@ static int receive_event(struct ivs_device *device, struct ivs_error *err)
 		if (!result)
 			ivs_dispose(&server->disposal, &event.fd);
 		return ivs_error_set(err, IVS_DEVICE_E_LOST,
-				     "each message of the server at %s takes too long, because "
-				     "very many epolls watch its socket",
+				     "each message from the server at %s takes too long, because "
+				     "too many epoll instances watch its socket",
 				     device->opts.server);
 	}
 	if (result)
@@ -274,8 +274,8 @@ static bool pause_receiving(struct ivs_device *device)
 		return false;
 	if (ivs_log_allows(&server->limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: receives nothing from the server at %s, because closing fds that it "
-			"sent waits for other processes, and %u are still open",
+			"%s: not receiving from the server at %s, because closing fds that it sent "
+			"is blocked by other processes, and %u are still open",
 			device->name, device->opts.server, ivs_device_discard_waiting_n(device));
 	ivs_loop_remove(&server->source);
 	ivs_loop_set_timer(device->loop, &server->pause_timer, ivs_clock_deadline(KEPT_RETRY_MS));
@@ -327,7 +327,7 @@ static void give_up(struct ivs_device *device)
 {
 	const struct ivs_error err = {
 		.text = "the server sent too many fds that this process cannot close without "
-			"waiting: restart this program once the server is fixed",
+			"blocking: restart this program once the server is fixed",
 	};
 
 	log_problem(device, SERVER_LOST, &err);
@@ -362,7 +362,7 @@ static void connect_server(struct ivs_device *device)
 	server->greeting = (struct ivs_greeting){.region_only = true};
 	ivs_slow_begin(&server->slow);
 	result = ivs_connection_connect(&server->pending, device->opts.server, &err);
-	(void)ivs_slow_check(&server->slow); /* set_state() asks ivs_slow_pause_ms() */
+	(void)ivs_slow_check(&server->slow); /* set_state() calls ivs_slow_pause_ms() */
 	if (!result)
 		result = watch_server(device, server->pending.sock, &err);
 	if (!result) {
@@ -426,7 +426,7 @@ void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsign
 	if (ivs_device_doorbells_ring(device, peer, vector))
 		return;
 	/*
-	 * Through the region the guest may have learnt of a peer whose join the device has not
+	 * Through the region the guest may have learned of a peer whose join the device has not
 	 * received yet. So receive and try again. Receiving is safe during the guest's register
 	 * write: only a region or an id changes the session or its function, and a connection in
 	 * the state JOINED has already received both.
@@ -437,7 +437,7 @@ void ivs_device_server_ring(struct ivs_device *device, unsigned int peer, unsign
 		device->totals.lost++;
 }
 
-/* At start-up, wait for the region, which the server sends in one burst with the id. */
+/* At startup, wait for the region, which the server sends in one burst with the id. */
 static int await_region(struct ivs_device *device, struct ivs_error *err)
 {
 	struct ivs_device_server *server = &device->server;

@@ -141,7 +141,7 @@ int ivs_device_answer(struct ivs_device *const *devices, unsigned int devices_n,
 	json_t *reply = is_status_request(line, line_len)
 				? reply_json(devices, devices_n)
 				: json_pack("{s:s}", "error",
-					    "there is one request: " IVS_DEVICE_STATUS_REQUEST);
+					    "the only request is " IVS_DEVICE_STATUS_REQUEST);
 	FILE *out = reply ? open_memstream(text, len) : NULL;
 	bool good = out && !ivs_json_write(reply, JSON_COMPACT, out) && fputs("\n", out) != EOF;
 

@@ -17,7 +17,7 @@ IVS_SYSCALLS(ivs_device_syscalls, {"accept4"}, {"accept"}, {"close"});
 /* While more fds of VMMs than this are waiting to be closed, no VMM is served. */
 #define KEPT_MAX IVS_CLOSER_COLLECTED_MAX
 #define KEPT_RETRY_MS 1000
-#define KEPT_PAUSE_MS 10 /* time in which helper processes that are merely busy can catch up */
+#define KEPT_PAUSE_MS 10 /* time for helper processes that are merely busy to catch up */
 #define KEPT_MS 1000	 /* after this time they count as blocked rather than busy */
 
 void ivs_device_vmm_update_migration(struct ivs_device *device)
@@ -49,7 +49,7 @@ static void retry_accepting(struct ivs_device *device, int errnum)
 }
 
 /*
- * A VMM that makes calls slow would do so again if it could reconnect immediately: even closing its
+ * A VMM that slows calls down would do so again if it could reconnect immediately: even closing its
  * connection is such a call.
  */
 static void pause_after_slow(struct ivs_device *device)
@@ -61,7 +61,7 @@ static void pause_after_slow(struct ivs_device *device)
 	pause_accepting(device, ms);
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: accepts no VMM for %d ms, because system calls on the fds of VMMs "
+			"%s: not accepting VMMs for %d ms, because system calls on the fds of VMMs "
 			"took too long",
 			device->name, ms);
 }
@@ -89,11 +89,11 @@ static void retry_closing(struct ivs_device *device)
 				   ivs_clock_deadline(KEPT_RETRY_MS));
 }
 
-/* Return: why a VMM cannot be connected, by the result of ivs_vfio_user_connect(). */
+/* Return: why a VMM cannot be connected, given the result of ivs_vfio_user_connect(). */
 static const char *refusal(int result)
 {
 	if (result == IVS_VFIO_USER_E_BUSY)
-		return "a VMM is connected already";
+		return "a VMM is already connected";
 	if (result == IVS_VFIO_USER_E_UNREAD)
 		return "earlier VMMs have neither read the memory's fd nor closed their "
 		       "connections: end these processes";
@@ -189,7 +189,7 @@ static void check_kept(struct ivs_device *device)
 	}
 	if (ivs_log_allows(&device->limit))
 		ivs_log(IVS_LOG_WARNING,
-			"%s: the VMM delays the closing of its fds, so that %u are still open; "
+			"%s: the VMM delays the closing of its fds, so %u are still open; "
 			"disconnecting it",
 			device->name, device->closer.kept_n);
 	ivs_vfio_user_disconnect(device->session);

@@ -42,7 +42,7 @@ static void log_ids(struct ivs_server *server, const struct ivs_client *client)
 	if ((left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10) &&
 	    ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
-			"%u of %u ids are left for new clients while the oldest clients stay "
+			"%u of %u ids are left for new clients as long as the oldest clients stay "
 			"connected",
 			left, (IVS_ID_MAX + 1));
 }
@@ -127,16 +127,15 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 	if ((result != -EMFILE && why != REFUSED_USER_SHARE) || getrlimit(RLIMIT_NOFILE, &limit))
 		return strerrordesc_np(-result);
 	if (why == REFUSED_USER_SHARE)
-		snprintf(
-			text, text_len,
-			"its user has 15/16 of the clients that %llu file descriptors suffice for: "
-			"raise the limit (ulimit -n, LimitNOFILE=), or use --max-peers or "
-			"--max-peers-per-user",
-			(unsigned long long)limit.rlim_cur);
+		snprintf(text, text_len,
+			 "its user has 15/16 of the clients for which %llu file descriptors "
+			 "suffice: raise the limit (ulimit -n, LimitNOFILE=), or use --max-peers "
+			 "or --max-peers-per-user",
+			 (unsigned long long)limit.rlim_cur);
 	else
 		snprintf(text, text_len,
-			 "out of file descriptors, of which %llu are allowed: raise the limit "
-			 "(ulimit -n, LimitNOFILE=)",
+			 "out of file descriptors (%llu are allowed): raise the limit (ulimit -n, "
+			 "LimitNOFILE=)",
 			 (unsigned long long)limit.rlim_cur);
 	return text;
 }
@@ -158,7 +157,7 @@ static void refuse_client(struct ivs_server *server, enum ivs_refusal why, int r
 		ivs_log(IVS_LOG_WARNING, "refused a client: %s", reason);
 }
 
-/* Processes that open the region by its name may not get the one that this client has. */
+/* Processes that open the region by name may get a different one from this client's. */
 static void log_region(struct ivs_server *server, const struct ivs_client *client)
 {
 	unsigned int changes = ivs_region_watch_look(&server->watch);
@@ -206,7 +205,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 		return result;
 	}
 	server->totals.joined++;
-	server->changed = true; /* this makes the round send the client its greeting */
+	server->changed = true; /* this makes the current round send the client its greeting */
 	if (ivs_log_allows(&server->progress))
 		ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
 			(int)client->cred.pid, (int)client->cred.uid,
@@ -249,7 +248,7 @@ static void admit_client(struct ivs_server *server, int *sock)
 
 /*
  * Pass the socket to the helper processes even if the client's user blocks some of them: the
- * sockets of refused connections do not count for the user, so the server must not keep them.
+ * sockets of refused connections are not charged to the user, so the server must not keep them.
  */
 static void discard_refused(int *sock)
 {

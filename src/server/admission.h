@@ -14,14 +14,14 @@ extern const struct ivs_syscall ivs_admission_syscalls[];
 #define IVS_ADMISSION_NAMES_MAX 32
 
 /**
- * struct ivs_admission - the rules; if all are zero, every process is admitted, up to the number of
- * ids
+ * struct ivs_admission - the rules; if all are zero, every process is admitted as long as an id is
+ * free
  * @peers_max:      maximum number of clients at a time; 0: no limit
  * @user_peers_max: maximum number of clients with the same uid at a time; 0: no limit
  * @user_joins_max: maximum number of joins per minute with the same uid; 0: no limit
  * @users:          processes of these users are admitted
- * @groups:         processes with one of these as a primary or supplementary group are admitted,
- *                  too; if neither users nor groups are given, every process is admitted
+ * @groups:         processes with one of these as their primary or a supplementary group are
+ *                  admitted, too; if neither users nor groups are given, every process is admitted
  */
 struct ivs_admission {
 	unsigned int peers_max;
@@ -34,8 +34,8 @@ struct ivs_admission {
 };
 
 /**
- * ivs_admission_allows() - whether the process at the other end of @sock is admitted by user or
- * group
+ * ivs_admission_allows() - whether the rules for users and groups admit the process at the other
+ * end of @sock
  */
 bool ivs_admission_allows(const struct ivs_admission *admission, int sock,
 			  const struct ucred *cred);

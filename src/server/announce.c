@@ -30,10 +30,9 @@ static void announce_all(struct ivs_server *server, struct ivs_client *client)
 }
 
 /*
- * A round has phases: events of clients, newcomers, all clients, slow clients. When a phase has
- * taken PHASE_NS, the next phase begins. Messages to clients that are not slow can still be
- * expensive if there are many such clients. With phases, such messages do not delay newcomers for
- * long.
+ * A round has four phases: client events, newcomers, all clients, slow clients. Once a phase has
+ * taken PHASE_NS, the next one begins. Messages to clients that are not slow can still be expensive
+ * if there are many such clients. With phases, such messages do not delay newcomers for long.
  */
 static void begin_phase(struct ivs_server *server)
 {
@@ -57,7 +56,7 @@ void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client
 		announce_all(server, client);
 }
 
-/* Return: the next client in turn, or NULL. @next: the id with which to continue */
+/* Return: the next client in turn, or NULL. @next: the id from which to continue */
 static struct ivs_client *next_client(const struct ivs_server *server, unsigned int *next)
 {
 	if (*next >= server->ids_end)
@@ -90,8 +89,7 @@ static void announce_to_newcomers(struct ivs_server *server)
 }
 
 /*
- * Return: false if the time was over, or the kernel refused messages, before every client had its
- * turn.
+ * Return: false if time ran out, or the kernel refused messages, before every client had its turn.
  */
 static bool announce_to_all(struct ivs_server *server)
 {
@@ -124,7 +122,7 @@ static void announce_to_slow(struct ivs_server *server)
 			continue;
 		server->slow_due |= ivs_server_send_due(server, client);
 		/*
-		 * A client that is no longer slow is sent the rest in the same way as all others.
+		 * A client that is no longer slow is sent the rest like all others.
 		 */
 		server->changed |= !ivs_cost_is_slow(&client->cost);
 		if (ivs_loop_timer_is_set(&server->slow_timer))
@@ -134,8 +132,8 @@ static void announce_to_slow(struct ivs_server *server)
 }
 
 /*
- * Log why clients wait. The cause may be any client that does not drain its socket, so name one of
- * them.
+ * Log why clients are waiting. The cause may be any client that does not drain its socket, so name
+ * one of them.
  */
 static void log_waiting(const struct ivs_server *server)
 {
@@ -150,7 +148,7 @@ static void log_waiting(const struct ivs_server *server)
 	}
 	if (!blocked_n) {
 		/*
-		 * The limit on fds in flight is per user; it applies to root, too, if it has no
+		 * The limit on fds in flight is per user; it applies even to root if root has no
 		 * capabilities.
 		 */
 		ivs_log(IVS_LOG_WARNING,
@@ -163,8 +161,8 @@ static void log_waiting(const struct ivs_server *server)
 	}
 	ivs_log(IVS_LOG_WARNING,
 		"clients wait for doorbells because this server's user has too many file "
-		"descriptors in flight: this server has at most %u, to %u clients that do not "
-		"read, such as client %u (pid %d, uid %d); other processes of the user have the "
+		"descriptors in flight: this server has at most %u, to %u clients that are not "
+		"reading, such as client %u (pid %d, uid %d); other processes of the user have the "
 		"rest",
 		ivs_flight_total(server), blocked_n, first, (int)server->clients[first]->cred.pid,
 		(int)server->clients[first]->cred.uid);
@@ -180,7 +178,7 @@ static void log_long_wait(struct ivs_server *server)
 	server->announce_since = now_ns;
 }
 
-/* Send messages until all have been sent or the time is over. */
+/* Send messages until all have been sent or time runs out. */
 static void announce_changes(struct ivs_server *server)
 {
 	begin_phase(server);
@@ -220,7 +218,7 @@ void ivs_server_announce_again(struct ivs_loop_timer *timer)
 	IVS_CONTAINER_OF(timer, struct ivs_server, announce_timer)->changed = true;
 }
 
-/* There is nothing to do here: the round that the timer begins continues with what is left. */
+/* There is nothing to do here: the round that the timer starts continues with what is left. */
 void ivs_server_announce_rest(struct ivs_loop_timer *timer)
 {
 	(void)timer;

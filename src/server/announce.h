@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Sending each client the joins and leaves that it has not been sent. Newcomers come first, slow
- * clients last (cost.h). The time for this in a round is limited.
+ * clients last (cost.h). The time that a round spends on this is limited.
  */
 #ifndef IVS_SERVER_ANNOUNCE_H
 #define IVS_SERVER_ANNOUNCE_H
@@ -9,14 +9,14 @@
 #include "server/private.h"
 
 /**
- * ivs_server_is_waiting() - whether the kernel refuses messages and all clients have to wait
+ * ivs_server_is_waiting() - whether the kernel refuses messages, so that all clients have to wait
  */
 bool ivs_server_is_waiting(const struct ivs_server *server);
 
 /**
  * ivs_server_announce_to() - send one client the messages that are due, until its socket is full
  *
- * If the client is slow, or the time for this in a round is over, ivs_server_announce() sends them.
+ * If the client is slow, or this round has no time left for this, ivs_server_announce() sends them.
  * If nothing can be sent to the client any more, the function sets the client's @send_result. It
  * does nothing while the kernel refuses messages, or before the service manager has stored the
  * client's fds.
@@ -26,7 +26,7 @@ void ivs_server_announce_to(struct ivs_server *server, struct ivs_client *client
 /**
  * ivs_server_announce() - send all clients the messages that are due, if there is room
  *
- * If the time for this in a round is over, another round follows immediately.
+ * If this round has no time left for this, another round follows immediately.
  */
 void ivs_server_announce(struct ivs_server *server);
 
@@ -36,7 +36,7 @@ void ivs_server_announce_end(struct ivs_server *server);
 /** ivs_server_announce_again() - retry the refused messages at the end of this round */
 void ivs_server_announce_again(struct ivs_loop_timer *timer);
 
-/** ivs_server_announce_rest() - continue with messages for which a round had no time */
+/** ivs_server_announce_rest() - continue with messages for which a round had no time left */
 void ivs_server_announce_rest(struct ivs_loop_timer *timer);
 
 #endif

@@ -14,7 +14,7 @@
 
 extern const struct ivs_syscall ivs_client_syscalls[];
 
-/* Whether the service manager has copies of a client's fds after the client has left. */
+/* Whether the service manager still has copies of a client's fds after the client has left. */
 enum ivs_client_dropping {
 	IVS_CLIENT_DROP_DUE,   /* the service manager has to be asked to drop them */
 	IVS_CLIENT_DROP_ASKED, /* it was asked, but has not confirmed the drop */
@@ -33,8 +33,8 @@ enum ivs_client_dropping {
  * @flight_n:    upper bound on the number of fds in flight to the client (flight.h)
  * @id, @serial: the client's id and serial in the roster
  * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
- * @unawaited:   announce the client before all its fds are stored, because the service manager
- *               does not read
+ * @unawaited:   announce the client before all its fds are stored, because the service manager is
+ *               not reading
  * @next:        after the client has left: the client that left after it (departed.c)
  * @dropping:    after the client has left: whether the service manager still has copies of its fds
  * @leaving:     after the client has left: whether it still counts for its user (users.h)
@@ -102,7 +102,9 @@ IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vect
  */
 struct ivs_client *ivs_client_of_rest(const struct ivs_named_fd *fds, size_t fds_n);
 
-/** ivs_client_hang_up() - shut down the client's socket, even for processes with copies of it */
+/**
+ * ivs_client_hang_up() - shut down the client's socket, even for processes that have copies of it
+ */
 void ivs_client_hang_up(struct ivs_client *client);
 
 /**

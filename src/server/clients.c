@@ -13,7 +13,7 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 		[DROP_SPOKE] = "it sent data, which clients must not do",
 		[DROP_FAILED] = "its socket failed",
 		[DROP_COSTLY] = "messages to it took too much processor time, because it watches "
-				"its socket with very many epolls or the like",
+				"its socket with too many epoll instances or the like",
 	};
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 

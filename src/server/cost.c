@@ -11,7 +11,7 @@ unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns)
 
 /*
  * Each time a send exceeds even IVS_COST_MAX_NS, the client has to be quick for twice as many
- * messages: watchers can be arranged so that they cost nothing for some messages, and much for the
+ * messages: watchers can be arranged so that they cost nothing for some messages, and a lot for the
  * next ones.
  */
 static void record_slow(struct ivs_cost *cost, bool too_slow)

@@ -3,9 +3,9 @@
  * Processor time that sending messages to a client takes.
  *
  * A message takes some microseconds, but the kernel also calls each watcher of the client's socket:
- * epolls, entries of poll(2) calls, requests of io_uring. A client can watch its own socket, and
- * copies of it, with millions of such watchers, and no system call tells how many there are. So the
- * server measures each send.
+ * epoll instances, entries of poll(2) calls, io_uring requests. A client can watch its own socket,
+ * and copies of it, with millions of such watchers, and no system call tells how many there are. So
+ * the server measures each send.
  *
  * A client is slow if one of its last messages took more than IVS_COST_SLOW_NS. It is then sent one
  * message at a time, after all other clients, in a small part of the server's time (announce.c).

@@ -4,7 +4,7 @@
 #include "daemon/closer.h"
 
 #define RELEASE_AGAIN_MS 2
-#define RELEASED_IN_A_MS 4096 /* looking at this many clients takes a small fraction of a ms */
+#define RELEASED_IN_A_MS 4096 /* examining this many clients takes a small fraction of a ms */
 #define STUCK_NS IVS_NS_PER_S
 
 /* If removing the source from the loop has failed, the open socket may still report events. */
@@ -14,7 +14,7 @@ static void ignore_event(struct ivs_loop_source *source, uint32_t events)
 	(void)events;
 }
 
-/* Set whether @client, which has left, counts for its user (users.h). */
+/* Set whether @client, which has left, is still counted as one of its user's clients (users.h). */
 static void count_leaving(struct ivs_server *server, struct ivs_client *client, bool leaving)
 {
 	struct ivs_users *users = &server->users;
@@ -67,9 +67,9 @@ static void log_stuck(struct ivs_server *server, const struct ivs_client *client
 {
 	if (is_stuck(server, client, ivs_clock_ns()) && ivs_log_allows(&server->drops))
 		ivs_log(IVS_LOG_WARNING,
-			"the file descriptors of %u clients that left stay open, such as those of "
-			"client %u (pid %d, uid %d): closing those of clients that left earlier "
-			"waits for other processes",
+			"the file descriptors of %u clients that have left stay open, such as "
+			"those of client %u (pid %d, uid %d): closing those of clients that left "
+			"earlier is blocked by other processes",
 			server->departed_n, client->id, (int)client->cred.pid,
 			(int)client->cred.uid);
 }

@@ -5,7 +5,7 @@
  * Untrusted processes can make the last close(2) of a client's fds block forever (daemon/closer.h).
  * So the server is the last to close them, after the service manager has dropped its copies, and
  * after the leave has been sent to all clients that know the client and so have copies of its
- * eventfds. Only the helper processes close their copies later than the server.
+ * eventfds. Only the helper processes close their copies even later.
  */
 #ifndef IVS_SERVER_DEPARTED_H
 #define IVS_SERVER_DEPARTED_H

@@ -45,7 +45,7 @@ void ivs_flight_init(struct ivs_server *server, unsigned int own_fds)
 	users->extra_max = (unsigned int)(fds_n - fds_n / OTHERS_DIVISOR -
 					  fds_n / (1 + server->vectors_n));
 	if (users->extra_max > fds_n || !users->extra_max)
-		users->extra_max = 1; /* without vectors, only greetings have an fd */
+		users->extra_max = 1; /* without vectors, only greetings carry an fd */
 	users->joins_max = admission->user_joins_max;
 	users->share = IVS_USERS_SHARE;
 	if (admission->user_peers_max || places < IVS_USERS_SHARED_MIN)
@@ -75,7 +75,7 @@ void ivs_flight_update(struct ivs_server *server, struct ivs_client *client)
 		client->user->held = false;
 }
 
-/* Return: how many messages, from the first on, have at most @fds_max fds in total. */
+/* Return: how many messages, starting with the first, have at most @fds_max fds in total. */
 static unsigned int count_messages(const struct ivs_v0_message *msgs, unsigned int msgs_n,
 				   unsigned int fds_max)
 {
@@ -98,8 +98,8 @@ static void log_held(struct ivs_server *server, const struct ivs_client *client)
 	if (ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"as many file descriptors as one user may have are in flight to clients of "
-			"uid %d, such as client %u (pid %d): each is sent the next message when it "
-			"has read the last one",
+			"uid %d, such as client %u (pid %d): each is sent the next message only "
+			"after it has read the previous one",
 			(int)client->cred.uid, client->id, (int)client->cred.pid);
 }
 

@@ -10,7 +10,8 @@
  * others (users.h). Messages that may not be sent yet stay in the roster until the client reads.
  *
  * The server cannot take back what a client has not read. So the socket of a dropped client stays
- * open until the client has read everything or closed its end, and counts as a client until then.
+ * open until the client has read everything or closed its end, and is counted as a client until
+ * then.
  */
 #ifndef IVS_SERVER_FLIGHT_H
 #define IVS_SERVER_FLIGHT_H
@@ -29,7 +30,7 @@ void ivs_flight_init(struct ivs_server *server, unsigned int own_fds);
  */
 IVS_MUST_USE int ivs_flight_begin(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_flight_allows() - how many of the messages, whose fds are set, may be sent now */
+/** ivs_flight_allows() - how many of the messages may be sent now, given their fds */
 unsigned int ivs_flight_allows(struct ivs_server *server, struct ivs_client *client,
 			       const struct ivs_v0_message *msgs, unsigned int msgs_n);
 

@@ -32,7 +32,7 @@ enum ivs_refusal {
 	REFUSED_MAX_PEERS,
 	REFUSED_MAX_PEERS_PER_USER,
 	REFUSED_MAX_JOINS_PER_USER,
-	REFUSED_USER_SHARE, /* this user may not take more of the places for clients */
+	REFUSED_USER_SHARE, /* this user already has its share of the clients */
 	REFUSED_NO_ID,
 	REFUSED_NO_FD,
 	REFUSED_FAILED, /* a system call failed for another reason */
@@ -76,7 +76,7 @@ struct ivs_server_totals {
  * @metrics:    the metrics file, or NULL
  * @clients:    the clients by id; NULL: no client has this id
  * @ids_end:    all ids in use are below this number
- * @users:      the resources that the clients of each user take
+ * @users:      the resources that the clients of each user use
  * @kept:       sockets of former clients that have not read everything
  * @unstored_n: number of clients whose fds the service manager does not have yet
  * @lost_n:     number of clients that are to be dropped in this round: those with a @send_result,

@@ -58,7 +58,7 @@ static void finish_round(struct ivs_loop_step *step)
 {
 	struct ivs_server *server = IVS_CONTAINER_OF(step, struct ivs_server, step);
 
-	(void)ivs_server_reap(server); /* free places of clients lost in step 1 */
+	(void)ivs_server_reap(server); /* make room by dropping clients lost in step 1 */
 	ivs_server_accept(server);
 	do {
 		ivs_server_store_clients(server);
@@ -102,7 +102,7 @@ static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_erro
 		return 0;
 	return ivs_error_set(err, IVS_SERVER_E_LIMIT,
 			     "%llu clients with %u vectors need %llu x (1 + %u) + %u = %llu file "
-			     "descriptors, and %llu are allowed: raise the limit (ulimit -n, "
+			     "descriptors, but only %llu are allowed: raise the limit (ulimit -n, "
 			     "LimitNOFILE=) or use --max-peers %llu",
 			     peers, opts->vectors_n, peers, opts->vectors_n, own,
 			     peers * each + own, (unsigned long long)limit.rlim_cur,
@@ -177,7 +177,7 @@ static int require_first_start(const struct ivs_server *server, int result, int 
 		return 0;
 	if (!server->handover->in_place)
 		return result < 0 ? result : code;
-	ivs_log(IVS_LOG_WARNING, "continuing without: %s", err->text);
+	ivs_log(IVS_LOG_WARNING, "continuing despite an error: %s", err->text);
 	return 0;
 }
 
@@ -223,7 +223,7 @@ static int open_all(struct ivs_server *server, const struct ivs_server_options *
 		return result;
 	result = ivs_loop_open(&server->loop);
 	if (result)
-		return ivs_error_errno(err, -result, "cannot make an epoll");
+		return ivs_error_errno(err, -result, "cannot create an epoll instance");
 	ivs_loop_add_step(&server->loop, &server->step);
 	result = open_roster(server);
 	if (result)
@@ -380,7 +380,7 @@ int ivs_server_watch_signals(struct ivs_server *server, int signal_fd, struct iv
 	return result ? ivs_error_errno(err, -result, "cannot watch for signals") : 0;
 }
 
-/* Called after chroot(2), which can change the names of open files as the kernel shows them. */
+/* Called after chroot(2), which can change the names that the kernel shows for open files. */
 static void watch_region(struct ivs_server *server)
 {
 	const struct ivs_region *region = server->region;

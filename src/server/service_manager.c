@@ -43,8 +43,8 @@ static bool store_client(struct ivs_server *server, struct ivs_client *client)
 	/* A client is served even if the manager does not store its fds. */
 	if (result < 0 && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
-			"the service manager does not store client %u: a crash will cost it its "
-			"connection: %s",
+			"the service manager does not store client %u: a crash will cost the "
+			"client its connection: %s",
 			client->id, strerrordesc_np(-result));
 	client->stored_n = 1 + client->vectors_n;
 	server->unstored_n--;
@@ -55,7 +55,7 @@ static void stop_waiting_for(struct ivs_server *server, struct ivs_client *clien
 {
 	if (!client->unawaited && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
-			"the service manager does not read: until it does, a crash will cost "
+			"the service manager is not reading: until it does, a crash will cost "
 			"client %u its connection",
 			client->id);
 	client->unawaited = true;
@@ -141,7 +141,8 @@ static void give_up_drops(struct ivs_server *server, int errnum)
 	set_dropping(server, IVS_CLIENT_DROP_DUE, IVS_CLIENT_DROPPED);
 	if (ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
-			"cannot have the service manager drop the fds of clients that left: %s",
+			"cannot have the service manager drop the fds of clients that have left: "
+			"%s",
 			strerrordesc_np(errnum));
 }
 
@@ -182,7 +183,7 @@ void ivs_server_notify_manager(struct ivs_loop_timer *timer)
 	/* Report twice as often as the manager requires, as sd_watchdog_enabled(3) recommends. */
 	if (service->watchdog_ns && service->watchdog_ns / 2 < every_ns)
 		every_ns = service->watchdog_ns / 2;
-	snprintf(text, sizeof(text), "%s%sSTATUS=%u clients; %" PRIu64 " joined since the start",
+	snprintf(text, sizeof(text), "%s%sSTATUS=%u clients; %" PRIu64 " joined since startup",
 		 server->ready ? "" : "READY=1\n", service->watchdog_ns ? "WATCHDOG=1\n" : "",
 		 ivs_roster_peers(server->roster), server->totals.joined);
 	if (ivs_service_say(service, text) > 0) {

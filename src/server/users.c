@@ -53,7 +53,7 @@ static int64_t join_interval_ns(const struct ivs_users *users)
 	return users->joins_max ? MINUTE_NS / users->joins_max : 0;
 }
 
-/* Return: whether the user has reached its limit of places. */
+/* Return: whether the user has reached its limit on clients. */
 static bool has_share(const struct ivs_users *users, const struct ivs_user *user)
 {
 	uint64_t left;
@@ -61,7 +61,7 @@ static bool has_share(const struct ivs_users *users, const struct ivs_user *user
 	if (!users->clients_max)
 		return false;
 	left = users->clients_max > users->clients_n ? users->clients_max - users->clients_n : 0;
-	if (!left) /* then fds or ids run out, unless former clients take the places */
+	if (!left) /* then fds or ids run out, unless former clients are in the way */
 		return users->kept_n;
 	return user->clients_n >= users->share * left;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Accounts for what each user's clients take of the shared resources: places for clients, ids,
- * joins per minute, and file descriptors in flight. Users are distinguished by uid.
+ * Accounts for each user's use of the shared resources: the number of clients, ids, joins per
+ * minute, and file descriptors in flight. Users are distinguished by uid.
  *
  * Pure: no system calls except for memory allocation, and no clock.
  *
- * A user may take IVS_USERS_SHARE times as many places and ids as are left, and as many file
- * descriptors in flight as are left. So one user takes at most 15/16 of the former and 1/2 of the
- * latter, and n users leave 1 / (15 n + 1) and 1 / (n + 1) of them for the next.
+ * A user may have IVS_USERS_SHARE times as many clients and ids as are left for others, and as many
+ * file descriptors in flight as are left. So one user has at most 15/16 of the former and 1/2 of
+ * the latter, and n users leave 1 / (15 n + 1) and 1 / (n + 1) of them for the next.
  */
 #ifndef IVS_SERVER_USERS_H
 #define IVS_SERVER_USERS_H
@@ -19,10 +19,11 @@
 #include "roster/roster.h"
 
 #define IVS_USERS_SHARE 15
-#define IVS_USERS_SHARED_MIN 256 /* if there are fewer places, one user may take them all */
+#define IVS_USERS_SHARED_MIN 256 /* if fewer clients are possible, one user may have them all */
 #define IVS_USERS_BUCKETS 4096
 /*
- * Up to this many of a user's former clients whose fds are still open do not count in @clients_n.
+ * Up to this many of a user's former clients whose fds are still open are not counted in
+ * @clients_n.
  */
 #define IVS_USERS_LEAVING_FREE 8
 
@@ -51,8 +52,8 @@ struct ivs_user {
 
 /**
  * struct ivs_users - all users; initially zero except for the limits
- * @clients_max: places for clients; 0: do not limit the places of a user
- * @share:       a user may take at most @share times the number of places that are left
+ * @clients_max: maximum number of clients; 0: do not limit the clients of a user
+ * @share:       a user may have at most @share times as many clients as are left for others
  * @joins_max:   joins of a user per minute; 0: no limit
  * @extra_max:   file descriptors in flight to all clients, not counting the first to each; 0: no
  *               limit
@@ -73,7 +74,7 @@ struct ivs_users {
 };
 
 enum ivs_users_error {
-	IVS_USERS_E_SHARE = 1, /* the user has reached its limit of places for clients */
+	IVS_USERS_E_SHARE = 1, /* the user has reached its limit on clients */
 	IVS_USERS_E_JOINS,     /* the user has joined too often in the last minute */
 };
 

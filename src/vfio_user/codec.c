@@ -21,7 +21,7 @@ int ivs_vfu_get_header(const uint8_t in[IVS_VFU_HEADER_LEN], struct ivs_vfu_head
 				     "a message is not a request: its flags are 0x%x", out->flags);
 	if (out->size < IVS_VFU_HEADER_LEN || out->size > IVS_VFU_MESSAGE_MAX)
 		return ivs_error_set(err, IVS_VFU_E_FRAMING,
-				     "a message has the size %u, not %u to %u bytes", out->size,
+				     "a message has a size of %u bytes, not %u to %u", out->size,
 				     IVS_VFU_HEADER_LEN, IVS_VFU_MESSAGE_MAX);
 	return 0;
 }

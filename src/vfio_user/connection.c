@@ -88,14 +88,14 @@ static bool keep_fds(struct ivs_vfu_connection *connection, struct ivs_fdpass_fd
 	return fit;
 }
 
-/* Check the call on the socket since ivs_slow_begin(). Return: 0, IVS_VFU_CONNECTION_E_FRAMING. */
+/* Check how long the call on the socket has taken. Return: 0, IVS_VFU_CONNECTION_E_FRAMING. */
 static int check_slow(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
 	if (!ivs_slow_check(connection->slow))
 		return 0;
 	return ivs_error_set(err, IVS_VFU_CONNECTION_E_FRAMING,
-			     "each message takes too long, because very many epolls watch the "
-			     "client's socket");
+			     "each message takes too long, because too many epoll instances watch "
+			     "the client's socket");
 }
 
 static int receive_result(const struct ivs_vfu_connection *connection, ssize_t n, int errnum,
@@ -169,7 +169,7 @@ static bool is_complete(const struct ivs_vfu_connection *connection)
 
 int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection, struct ivs_error *err)
 {
-	/* A client that sends single bytes, as fast as we read, must not hold up others. */
+	/* A client that sends single bytes as fast as we read them must not hold up others. */
 	for (unsigned int i = 0; i < RECEIVES_MAX; i++) {
 		int result = receive_more(connection, err);
 
@@ -217,7 +217,7 @@ int ivs_vfu_connection_send(struct ivs_vfu_connection *connection, struct ivs_er
 	ssize_t n;
 	int result;
 
-	/* Check before each reply, because an unread reply without an fd would count as well. */
+	/* Check before each reply, because an unread reply without an fd would also be counted. */
 	if (ivs_vfu_connection_has_unread_fd(connection) && connection->out_fd >= 0)
 		return unsent_result(connection, IVS_VFU_CONNECTION_E_UNREAD);
 	if (connection->out_fd >= 0)

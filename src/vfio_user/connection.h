@@ -28,7 +28,7 @@ struct ivs_vfu_body {
 
 /**
  * struct ivs_vfu_connection - one client
- * @slow:     accounts for calls on the socket that the client makes slow
+ * @slow:     accounts for calls on the socket that the client slows down
  * @sock_fd:  the connected socket; -1: none
  * @have:     number of bytes received of the current request, including its header
  * @header:   header of the current request, once @raw is complete
@@ -63,13 +63,13 @@ enum ivs_vfu_connection_error {
 	IVS_VFU_CONNECTION_E_AGAIN = 1, /* there is nothing to receive, or the socket is full */
 	IVS_VFU_CONNECTION_E_GONE,	/* the client closed the connection between two messages */
 	IVS_VFU_CONNECTION_E_CUT,	/* the connection was closed in the middle of a message */
-	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol, or makes calls slow */
+	IVS_VFU_CONNECTION_E_FRAMING,	/* the client violated the protocol, or slows calls down */
 	/*
 	 * Memory is short, or the user has too many fds in flight. Retry after a delay, because no
 	 * event reports when to send again.
 	 */
 	IVS_VFU_CONNECTION_E_LATER,
-	IVS_VFU_CONNECTION_E_UNREAD, /* the client has to read the last fd before the next one */
+	IVS_VFU_CONNECTION_E_UNREAD, /* the client must read the last fd before the next one */
 };
 
 /** ivs_vfu_connection_init() - initialise without a client; @slow must outlive the connection */
@@ -81,7 +81,7 @@ void ivs_vfu_connection_close(struct ivs_vfu_connection *connection);
 /**
  * ivs_vfu_connection_receive() - receive the next request: sets @header, @in and @fds
  *
- * Return: 0; IVS_VFU_CONNECTION_E_*, with a text in @err only for _FRAMING; -errno.
+ * Return: 0; IVS_VFU_CONNECTION_E_*, of which only _FRAMING sets @err; -errno.
  */
 IVS_MUST_USE int ivs_vfu_connection_receive(struct ivs_vfu_connection *connection,
 					    struct ivs_error *err);

@@ -30,7 +30,7 @@ static void release_former(struct ivs_vfu_former *former)
 	ivs_socket_discard(&former->sock_fd);
 }
 
-/* Return: a place without a socket; NULL if there is none. */
+/* Return: a free slot; NULL if there is none. */
 static struct ivs_vfu_former *find_place(struct ivs_vfio_user *session)
 {
 	for (unsigned int i = 0; i < IVS_VFU_FLIGHT_MAX; i++) {
@@ -55,7 +55,7 @@ void ivs_vfu_flight_keep(struct ivs_vfio_user *session, int *sock)
 {
 	struct ivs_vfu_former *former = find_place(session);
 
-	if (!former) /* this cannot happen: without a place, no client is connected */
+	if (!former) /* this cannot happen: without a slot, no client is connected */
 		return;
 	(void)shutdown(*sock, SHUT_RDWR);
 	former->sock_fd = ivs_fd_take(sock);

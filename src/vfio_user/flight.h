@@ -3,10 +3,10 @@
  * Sockets of former clients to which an fd may still be in flight: sent, but not yet read.
  *
  * The kernel counts the fds in flight of all processes of a user. Beyond RLIMIT_NOFILE it refuses
- * to send any fd, to any client. connection.c sends a client the next fd when the client has read
- * the last one. An fd stays in flight after the client is disconnected, until the client reads it
- * or closes its end, and only the socket tells whether that has happened. So these sockets stay
- * open and are counted; a client is connected only if there is a place for its socket, too.
+ * to send any fd, to any client. connection.c sends a client the next fd only when the client has
+ * read the previous one. An fd stays in flight after the client is disconnected, until the client
+ * reads it or closes its end, and only the socket tells whether that has happened. So these sockets
+ * stay open and are counted; a client is connected only if there is a slot for its socket, too.
  *
  * Thus a device has at most IVS_VFU_FLIGHT_MAX fds in flight. That is no more than it has open (its
  * listening socket, the socket of its helper processes, the memory and the connection), so all
@@ -24,7 +24,7 @@
 struct ivs_vfio_user;
 
 /**
- * struct ivs_vfu_former - a place for the socket of a former client
+ * struct ivs_vfu_former - a slot for the socket of a former client
  * @source:  reports that the client has read or has closed its end
  * @sock_fd: the socket; -1: none
  */
@@ -39,7 +39,7 @@ void ivs_vfu_flight_init(struct ivs_vfio_user *session);
 /**
  * ivs_vfu_flight_update() - close sockets that are not needed any more
  *
- * Return: whether a place is free.
+ * Return: whether a slot is free.
  */
 bool ivs_vfu_flight_update(struct ivs_vfio_user *session);
 

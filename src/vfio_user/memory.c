@@ -15,8 +15,8 @@
  * reading a hole through a mapping would allocate its pages.
  *
  * pread(2) of a file on a disk can take the lock of its inode, depending on the file system and on
- * O_DIRECT. A process that may write to the file can hold that lock for as long as it likes: in
- * write(2), from memory whose page faults are not resolved. Page faults do not take the lock.
+ * O_DIRECT. A process that may write to the file can hold that lock for as long as it likes: in a
+ * write(2) from memory whose page faults are never resolved. Page faults do not take the lock.
  */
 #include "vfio_user/memory.h"
 

@@ -17,7 +17,7 @@
  *            that writes to read-only memory: QEMU 11.1 exits on a store to a read-only mapping
  *
  * The memory is as long as the function's BAR 2. A client maps the memory when it connects. If the
- * memory was missing at that time, or has been replaced since then, the client accesses it by
+ * memory was missing at that time, or has been replaced since then, the client accesses it through
  * messages (slower) until it connects again.
  */
 struct ivs_vfio_user_memory {

@@ -7,7 +7,7 @@
  *   answering  EPOLLOUT: the rest of the reply is sent, and no request is read. So a client that
  *              does not read its replies costs the memory of one reply. If the reply has an fd and
  *              the client has not read the last fd, EPOLLOUT | EPOLLET: the socket has room, so
- *              only a new event tells that the client has read
+ *              only a new event tells that the client has read it
  *
  * Doorbells and interrupts that a request causes are sent before its reply; log lines are written
  * after it. When a client leaves, the PCI function is reset.
@@ -120,7 +120,7 @@ static void disconnect_client(struct ivs_vfio_user *session)
 	if (ivs_vfu_connection_has_unread_fd(&session->connection))
 		ivs_vfu_flight_keep(session, &session->connection.sock_fd);
 	ivs_vfu_connection_close(&session->connection);
-	(void)ivs_slow_check(session->slow); /* the owner asks ivs_slow_pause_ms() */
+	(void)ivs_slow_check(session->slow); /* the owner calls ivs_slow_pause_ms() */
 	ivs_pci_reset(session->function);
 	session->watched = 0;
 	session->greeted = session->takes_fds = session->dropped = false;
@@ -183,7 +183,7 @@ int ivs_vfio_user_connect(struct ivs_vfio_user *session, int *sock)
 }
 
 /*
- * Not even the end of the connection is watched for, because it would cause an event in each round.
+ * Do not even watch for the end of the connection, because it would cause an event in each round.
  */
 void ivs_vfio_user_pause(struct ivs_vfio_user *session, int ms)
 {
@@ -220,14 +220,15 @@ void ivs_vfio_user_set_migration(struct ivs_vfio_user *session,
 	session->migration.mode = migration;
 }
 
-/* Log lines are limited in number. Unknown commands are not logged, because probing is normal. */
+/* Log lines are rate-limited. Unknown commands are not logged, because probing is normal. */
 static void log_refused(struct ivs_vfio_user *session, uint16_t command, int error)
 {
 	char reason[128];
 
 	if (error == ENOTTY || !ivs_log_allows(&session->log))
 		return;
-	ivs_log(IVS_LOG_WARNING, "%s: refused command %u of the client: %s", session->name, command,
+	ivs_log(IVS_LOG_WARNING, "%s: refused command %u from the client: %s", session->name,
+		command,
 		*session->why.text ? session->why.text : strerror_r(error, reason, sizeof(reason)));
 }
 
@@ -302,7 +303,7 @@ static int end_client(struct ivs_vfio_user *session, int result, struct ivs_erro
 }
 
 /*
- * Return: whether the time is over, or more fds of the client are waiting to be closed than
+ * Return: whether time is up, or more fds of the client are waiting to be closed than
  * daemon/closer.h collects. In the latter case the owner of the session decides when to serve the
  * client again.
  */

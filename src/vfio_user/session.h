@@ -37,7 +37,7 @@ enum ivs_vfio_user_error {
  * @function:  must outlive the session
  * @name:      prefix of log lines; must outlive the session
  * @loop:      watches the client's fds; must outlive the session
- * @slow:      accounts for calls that clients make slow; must outlive the session
+ * @slow:      accounts for calls that clients slow down; must outlive the session
  * @due:       called in @loop when ivs_vfio_user_serve() is due
  * @ring:      called when the guest rings a doorbell; must not block or call the session
  * @context:   argument of @due and @ring
@@ -112,8 +112,8 @@ void ivs_vfio_user_set_memory(struct ivs_vfio_user *session,
  * @clients:         clients that have connected
  * @messages:        requests received
  * @refused:         requests answered with an error
- * @memory_reads:    reads of BAR 2 by message; 0 if the guest has it mapped
- * @memory_writes:   writes of BAR 2 by message
+ * @memory_reads:    reads of BAR 2 through messages; 0 if the guest has it mapped
+ * @memory_writes:   writes of BAR 2 through messages
  * @doorbells:       doorbells rung by the guest
  * @interrupts:      interrupts sent to the client
  * @mapped:          the connected client has received an fd to map the memory

@@ -227,7 +227,8 @@ bool ivs_vfu_load_finish(struct ivs_vfu_load *load, struct ivs_pci_function *dev
 	uint8_t sum[IVS_VFU_STREAM_SUM_LEN];
 
 	if (load->bad)
-		return ivs_error_set(err, 0, "the state to load was already found to be invalid");
+		return ivs_error_set(err, 0,
+				     "the state to load has already been found to be invalid");
 	if (load->at != end)
 		return ivs_error_set(err, 0, "%llu of %llu bytes of the state were written",
 				     (unsigned long long)load->at, (unsigned long long)end);

@@ -4,8 +4,8 @@
  * checksum of these. It is produced and consumed in pieces of any size. The content of BAR 2 may be
  * of any size, and is not buffered.
  *
- * Numbers are little-endian. Header: 8 letters, u32 version, u32 length of the device's state, u64
- * length of the content of BAR 2 (0: no content), u64 zero. Checksum over words of 8 bytes, the
+ * Numbers are little-endian. Header: 8 characters, u32 version, u32 length of the device's state,
+ * u64 length of the content of BAR 2 (0: no content), u64 zero. Checksum over words of 8 bytes, the
  * last one padded with zeroes: u64 sum of the words, u64 sum of the running sums. It detects lost
  * and changed bytes, but not forgery, so ivs_pci_load() does not trust the state.
  */
@@ -96,7 +96,7 @@ IVS_MUST_USE bool ivs_vfu_save_read(struct ivs_vfu_save *save, struct ivs_vfu_me
 				    uint8_t *out, size_t len);
 
 /**
- * ivs_vfu_load_begin() - begin to load a stream of a device with the same options as @device
+ * ivs_vfu_load_begin() - begin to load a stream from a device with the same options as @device
  *
  * Return: false if out of memory.
  */

@@ -9,7 +9,7 @@ import pytest
 SIZE = 1 << 20
 USE_GET = "get: use get [-x] OFFSET LEN"
 USE_PUT = "put: use put [-x] OFFSET TEXT, or put [-x] OFFSET - for standard input"
-NO_OFFSET = "not an offset: use bytes, such as 4096, 4K or 0x1000"
+NO_OFFSET = "not an offset: use a number of bytes, such as 4096, 4K or 0x1000"
 
 
 @pytest.fixture(name="region")
@@ -95,7 +95,7 @@ def test_put_of_standard_input(place, region, n):
     ("get 18446744073709551616 1", NO_OFFSET),
     ("get 1M 1", f"1M: not an offset within the {SIZE} bytes that the region has"),
     ("put 18446744073709551615 x", f"not an offset within the {SIZE} bytes that the region has"),
-    ("get 0 x", "x: not a length: use bytes"), ("get 0 -1", "-1: not a length"),
+    ("get 0 x", "x: not a length: use a number of bytes"), ("get 0 -1", "-1: not a length"),
     ("get 1 1M", f"1M: too long: {SIZE - 1} bytes follow the offset"),
     ("get 1 18446744073709551615", "18446744073709551615: too long"),
     (f"put {SIZE - 1} xy", "put: the data does not fit: 1 bytes can be written from the offset"),

@@ -203,7 +203,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
     introduce(guest, good)
     burst = vfu.pack(vfu.REGION_WRITE, vfu.access_body(BAR0, DOORBELL, 4, struct.pack(
         "<I", bad.id << 16)), flags=NO_REPLY) * 6000  # enough requests to keep the process busy
-    text = "a peer filled a doorbell and made it blocking; it is not rung any more"
+    text = "a peer filled a doorbell and made it blocking; that doorbell is no longer rung"
     assert catch_in_between(running, lambda: guest.client.send_raw(burst), bad.own[0], text), \
         "every attempt failed"
     assert slowest(neighbour) < QUICK

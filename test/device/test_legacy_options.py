@@ -14,7 +14,7 @@ from support.py.vfio_user import BAR0, BAR1, BAR2, CONFIG, INTX, MSIX, Client
 MIB = 1 << 20
 
 BAD = [
-    ("", "it needs shm=NAME, or chardev=PATH of a server's socket"),
+    ("", "it needs shm=NAME, or chardev=PATH with the path of a server's socket"),
     ("ivshmem,", "it needs shm=NAME"),
     ("ivshmem", "unknown option ivshmem: use size, shm, chardev"),
     ("size=4M", "it needs shm=NAME"),

@@ -126,7 +126,7 @@ def test_status_of_a_vmm(place):
         client.start()
         assert status(place)["devices"][0]["vmm"] == {"memory_mapped": False,
                                                      "asked_migration": False}
-        assert shown(place)[1].endswith(", reached by messages (slow)")
+        assert shown(place)[1].endswith(", accessed through messages (slow)")
         client.read(BAR2, 0, 4)
         client.write(BAR2, 0, b"1234")
         client.write(BAR2, 4, b"1234")
@@ -167,7 +167,7 @@ def test_states_of_a_server(place):
         "peers": 1, "joins": 1, "problem": None}
     assert server_line(place) == "joined, peer 0, others 1"
     assert shown(place)[0] == (f"device   {place.dir}/vmm: doorbell of revision 1, 2 vectors, peer")
-    assert shown(place)[1] == "memory   1M of the server's region, reached by messages (slow)"
+    assert shown(place)[1] == "memory   1M of the server's region, accessed through messages (slow)"
 
     server.end()
     told = wait_state(place, "lost")
@@ -281,7 +281,7 @@ def test_unknown_requests_are_refused(place, line):
     """The reply to an unknown request names the only valid request."""
     plain(place)
     control = place.add(Control(control_of(place)))
-    assert control.ask(line) == {"error": 'there is one request: {"request":"status"}'}
+    assert control.ask(line) == {"error": 'the only request is {"request":"status"}'}
     check_schema(control.ask(), SCHEMA)
 
 

@@ -194,7 +194,7 @@ def test_second_vmm_is_dropped(place, vmm):
     running.err.wait("the VMM has left")
     client = connect_when_free(place, vmm)
     assert client.read(CONFIG, 4, 2) == b"\0\0", "the registers must be in their power-on state"
-    assert running.err.count("refused a connection: a VMM is connected already") == 3
+    assert running.err.count("refused a connection: a VMM is already connected") == 3
     totals = ask_once(place.dir / "control")["devices"][0]["totals"]
     assert (totals["vmms"], totals["turned_away"]) == (2, 3)
 

@@ -277,8 +277,9 @@ def test_vectors_that_qemu_lacks(place):
         done = place.run_server("--status", place.dir / "control")
         return [line for line in done.stdout.splitlines() if line.startswith("untaken")]
 
-    wait_until(lambda: untaken() == ["untaken  client 0 vector 1 (1); QEMU takes doorbells of as "
-                                     "many vectors as its option vectors= says"], "as expected")
+    wait_until(lambda: untaken() == ["untaken  client 0 vector 1 (1); QEMU takes doorbells only "
+                                     "on the vectors that its option vectors= gives it"],
+               "as expected")
 
 
 def test_reconnecting_qemu_is_named(place, fast_clock, monkeypatch):

@@ -74,8 +74,8 @@ def test_max_peers_beyond_the_limit_of_fds_is_an_error(place):
     process = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n",
                           "4", "--max-peers", "100", nofile=256)
     assert process.wait() == 1
-    assert ("100 clients with 4 vectors need 100 x (1 + 4) + 16 = 516 file descriptors, and 256 "
-            "are allowed: raise the limit (ulimit -n, LimitNOFILE=) or use --max-peers 48"
+    assert ("100 clients with 4 vectors need 100 x (1 + 4) + 16 = 516 file descriptors, but "
+            "only 256 are allowed: raise the limit (ulimit -n, LimitNOFILE=) or use --max-peers 48"
             in process.err.text())
     assert not place.socket.exists() and not place.shm_path.exists()
 

@@ -36,7 +36,7 @@ BAD = {
     "number as request": (b'{"request":1}', '"request" is a number: ' + HOW),
     "object as request": (b'{"request":{}}', '"request" is an object: ' + HOW),
     "unknown": (b'{"request":"stop"}',
-                'there is no request "stop": there are "status" and "version"'),
+                'there is no request "stop": the requests are "status" and "version"'),
     "capital": (b'{"request":"Status"}', 'there is no request "Status"'),
     "long name": (b'{"request":"' + b"x" * 4000 + b'"}', 'there is no request "' + "x" * 64 + '":'),
     "long name in UTF-8": ('{"request":"x' .encode() + "€".encode() * 40 + b'"}',
@@ -60,8 +60,8 @@ BAD = {
     "huge integer": (b'{"request":' + b"9" * 4000 + b"}", "too big integer"),
     "huge real": (b'{"request":1e999999999}', "real number overflow"),
     "longest": (b"[" + b" " * (LINE_MAX - 1), "the request is not JSON ("),
-    "too long": (b" " * (LINE_MAX + 1), "the request has more than 4096 bytes: " + HOW),
-    "much too long": (b'{"request":"status"}' * 10000, "the request has more than 4096 bytes"),
+    "too long": (b" " * (LINE_MAX + 1), "the request is longer than 4096 bytes: " + HOW),
+    "much too long": (b'{"request":"status"}' * 10000, "the request is longer than 4096 bytes"),
 }
 
 

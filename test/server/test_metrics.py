@@ -304,8 +304,8 @@ def test_file_is_written_when_clients_use_all_fds(place):
 @pytest.mark.parametrize("path, message", [
     ("/dev/null", "/dev/null exists and is not a file"),
     ("/no/such/place/m.prom", "cannot open /no/such/place/, the directory of the metrics"),
-    ("dir/", "is not a name for the metrics file"),
-    ("", "is not a name for the metrics file"),
+    ("dir/", "is not a valid name for the metrics file"),
+    ("", "is not a valid name for the metrics file"),
     ("/dev", "/dev exists and is not a file"),
 ])
 def test_path_that_cannot_be_written_is_an_error(place, path, message):

@@ -121,7 +121,7 @@ def test_clients_do_not_notice_a_restart(place, manager, how):
         stored(manager, clients)
         heard = [list(client.history) for client in clients]
         getattr(manager, how)()
-        manager.server.err.wait(f"resumed {len(clients)} clients of {len(clients)}")
+        manager.server.err.wait(f"resumed {len(clients)} of {len(clients)} clients")
         assert all(client.is_quiet(0.05) for client in clients)
         assert [client.history for client in clients] == heard
         one_more(place, clients)
@@ -233,7 +233,7 @@ def test_another_region_disconnects_all(place, manager, other):
     manager.start(region=first)
     clients = three(place)
     manager.restart(region=[word.format(place.shm) for word in other])
-    manager.server.err.wait("the region is not the same as before")
+    manager.server.err.wait("the region is different from before")
     all_gone(clients)
     clients = three(place)
     one_more(place, clients)

@@ -355,7 +355,7 @@ def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
     clients = [hostile, join(place)]
     wait_until(lambda: shown.shows([0, 1]), "the page shows a join")
     server.signal(signal.SIGUSR2)
-    server.err.wait("resumed 2 clients of 2")
+    server.err.wait("resumed 2 of 2 clients")
     clients.append(join(place))
     wait_until(lambda: shown.shows([0, 1, 2]), "the page shows a join after an upgrade")
     hostile.close()
@@ -381,7 +381,7 @@ def test_client_holds_the_lock_of_the_regions_inode(place, kind):
         join(place)
         wait_until(lambda: shown.shows([0, 1]), "the page shows a join")
         server.signal(signal.SIGUSR2)
-        server.err.wait("resumed 2 clients of 2")
+        server.err.wait("resumed 2 of 2 clients")
         join(place)
         wait_until(lambda: shown.shows([0, 1, 2]), "the page shows a join after an upgrade")
         hostile.close()

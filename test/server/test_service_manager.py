@@ -33,7 +33,7 @@ def test_slow_manager_delays_no_client(place, manager):
     manager.stop_reading()
     for _ in range(6):
         one_more(place, clients)
-    manager.server.err.wait("does not read")
+    manager.server.err.wait("is not reading")
     for _ in range(5):
         clients.pop(0).close()
         all_know_all(clients)

@@ -118,7 +118,7 @@ def test_helper_processes_that_one_user_blocks(place):
     for at in range(BLOCKED_MAX):
         stuck = leave_stuck(place, join(place, VECTORS))
         wait_blocked(server.pid, at + 1)
-    while not server.err.count("closing those of clients that left earlier waits"):
+    while not server.err.count("closing those of clients that left earlier is blocked"):
         check_newcomer(place)  # this client's fds stay open, too
     check_newcomer(place)
     assert blocked_n(server.pid) == BLOCKED_MAX
@@ -144,7 +144,7 @@ def test_helper_processes_that_other_users_block(place):
     blocks helper processes stay open."""
     server, before = start(place)
     stuck = block(place, server, users=5)
-    while not server.err.count("closing those of clients that left earlier waits"):
+    while not server.err.count("closing those of clients that left earlier is blocked"):
         as_user(STRANGER, lambda: check_newcomer(place))
     more = fd_count(server.pid)
     assert more > before
@@ -185,7 +185,7 @@ def test_all_helper_processes_are_blocked(place):
     helper process is free."""
     server, before = start(place)
     stuck = block(place, server, HELPERS_MAX // BLOCKED_MAX)
-    while not server.err.count("closing those of clients that left earlier waits"):
+    while not server.err.count("closing those of clients that left earlier is blocked"):
         check_newcomer(place)
     check_newcomer(place)
     stuck.release()

@@ -106,9 +106,9 @@ def restart(manager, pid):
 def upgrade(manager, pid):
     """Reload the service: the server executes its program again in the same process."""
     log = manager.dir / "server.log"
-    before = log.read_text().count("resumed 2 clients of 2")
+    before = log.read_text().count("resumed 2 of 2 clients")
     manager.run("reload", manager.unit)
-    wait_until(lambda: log.read_text().count("resumed 2 clients of 2") > before, "it has resumed")
+    wait_until(lambda: log.read_text().count("resumed 2 of 2 clients") > before, "it has resumed")
     assert manager.pid(manager.unit) == pid
     return pid
 

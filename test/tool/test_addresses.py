@@ -91,7 +91,7 @@ def test_same_region(place, made, command, spelling):
     path = made[spelling not in SHM_SPELLINGS]
     done = give(place, command, spell(place, spelling))
     if command == "config" and spelling in RELATIVE_SPELLINGS:
-        assert done.returncode == 2 and "give the whole path of a file" in done.stderr
+        assert done.returncode == 2 and "give the absolute path of a file" in done.stderr
         return
     assert done.returncode == 0 and DONE[command](done, path), done
 

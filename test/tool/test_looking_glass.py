@@ -54,7 +54,7 @@ def test_size(options, mib):
     pieces = Pieces("looking-glass", *options, "--name", "no-such-region")
     assert pieces.json["size"] == mib * MIB and pieces.json["region"] == "shm:no-such-region"
     shown = f"{mib}M" if mib < 1024 else "1G"
-    assert f"--size {shown} " in pieces.text("shell", "make the region")
+    assert f"--size {shown} " in pieces.text("shell", "create the region")
     assert shell_words(pieces.text("shell", "In the command"))[1].endswith(f",size={shown}")
     assert ET.fromstring(pieces.text("xml")).find("size").text == str(mib)
     assert f"a region of {shown}\n" in succeed("looking-glass", *options, "--name",
@@ -87,7 +87,7 @@ def test_dry_run_changes_nothing(place, root, words):
 
 def test_create_command_makes_what_is_shown(place, root, words):
     """The command in the first piece creates the region; after that, there are no notes."""
-    command = shell_words(Pieces(*words).text("shell", "make the region"))
+    command = shell_words(Pieces(*words).text("shell", "create the region"))
     assert command.pop(0) == "ivshmem" and command[-1] == "--boot"
     succeed(*command, "--root", root)
     st = place.shm_path.stat()
@@ -167,10 +167,10 @@ def test_user_is_the_caller_of_sudo():
                                        ("", ["--user", "nobody"], "nobody", "nobody")):
         pieces = Pieces("looking-glass", "1920x1080", "--name", "no-such-region", *options,
                         env={**os.environ, "SUDO_USER": sudo})
-        assert f"--owner {owner} --group " in pieces.text("shell", "make the region")
+        assert f"--owner {owner} --group " in pieces.text("shell", "create the region")
         assert any("refuses to run as root" in note["text"] for note in pieces.notes) == \
             (owner == "root")
-        for step in ("test pattern", "when the VM runs"):
+        for step in ("test pattern", "once the VM is running"):
             assert [piece["where"].startswith(f"As {user}") for piece in pieces.all
                     if step in piece["where"]] == [True]
 
@@ -178,7 +178,8 @@ def test_user_is_the_caller_of_sudo():
 @needs_root
 @pytest.mark.parametrize("make, said", [
     (f"echo >{KVMFR}", f"{KVMFR} is a file and not a device"),
-    (f"mknod {KVMFR} c 1 3", f"{KVMFR} exists: the client opens it if it has no option -f"),
+    (f"mknod {KVMFR} c 1 3",
+     f"{KVMFR} exists: the client opens it unless it is given the option -f"),
     (f"ln -s null {KVMFR}", None),
     (":", None)])
 def test_kvmfr_is_noted(make, said):
@@ -207,9 +208,9 @@ def test_kvmfr_is_noted(make, said):
     ([""], 'invalid resolution ""'),
     (["0x1080"], 'the resolution has a side of 0 "0x1080"'),
     (["1920x0"], 'the resolution has a side of 0 "1920x0"'),
-    (["16385x1"], 'the resolution is too large "16385x1": a side has up to 16384 pixels'),
-    (["4294967297x1080"], 'the resolution is too large "4294967297x1080": a side'),
-    (["18446744073709551617x2"], "a side has up to 16384 pixels"),
+    (["16385x1"], 'the resolution is too large "16385x1": each side can have up to 16384 pixels'),
+    (["4294967297x1080"], 'the resolution is too large "4294967297x1080": each side'),
+    (["18446744073709551617x2"], "each side can have up to 16384 pixels"),
     (["16384x16384"], "it needs a region of 2G or more"),
     (["12288x10816", "--hdr"], "leave out --hdr"),
     (["1920x1080", "1280x720"], 'surplus argument "1280x720": one resolution'),

@@ -61,7 +61,7 @@ def test_the_client_shows_the_pattern(place, screen, region):
     client = screen.client(region)
     client.err.wait("Waiting for the host application to start", timeout=PATIENCE)
     publisher = publish(place)
-    publisher.out.wait("client 0 takes frames", timeout=PATIENCE)
+    publisher.out.wait("client 0 is taking frames", timeout=PATIENCE)
     client.err.wait("Version  : ivshmem test pattern", timeout=PATIENCE)
     client.err.wait("FRAME_TYPE_BGRA 320x240 (320x240) stride:320", timeout=PATIENCE)
     screen.wait_for(BARS)
@@ -71,7 +71,7 @@ def test_the_client_shows_the_pattern(place, screen, region):
         client.err.wait("Waiting for the host to restart", times, timeout=PATIENCE)
         screen.wait_for_end(BARS)
         publisher = publish(place)
-        publisher.out.wait("client 0 takes frames", timeout=PATIENCE)
+        publisher.out.wait("client 0 is taking frames", timeout=PATIENCE)
         client.err.wait("FRAME_TYPE_BGRA 320x240", times + 1, timeout=PATIENCE)
         screen.wait_for(BARS)
     end(client)
@@ -86,7 +86,7 @@ def test_the_other_renderer(place, screen, region):
     client = screen.client(region, "opengl")
     screen.wait_for(BARS)
     screen.wait_for_motion(0xffffff)
-    publisher.out.wait("client 0 takes frames")
+    publisher.out.wait("client 0 is taking frames")
     end(client)
 
 
@@ -134,12 +134,12 @@ def test_a_stale_file(place, screen, region):
     client = screen.client(region)
     client.err.wait("Waiting for the host application to start", timeout=PATIENCE)
     publisher = publish(place)
-    publisher.out.wait("client 0 takes frames", timeout=PATIENCE)
+    publisher.out.wait("client 0 is taking frames", timeout=PATIENCE)
     region.unlink()
     make(region)
     assert publisher.wait() == 1
     client.err.wait("Waiting for the host to restart", timeout=PATIENCE)
     publisher = publish(place)
     screen.client(region)
-    publisher.out.wait("client 0 takes frames", timeout=PATIENCE)
+    publisher.out.wait("client 0 is taking frames", timeout=PATIENCE)
     assert client.err.count("FRAME_TYPE_BGRA") == 1

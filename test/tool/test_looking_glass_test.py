@@ -70,7 +70,7 @@ def test_help(place):
     (["--fps", "0"], 'not a number of frames per second "0": use 1 to 240'),
     (["--fps", "241"], "frames per second"), (["--fps", "x"], "frames per second"),
     (["--frames", "0"], 'not a number of frames "0": use 1 or more'), (["--frames"], "--frames"),
-    (["a", "b"], 'surplus argument "b": there is one region'), ([""], 'invalid address ""'),
+    (["a", "b"], 'surplus argument "b": give only one region'), ([""], 'invalid address ""'),
     (["a\nb"], 'invalid address "a?b": use UTF-8'), (["--what"], "--what"),
     (["x" * 5000], "it is too long"),
 ])
@@ -99,7 +99,7 @@ def test_a_client_takes_frames(place, region):
     client = client_of(place)
     process.out.wait("client 0 has attached")
     frames = [client.take() for _ in range(20)]
-    process.out.wait("client 0 takes frames")
+    process.out.wait("client 0 is taking frames")
     first = frames[0]
     assert (first.type, first.rotation, first.rectangles, first.flags) == (1, 0, 0, 0)
     assert first.screen == first.data == first.shown == (128, 96)
@@ -260,7 +260,7 @@ def test_too_large(place, region):
 
 
 @pytest.mark.parametrize("address, message", [
-    ("/dev/null", "/dev/null is a device, and the test publishes in regions only"),
+    ("/dev/null", "/dev/null is a device, but the test publishes only in regions"),
     ("/", "/ is not a file"), ("shm:a/b", "is a path"), ("file:", "a path must follow"),
     ("/no-such-directory/x", 'there is no region "file:/no-such-directory/x"'),
 ])
@@ -352,7 +352,7 @@ def test_a_client_dies_with_the_lock(place, region, fast_clock):
     process = publish(place)
     client = client_of(place)
     client.lock()
-    process.out.wait("a client held a lock for 1 s, or died with it: published again")
+    process.out.wait("a client held a lock for 1 s, or died while holding it: published again")
     client.attach().take()
     stop(process)
     assert region.exists()
@@ -364,7 +364,7 @@ def test_a_client_that_does_not_read(place, region, fast_clock):
     client_of(place)
     process.out.wait("client 0 is dropped: it has not read a frame for 10 s")
     client_of(place).take()
-    process.out.wait("client 1 takes frames")
+    process.out.wait("client 1 is taking frames")
     stop(process)
     assert region.exists()
 

@@ -73,7 +73,7 @@ def test_invalid_addresses(address, message):
     (["peers"], "no ADDRESS"), (["ring"], "no ADDRESS"), (["wait"], "no ADDRESS"),
     (["get", "x"], "no OFFSET"), (["get", "x", "0"], "no LEN"), (["put", "x", "0"], "no TEXT"),
     (["get", "x", "0", "1", "2"], 'surplus argument "2"'),
-    (["put", "x", "0", "a", "b"], 'surplus argument "b": put a text with blanks in quotes'),
+    (["put", "x", "0", "a", "b"], 'surplus argument "b": quote TEXT if it contains blanks'),
     (["dump", "x", "0"], "no LEN"), (["dump", "x", "0", "1", "2"], 'surplus argument "2"'),
     (["dump", "x", "0", "1", "--json"], "use ivshmem get for bytes"),
     (["ring", "x"], "no PEER"), (["ring", "x", "0"], "no VECTOR"),

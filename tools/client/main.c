@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A peer on the command line: prints doorbells, joins and leaves, and rings other peers. It takes
- * the options of QEMU's client.
+ * the options of QEMU's ivshmem-client.
  */
 #include <errno.h>
 #include <poll.h>

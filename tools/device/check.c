@@ -134,7 +134,7 @@ static int check_window(const struct ivs_device_options *opts, struct ivs_error 
 
 	if (len && (!ivs_is_power_of_two(len) || len < PAGE_LEN))
 		return option_error("invalid LENGTH of --window:", ivs_size_text(len, text),
-				    "use a power of two of at least 4K", err);
+				    "use a power of two and at least 4K", err);
 	if (opts->window.offset % PAGE_LEN)
 		return option_error(
 			"invalid OFFSET of --window:", ivs_size_text(opts->window.offset, text),

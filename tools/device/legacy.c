@@ -131,9 +131,9 @@ static int take_word(struct legacy *legacy, char *word, struct ivs_error *err)
 static int check_legacy(const struct legacy *legacy, struct ivs_error *err)
 {
 	if (!*legacy->shm && !*legacy->chardev)
-		return ivs_error_set(err, 1,
-				     "it needs shm=NAME, or chardev=PATH of a server's "
-				     "socket");
+		return ivs_error_set(
+			err, 1,
+			"it needs shm=NAME, or chardev=PATH with the path of a server's socket");
 	if (*legacy->chardev && !strchr(legacy->chardev, '/'))
 		return ivs_error_set(err, 1,
 				     "chardev=%s: use the path of a server's socket; if this "

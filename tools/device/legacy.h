@@ -7,15 +7,15 @@
 
 #include "device/device.h"
 
-#define LEGACY_SHM_MAX 256 /* with the terminating NUL */
+#define LEGACY_SHM_MAX 256 /* including the terminating NUL */
 
 /**
  * struct legacy - a parsed option string
  * @size:    size of the region in bytes
  * @shm:     name of POSIX shared memory; "": none
  * @chardev: path of a server's socket (in QEMU, the id of a chardev); "": none
- * @msi:     whether the device interrupts by MSI-X; otherwise it raises the pin
- * @use64:   whether BAR 2 has 64 bits
+ * @msi:     whether the device sends interrupts by MSI-X; otherwise it raises the pin
+ * @use64:   whether BAR 2 is a 64-bit BAR
  * @role:    IVS_DEVICE_AUTO if the string has no role=
  */
 struct legacy {

@@ -59,7 +59,7 @@ static int block_signals(struct program *program, struct ivs_error *err)
 
 /*
  * Return: how many doorbells of other peers a device may store. All devices together may use half
- * of the fds for them, so that no server can use up the fds that VMMs of other devices need.
+ * of the fds for this, so that no server can use up the fds that VMMs of other devices need.
  */
 static unsigned int doorbells_limit(const struct settings *settings)
 {

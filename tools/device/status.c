@@ -65,7 +65,7 @@ static void print_memory(const json_t *memory, const json_t *vmm)
 		printf(", not there yet");
 	else if (json_is_object(vmm))
 		printf(", %s", is_true(vmm, "memory_mapped") ? "mapped by the VMM"
-							     : "reached by messages (slow)");
+							     : "accessed through messages (slow)");
 	putchar('\n');
 	print_changes(memory);
 }

@@ -10,7 +10,7 @@
 /**
  * struct bytes - the command line
  * @place: the place in the region; its offset is NULL if the argument is missing
- * @last:  the last argument, a length or a text; NULL if it is missing
+ * @last:  the last argument, a length or text; NULL if it is missing
  */
 struct bytes {
 	struct target target;
@@ -56,7 +56,7 @@ static int parse(struct bytes *bytes, const char *help, const char *last, int ar
 				    "x" TARGET_LETTERS,
 				    options,
 				    take_option,
-				    "put a text with blanks in quotes",
+				    "quote TEXT if it contains blanks",
 				    take_operand};
 	int status = usage_parse(&usage, bytes, argc, argv);
 
@@ -103,7 +103,7 @@ static int run_put(int argc, char **argv)
 		"\n"
 		"Writes TEXT, or standard input if TEXT is \"-\", into a region, without a\n"
 		"newline or NUL at its end. The offset is a number of bytes, such as 4096, 4K\n"
-		"or 0x1000. A text that does not fit is not written. If standard input does not\n"
+		"or 0x1000. TEXT is not written if it does not fit. If standard input does not\n"
 		"fit, or is not hexadecimal, part of it may have been written.\n"
 		"\n"
 		"  -x, --hex              the data consists of hexadecimal digits\n" TARGET_HELP

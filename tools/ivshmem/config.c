@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command config, which prints pieces of configurations that can be pasted. */
+/* The command config, which prints pieces of configuration that can be pasted. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,10 +27,10 @@ static const char help_text[] =
 	"Prints what to paste into the configuration of a VM or of the host, and where.\n"
 	"\n"
 	"Targets:\n"
-	"  qemu         arguments of QEMU; with --hotplug also commands of its monitor\n"
-	"  libvirt      elements of a domain; with --hotplug also commands of virsh\n"
-	"  tmpfiles     a line of tmpfiles.d(5), which makes the region's file at boot\n"
-	"  systemd      units and settings that make the region, or start the server\n"
+	"  qemu         QEMU's arguments; with --hotplug also commands for its monitor\n"
+	"  libvirt      elements of a domain; with --hotplug also virsh commands\n"
+	"  tmpfiles     a line for tmpfiles.d(5), which creates the region's file at boot\n"
+	"  systemd      units and settings that create the region, or start the server\n"
 	"  udev         a rule for /dev/ivshmemN in the guest, or for /dev/kvmfrN\n"
 	"  apparmor     lines for the profiles of libvirt's VMs\n"
 	"\n"
@@ -52,8 +52,8 @@ static const char help_text[] =
 	"  -o, --owner USER; -g, --group GROUP; -m, --mode MODE\n"
 	"                        of the region (root, kvm, 0660)\n"
 	"      --hotplug         plug the devices into a running VM\n"
-	"      --domain NAME     libvirt's name of the VM, for commands (DOMAIN)\n"
-	"      --json            print an object with the pieces\n"
+	"      --domain NAME     the VM's name in libvirt, for commands (DOMAIN)\n"
+	"      --json            print the pieces in a JSON object\n"
 	"  -h, --help; -V, --version\n"
 	"\n"
 	"Example:\n"
@@ -289,13 +289,13 @@ static int check_ids(const struct ivs_config_device *devices, unsigned int n)
 		for (unsigned int k = 0; k < i; k++) {
 			if (!strcmp(devices[i].id, devices[k].id))
 				return wrong("two devices have the id", devices[i].id,
-					     "give one of them another with --id");
+					     "give one of them a different one with --id");
 		}
 	}
 	return 0;
 }
 
-/* Memory for all texts. */
+/* Memory for the texts of all devices. */
 struct work {
 	struct config_device texts[DEVICES_MAX];
 	struct ivs_config_device devices[DEVICES_MAX];
@@ -363,6 +363,6 @@ static int run(int argc, char **argv)
 
 const struct command command_config = {
 	.name = "config",
-	.summary = "print configurations for QEMU, libvirt, systemd and others",
+	.summary = "print configuration for QEMU, libvirt, systemd and others",
 	.run = run,
 };

@@ -42,7 +42,7 @@ static int take_path(const char *path, char *out, struct config_device *texts)
 	const char *name = strrchr(path, '/');
 
 	if (*path != '/' || !name[1] || !strcmp(name, "/.") || !strcmp(name, "/.."))
-		return wrong("invalid path", path, "give the whole path of a file, from /");
+		return wrong("invalid path", path, "give the absolute path of a file");
 	if (strlen(path) >= PATH_MAX || strlen(name + 1) > NAME_MAX)
 		return wrong("path too long", path, "use a shorter one");
 	snprintf(out, PATH_MAX, "%s", path);
@@ -141,7 +141,7 @@ static int check_socket(const char *value)
 
 	if (!ivs_escape_valid(value) || *value != '/')
 		return wrong("invalid path", value,
-			     "give the whole path of a socket, from /, without control characters");
+			     "give the absolute path of a socket, without control characters");
 	if (!ivs_unix_address(value, &address, &err))
 		return usage_failed("%s", err.text), STATUS_USAGE;
 	return 0;
@@ -216,7 +216,7 @@ static int check_host(const struct config_target *target, const struct given *gi
 	if (!target->access)
 		return 0;
 	if (device->kind == IVS_CONFIG_PLAIN && starts(device->path, KVMFR))
-		return wrong("the driver kvmfr makes the region", device->path,
+		return wrong("the kvmfr driver creates the region", device->path,
 			     "\"ivshmem config udev\" prints the rule for its owner and group");
 	if (target->servers && device->kind == IVS_CONFIG_VFIO_USER && given->owner)
 		return wrong("unexpected --owner", given->owner,
@@ -243,7 +243,7 @@ static int check_size(const struct config_target *target, const struct ivs_confi
 		return wrong("invalid size", text, "use a power of two, at least 4K, such as 64M");
 	if (!strcmp(target->name, "libvirt") && device->kind == IVS_CONFIG_PLAIN &&
 	    device->size < LIBVIRT_SIZE_MIN)
-		return wrong("invalid size", text, "libvirt's smallest is 1M");
+		return wrong("invalid size", text, "libvirt's minimum is 1M");
 	return 0;
 }
 
@@ -258,7 +258,7 @@ static int fill_size(const struct config_target *target, bool hotplug, const str
 	if (!out->size && look.file)
 		out->size = look.size;
 	if (!out->size && needs_size(target, hotplug, out))
-		return wrong("no size of", given->operand,
+		return wrong("no size for", given->operand,
 			     look.exists
 				     ? "give --size, such as --size 64M"
 				     : "it does not exist yet: give --size, such as --size 64M");

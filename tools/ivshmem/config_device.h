@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Derive what the pieces of "ivshmem config" need of a device from the command line. */
+/* Derive what "ivshmem config" needs to know about a device from the command line. */
 #ifndef TOOLS_IVSHMEM_CONFIG_DEVICE_H
 #define TOOLS_IVSHMEM_CONFIG_DEVICE_H
 
@@ -53,7 +53,8 @@ struct config_device {
 };
 
 /**
- * config_device_fill() - fill in what the command line omits, check the result, look at the host
+ * config_device_fill() - fill in what the command line omits, check the result, and examine the
+ * host
  *
  * Return: 0, or an exit status after printing the reason.
  */

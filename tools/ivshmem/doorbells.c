@@ -26,8 +26,8 @@ struct ring {
 
 /**
  * struct wait - the command line of wait
- * @vector:     vector whose doorbells count; ANY_VECTOR: doorbells on any vector count
- * @timeout_ms: how long to wait; -1: without a limit
+ * @vector:     vector whose doorbells are counted; ANY_VECTOR: those on any vector are counted
+ * @timeout_ms: how long to wait; -1: without limit
  * @left_n:     number of doorbells that are still to come
  */
 struct wait {
@@ -122,7 +122,7 @@ static int wait_option(void *context, int option, const char *value)
 		return 0;
 	case 'n':
 		if (!ivs_parse_uint(value, 1, UINT64_MAX, &wait->left_n))
-			return usage_error("invalid count", value, "use a number from 1 on");
+			return usage_error("invalid count", value, "use a number of at least 1");
 		return 0;
 	case 'q':
 		wait->quiet = true;
@@ -157,12 +157,12 @@ static int wait_parse(struct wait *wait, int argc, char **argv)
 		"Waits until another peer rings VECTOR, or any vector, and prints the doorbell.\n"
 		"The exit status is 1 if the time limit expires.\n"
 		"\n"
-		"  -t, --timeout SECONDS  time limit; without it, wait without limit\n"
+		"  -t, --timeout SECONDS  time limit; by default, wait indefinitely\n"
 		"  -n, --count N          wait for N doorbells (1); several that are sent quickly\n"
 		"                         can arrive as one\n"
 		"  -q, --quiet            do not print the id of this peer\n" TARGET_HELP
 		"\n" TARGET_ADDRESSES "\n"
-		"Example: run a command each time that another peer rings vector 0\n"
+		"Example: run a command each time another peer rings vector 0\n"
 		"  while ivshmem wait -q pci: 0; do echo rung; done\n";
 	static const struct option options[] = {
 		{"timeout", required_argument, NULL, 't'},

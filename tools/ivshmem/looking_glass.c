@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The command looking-glass, which prints everything that Looking Glass needs on the host for a
- * resolution.
+ * given resolution.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -44,13 +44,13 @@ static const char help_text[] =
 	"      --hdr             with a high dynamic range\n"
 	"      --release RELEASE of Looking Glass: b7, or idd (in development, with a\n"
 	"                        display driver in the guest) (b7)\n"
-	"      --user USER       runs the client (the caller, or the caller of sudo)\n"
+	"      --user USER       user that runs the client (the caller, or sudo's caller)\n"
 	"      --group GROUP     of the users that run VMs (kvm)\n"
 	"      --name NAME       of the region (looking-glass)\n"
 	"      --dry-run         change nothing (the default)\n"
-	"      --apply           make the region, now and at each boot\n"
-	"      --root DIR        write the files for the boot in DIR/etc\n"
-	"      --json            print an object\n"
+	"      --apply           create the region, now and at each boot\n"
+	"      --root DIR        write the files for booting to DIR/etc\n"
+	"      --json            print a JSON object\n"
 	"  -h, --help; -V, --version\n"
 	"\n"
 	"Example:\n"
@@ -102,10 +102,10 @@ static int explain(const char *resolution, int result)
 			     "give that of the guest's screen, such as 1920x1080");
 	case IVS_LOOKING_GLASS_E_HUGE:
 		return wrong("the resolution is too large", resolution,
-			     "a side has up to 16384 pixels");
+			     "each side can have up to 16384 pixels");
 	case IVS_LOOKING_GLASS_E_CLIENT:
 		return wrong("the resolution is too large", resolution,
-			     "it needs a region of 2G or more, which Looking Glass' client cannot "
+			     "it needs a region of 2G or more, which Looking Glass's client cannot "
 			     "map: use a lower one, or leave out --hdr");
 	default:
 		return wrong("invalid resolution", resolution,
@@ -285,7 +285,7 @@ static int fill_region(struct job *job)
 	return config_device_fill(&target, false, &given, &job->texts, &job->region, &job->notes);
 }
 
-/* Note a file where the client and virtiofsd expect the node of the driver kvmfr. */
+/* Note a file where the client and virtiofsd expect the device node of the kvmfr driver. */
 static void look_for_kvmfr(struct notes *notes)
 {
 	struct stat st;
@@ -294,14 +294,13 @@ static void look_for_kvmfr(struct notes *notes)
 		return;
 	if (S_ISREG(st.st_mode))
 		notes_add(notes, "rm " KVMFR_NODE,
-			  KVMFR_NODE
-			  " is a file and not a device: a VM was started before the driver kvmfr "
-			  "was loaded. The client opens it if it has no option -f. Stop the VM and "
-			  "remove the file");
+			  KVMFR_NODE " is a file and not a device: a VM was started before the "
+				     "kvmfr driver was loaded. The client opens it unless it is "
+				     "given the option -f. Stop the VM and remove the file");
 	else if (S_ISCHR(st.st_mode))
 		notes_add(notes, NULL,
-			  KVMFR_NODE " exists: the client opens it if it has no option -f. "
-				     "virtiofsd does not work in a VM whose region it is");
+			  KVMFR_NODE " exists: the client opens it unless it is given the option "
+				     "-f. virtiofsd does not work in a VM whose region it is");
 }
 
 static bool is_root(const char *name)
@@ -335,7 +334,7 @@ static void look_for_traps(struct job *job)
 	if (is_root(job->region.owner))
 		notes_add(
 			&job->notes, NULL,
-			"Looking Glass' client refuses to run as root: name its user with --user");
+			"Looking Glass's client refuses to run as root: name its user with --user");
 	look_for_kvmfr(&job->notes);
 }
 
@@ -345,7 +344,7 @@ static void add_create(struct job *job)
 	struct ivs_out *out;
 
 	out = ivs_pieces_add(&job->pieces, IVS_LANGUAGE_SHELL,
-			     "As root, to make the region, now and at each boot (or: --apply)");
+			     "As root, to create the region, now and at each boot (or: --apply)");
 	ivs_out_text(out, "ivshmem create ");
 	ivs_escape(out, IVS_SYNTAX_SHELL, job->region.region);
 	ivs_out_format(out, " --size %s --owner %s --group %s --mode 0%o --boot\n",
@@ -386,14 +385,14 @@ static void compose(struct job *job)
 		add_create(job);
 		ivs_config_tmpfiles(&job->config, &job->pieces);
 		job->pieces.items[job->pieces.n - 1].where =
-			"In a file of /etc/tmpfiles.d, instead of --boot: the file is then empty "
+			"In a file in /etc/tmpfiles.d, instead of --boot: the file is then empty "
 			"until the VM starts";
 	}
 	add_step(job, "to see a test pattern in the client before there is a VM",
 		 "ivshmem looking-glass test ", job->region.region);
 	ivs_config_libvirt(&job->config, &job->pieces);
 	ivs_config_qemu(&job->config, &job->pieces);
-	add_step(job, "when the VM runs; add -s if it has no SPICE server",
+	add_step(job, "once the VM is running; add -s if it has no SPICE server",
 		 "looking-glass-client -f ", job->region.path);
 }
 
@@ -493,6 +492,6 @@ static int run(int argc, char **argv)
 
 const struct command command_looking_glass = {
 	.name = "looking-glass",
-	.summary = "make the region, and show the configuration, for a resolution",
+	.summary = "create the region, and show the configuration, for a resolution",
 	.run = run,
 };

@@ -14,7 +14,7 @@
 #define COMMAND "looking-glass-client -s -f "
 #define RESTART_PAUSE_NS IVS_NS_PER_S
 
-/* Print a JSON object on one line. If memory is lacking, print nothing; the test continues. */
+/* Print a JSON object on one line. If memory runs out, print nothing; the test continues. */
 static void print_json(json_t *object)
 {
 	if (object && !ivs_json_write(object, JSON_COMPACT | JSON_PRESERVE_ORDER, stdout))
@@ -77,7 +77,8 @@ static void print_restart(struct events *events, enum ivs_publisher_cause cause,
 	} causes[] = {
 		[IVS_PUBLISHER_WIPED] = {"overwritten",
 					 "another process has overwritten the region"},
-		[IVS_PUBLISHER_STUCK] = {"stuck", "a client held a lock for 1 s, or died with it"},
+		[IVS_PUBLISHER_STUCK] = {"stuck",
+					 "a client held a lock for 1 s, or died while holding it"},
 		[IVS_PUBLISHER_BROKEN] = {"broken",
 					  "another process has made a queue inconsistent"},
 	};
@@ -104,15 +105,15 @@ void events_report(struct events *events, const struct ivs_publisher_report *rep
 
 		events->frames_n += report->taken[i];
 		if (report->taken[i] && !events->frames[i])
-			print_client(events, "taking", i, false, "takes frames");
+			print_client(events, "taking", i, false, "is taking frames");
 		events->frames[i] += report->taken[i];
 		if (report->late & bit)
 			print_client(events, "dropped", i, true,
-				     "is dropped: it has not read a frame for 10 s, and ends or "
-				     "has ended");
+				     "is dropped: it has not read a frame for 10 s, so it is "
+				     "ending or has ended");
 		if (report->detached & bit)
 			print_client(events, "detached", i, true,
-				     report->cause ? "has lost its session, and connects again"
+				     report->cause ? "has lost its session, and is reconnecting"
 						   : "has detached");
 		if ((report->late | report->detached | report->attached) & bit)
 			events->frames[i] = 0;

@@ -44,7 +44,7 @@ static const char help[] =
 	"usage: ivshmem looking-glass test [OPTION]... [REGION]\n"
 	"\n"
 	"Publishes a moving test pattern in a region, as Looking Glass B7 does in a VM, so\n"
-	"that the client shows it before there is a VM. REGION is a name, a path, shm:NAME or\n"
+	"that the client can show it before there is a VM. REGION is a name, a path, shm:NAME or\n"
 	"file:PATH (shm:looking-glass), and must exist.\n"
 	"\n"
 	"  --mode WIDTHxHEIGHT  size of the picture (1920x1080)\n"
@@ -115,7 +115,7 @@ static int take_mode_option(struct settings *settings, const char *value)
 				   "use WIDTHxHEIGHT, each 64 to 16384, such as 1920x1080");
 	if (ivs_looking_glass_size(&mode, &settings->wanted))
 		return usage_error("the mode is too large", shown,
-				   "it needs 2G or more, which Looking Glass' client cannot map");
+				   "it needs 2G or more, which Looking Glass's client cannot map");
 	settings->publish.width = mode.width;
 	settings->publish.height = mode.height;
 	return 0;
@@ -166,7 +166,7 @@ static const struct usage usage = {
 	.letters = "Vh",
 	.options = options,
 	.take = take_option,
-	.surplus = "there is one region",
+	.surplus = "give only one region",
 	.operand = take_region,
 };
 
@@ -187,7 +187,7 @@ static bool is_device(const char *path)
 	return !stat(path, &st) && S_ISCHR(st.st_mode);
 }
 
-/* Report that there is no region, with the commands that make exactly this one. */
+/* Report that there is no region, with the commands that create exactly this one. */
 static int report_absent(const struct settings *settings, const char *path)
 {
 	const char *name = strncmp(path, SHM_DIR, strlen(SHM_DIR)) ? path : path + strlen(SHM_DIR);
@@ -197,7 +197,7 @@ static int report_absent(const struct settings *settings, const char *path)
 	char word[SHOW_WORD_LEN];
 	char size[IVS_SIZE_TEXT_LEN];
 
-	/* The command looking-glass makes regions in /dev/shm only. */
+	/* The command looking-glass creates regions only in /dev/shm. */
 	if (!strchr(name, '/')) {
 		snprintf(text, sizeof(text), "%s%s", address_is_name(name) ? "" : SHM_PREFIX, name);
 		snprintf(whole, sizeof(whole),
@@ -205,8 +205,7 @@ static int report_absent(const struct settings *settings, const char *path)
 			 settings->publish.width, settings->publish.height, show_word(text, word));
 	}
 	return usage_failed(
-		"there is no region \"%s\": make it with \"ivshmem create %s --size "
-		"%s\"%s%s",
+		"there is no region \"%s\": create it with \"ivshmem create %s --size %s\"%s%s",
 		ivs_text_shown(settings->address, shown, sizeof(shown)),
 		show_word(settings->address, word), ivs_size_text(settings->wanted, size), whole,
 		is_device(KVMFR_DEVICE) ? " (the device " KVMFR_DEVICE " is not a region)" : "");
@@ -224,7 +223,7 @@ static int report_unopened(const struct settings *settings, int result, const st
 
 	ivs_text_shown(path, shown, sizeof(shown));
 	if (known && S_ISCHR(st.st_mode))
-		return usage_failed("%s is a device, and the test publishes in regions only: test "
+		return usage_failed("%s is a device, but the test publishes only in regions: test "
 				    "with a region, such as " DEFAULT_ADDRESS,
 				    shown);
 	if (known && !st.st_size && result == IVS_REGION_E_SIZE)
@@ -253,7 +252,7 @@ static int check_size(const struct settings *settings, uint64_t size)
 	if (size >= needed)
 		return 0;
 	return usage_failed("%s has %s, which is too small for %" PRIu32 "x%" PRIu32 " (%" PRIu64
-			    " bytes): choose a smaller --mode, or make a region of %s (\"ivshmem "
+			    " bytes): choose a smaller --mode, or create a region of %s (\"ivshmem "
 			    "looking-glass %" PRIu32 "x%" PRIu32 "\" says how)",
 			    address, has, settings->publish.width, settings->publish.height, needed,
 			    ivs_size_text(settings->wanted, wanted), settings->publish.width,
@@ -363,11 +362,11 @@ static const char *find_users(const struct session *session, char *out, size_t o
 	else if (*user)
 		snprintf(out, out_len, "as user %s", user);
 	else
-		usage_failed("warning: only root can open %s (owner %u:%u, mode %04o), and the "
-			     "client does not run as root: chown USER it, or chgrp kvm and chmod "
-			     "0660 it",
-			     ivs_text_shown(path, shown, sizeof(shown)), st.st_uid, st.st_gid,
-			     st.st_mode & 07777);
+		usage_failed(
+			"warning: only root can open %s (owner %u:%u, mode %04o), and the client "
+			"does not run as root: use chown USER, or chgrp kvm and chmod 0660, on it",
+			ivs_text_shown(path, shown, sizeof(shown)), st.st_uid, st.st_gid,
+			st.st_mode & 07777);
 	return out;
 }
 

@@ -27,7 +27,7 @@ static void print_help(void)
 {
 	puts("usage: " PROGRAM " COMMAND [ARGUMENT]...\n"
 	     "\n"
-	     "Makes, configures and examines shared memory between virtual machines.");
+	     "Creates, configures and examines shared memory between virtual machines.");
 	for (size_t i = 0; i < GROUPS_N; i++) {
 		printf("\n%s:\n", groups[i].title);
 		for (const struct command *const *at = groups[i].commands; *at; at++)

@@ -12,7 +12,7 @@
 #define NOTE_LEN 9216 /* room for two paths and a sentence */
 
 /**
- * struct note - a sentence about the state that was looked at, safe for terminals
+ * struct note - a sentence about the state that was found, safe for terminals
  * @command: shell command that corrects the state; NULL: the sentence says what to do
  */
 struct note {

@@ -142,7 +142,7 @@ static int run_peers(int argc, char **argv)
 		"usage: ivshmem peers ADDRESS [--json]\n"
 		"\n"
 		"Lists the peers that are connected, and how many vectors each has. With a\n"
-		"server's socket, this command is a peer itself for a moment. With a region or\n"
+		"server's socket, this command briefly becomes a peer itself. With a region or\n"
 		"in a guest, the server has to run with --roster.\n"
 		"\n"
 		"  -j, --json             print JSON\n" TARGET_HELP "\n" TARGET_ADDRESSES "\n"

@@ -4,7 +4,7 @@
 #define TOOLS_IVSHMEM_PROGRESS_H
 
 /**
- * progress_start() - from 2 s on, keep printing @what and the seconds that have passed
+ * progress_start() - after 2 s, start printing @what and the number of seconds that have passed
  * @what: kept until progress_end()
  *
  * No-op unless standard error is a terminal. Only one such line can exist at a time.

@@ -14,9 +14,9 @@
  * @backend: where @region is, if that is a name
  * @options: size, owner and mode; mode 0 means 0600, or 0660 if a group is given
  * @boot:    also write the files that create the region at boot
- * @root:    directory that has these files in its etc/; "": the root directory of this system
+ * @root:    directory whose etc/ contains these files; "": the root directory of this system
  * @force:   resize or remove it even while it is in use
- * @json:    print a JSON object in place of text
+ * @json:    print a JSON object instead of text
  */
 struct region_plan {
 	const char *region;

@@ -55,7 +55,7 @@ struct place {
 int take_backend(const char *value, enum region_backend *out);
 
 /**
- * place_find() - find the place that a name, a path or an address means, which may be empty
+ * place_find() - find the place that a name, a path or an address refers to; it may be empty
  * @out: to be closed with place_close()
  *
  * The directory is opened, and not looked up again, because other users may control a part of the
@@ -77,7 +77,7 @@ IVS_MUST_USE int place_stat(const struct place *place, struct stat *st);
  */
 int place_check(const struct place *place, enum region_backend backend);
 
-/** place_advice() - if @size exceeds a container's /dev/shm, print how to make that larger */
+/** place_advice() - if @size exceeds a container's /dev/shm, print how to enlarge it */
 void place_advice(const struct place *place, unsigned long long size);
 
 /**

@@ -43,7 +43,7 @@ void target_take_joins(struct ivs_peer *peer)
 {
 	struct ivs_event event;
 
-	/* Each peer joins once; a hostile one that rings all the time must not keep us here. */
+	/* Each peer joins once; a hostile one that rings all the time must not stall us here. */
 	for (unsigned int i = 0; i < EVENTS_MAX && !ivs_peer_next(peer, 0, &event); i++)
 		;
 }

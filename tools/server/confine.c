@@ -65,8 +65,8 @@ static int rename_file(const char **name, const char *root, char *out, size_t ou
 
 /*
  * Write to @out an address of the region that is valid when @root is the working directory. A file:
- * address is also valid after chroot(2), so that the file can be removed. A shm: region is out of
- * reach then, and a dir: region has no name to remove.
+ * address is also valid after chroot(2), so that the file can be removed. A shm: region is then out
+ * of reach, and a dir: region has no name to remove.
  */
 static int name_region(const char *address, const char *root, char *out, size_t out_len)
 {

@@ -53,7 +53,7 @@ static int open_signal_fd(struct ivs_error *err)
 	const sigset_t signals = our_signals();
 	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 
-	return fd < 0 ? ivs_error_errno(err, errno, "cannot make a signalfd") : fd;
+	return fd < 0 ? ivs_error_errno(err, errno, "cannot create a signalfd") : fd;
 }
 
 static void log_start(const struct settings *settings, const struct ivs_server *server,

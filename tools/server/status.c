@@ -123,7 +123,8 @@ static int print_peers(const json_t *peers, struct ivs_error *err)
 	if (!result)
 		result = table_print(&table);
 	table_deinit(&table);
-	return result ? ivs_error_errno(err, -result, "cannot make a table of %zu clients", n) : 0;
+	return result ? ivs_error_errno(err, -result, "cannot create a table of %zu clients", n)
+		      : 0;
 }
 
 static json_int_t sum_of(json_t *reasons)
@@ -170,8 +171,7 @@ static void print_region(const json_t *region)
 	       show_size(region, "page_size", page));
 	if (json_is_string(json_object_get(region, "path")))
 		printf(", at %s", show(region, "path", text, sizeof(text)));
-	printf(", %s, %s\n", sealed ? "sealed" : "not sealed",
-	       created ? "new" : "was there before");
+	printf(", %s, %s\n", sealed ? "sealed" : "not sealed", created ? "new" : "existed before");
 	print_changes(region);
 }
 
@@ -213,7 +213,8 @@ static void print_untaken(json_t *peers)
 	if (n > UNTAKEN_SHOWN)
 		printf(" and %u more", n - UNTAKEN_SHOWN);
 	if (n)
-		puts("; QEMU takes doorbells of as many vectors as its option vectors= says");
+		puts("; QEMU takes doorbells only on the vectors that its option vectors= gives "
+		     "it");
 }
 
 static void print_totals(const json_t *status)

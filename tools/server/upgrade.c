@@ -57,8 +57,8 @@ int upgrade_list_fd(void)
 
 	if (!named || ivs_inherited_is_list(fd))
 		return fd;
-	ivs_log(IVS_LOG_WARNING, LIST_VARIABLE " in the environment is not from another "
-					       "server: do not set it");
+	ivs_log(IVS_LOG_WARNING,
+		LIST_VARIABLE " in the environment was not set by a server: do not set it");
 	return -1;
 }
 

@@ -20,7 +20,7 @@
 
 /**
  * struct upgrade - what an upgrade needs
- * @program: absolute path of the program file, determined at the start, because the file may be
+ * @program: absolute path of the program file, determined at startup, because the file may be
  *           replaced later; "": unknown
  * @argv:    argv of main()
  * @trial:   process id of the trial, or 0

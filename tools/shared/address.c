@@ -84,6 +84,6 @@ int address_check_region(const char *address)
 		return invalid(address, "this is the socket of a server: give a region");
 	if (starts(address, "memfd:") || starts(address, "dir:"))
 		return invalid(address,
-			       "such a region has no name: a program that uses it makes it");
+			       "such a region has no name: the program that uses it creates it");
 	return invalid(address, "this is a device in a guest: give a region of this host");
 }

@@ -6,13 +6,13 @@
 #include <limits.h>
 #include <stdbool.h>
 
-#define ADDRESS_LEN (PATH_MAX + 8) /* with the longest prefix */
+#define ADDRESS_LEN (PATH_MAX + 8) /* including the longest prefix */
 
 /** address_is_name() - whether @text is a NAME: it has neither a slash nor a colon */
 bool address_is_name(const char *text);
 
 /**
- * address_complete() - make an address of a NAME, a path or an address
+ * address_complete() - turn a NAME, a path or an address into a complete address
  * @text: NAME, which means shm:NAME; a path, which means unix:PATH if a socket is there, and
  *        file:PATH if not; or an address of a peer or a region, of any kind. /dev/ivshmemN is an
  *        address. A path has a slash, before any colon.

@@ -73,7 +73,7 @@ static int ask_connect(const struct ask *ask, int *out, struct ivs_error *err)
 		return ASK_E_FAILED;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)))
-		return ivs_error_errno(err, errno, "cannot make a socket");
+		return ivs_error_errno(err, errno, "cannot create a socket");
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)))
 		return ask_connect_error(ask, err);
 	*out = ivs_fd_take(&fd);

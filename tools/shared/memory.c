@@ -60,8 +60,9 @@ static enum outcome parse_place(struct range *range, const struct memory_place *
 	void *memory = ivs_peer_memory(peer, &all);
 
 	if (!parse_number(place->offset, &offset))
-		return report_failure(place->offset,
-				      "not an offset: use bytes, such as 4096, 4K or 0x1000");
+		return report_failure(
+			place->offset,
+			"not an offset: use a number of bytes, such as 4096, 4K or 0x1000");
 	if (offset >= len) {
 		snprintf(why, sizeof(why), "not an offset within the %zu bytes that %s", len,
 			 len < all ? "put may write (see dump)" : "the region has");
@@ -85,8 +86,9 @@ static enum outcome parse_range(struct range *range, struct ivs_peer *peer,
 	if (outcome != OUTCOME_OK)
 		return outcome;
 	if (!parse_number(len_text, &len))
-		return report_failure(len_text,
-				      "not a length: use bytes, such as 4096, 4K or 0x1000");
+		return report_failure(
+			len_text,
+			"not a length: use a number of bytes, such as 4096, 4K or 0x1000");
 	if (len > range->len) {
 		snprintf(why, sizeof(why), "too long: %zu bytes follow the offset", range->len);
 		return report_failure(len_text, why);
@@ -165,7 +167,7 @@ static void print_dump_line(uint64_t offset, const uint8_t *bytes, size_t len)
 	puts("|");
 }
 
-/* Lines that equal the line before them are replaced by one "*", as hexdump(1) does. */
+/* Lines that equal the line before them are replaced with a single "*", as hexdump(1) does. */
 enum outcome memory_dump(struct ivs_peer *peer, const struct memory_place *place, const char *len)
 {
 	uint8_t bytes[DUMP_LINE_LEN];

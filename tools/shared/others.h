@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Regions that another user may have made. */
+/* Regions that another user may have created. */
 #ifndef IVS_TOOLS_SHARED_OTHERS_H
 #define IVS_TOOLS_SHARED_OTHERS_H
 

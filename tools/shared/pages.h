@@ -4,7 +4,9 @@
 
 #include "ivshmem/region.h"
 
-/** warn_of_ordinary_pages() - warn if a region's path promises huge pages, but it has none */
+/**
+ * warn_of_ordinary_pages() - warn if a region's path suggests huge pages, but the region has none
+ */
 void warn_of_ordinary_pages(const char *address, const struct ivs_region *region);
 
 #endif

@@ -13,7 +13,7 @@
 /** show() - write a member to @out: a string, made safe for terminals, or a number; null: "none" */
 const char *show(const json_t *object, const char *key, char *out, size_t out_len);
 
-/** show_time() - write a time to @out, without its fraction: "2024-05-31T12:34:56Z" */
+/** show_time() - write a time to @out, without fractions of a second: "2024-05-31T12:34:56Z" */
 const char *show_time(const json_t *object, const char *key, char out[CELL_LEN]);
 
 /** show_size() - return a number of bytes as text, such as "64M" */

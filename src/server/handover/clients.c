@@ -34,7 +34,7 @@ static void forget_fd(struct ivs_handover *handover, const char *name)
 }
 
 /*
- * Shut down sockets, because a copy elsewhere must not keep open a connection that no server
+ * Shut down sockets, because a copy elsewhere must not keep a connection open that no server
  * serves.
  */
 static void move_to_rest(struct ivs_handover *handover, int *fd, const char *name)

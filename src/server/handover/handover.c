@@ -37,7 +37,8 @@
 IVS_SYSCALLS(ivs_handover_syscalls, {"mremap"}, {"madvise", {IVS_ARG_IS(3, MADV_REMOVE)}},
 	     {"munmap"}, {"close"});
 
-static_assert(sizeof(struct ivs_handover_notes) <= NOTES_LEN, "the roster's memory follows");
+static_assert(sizeof(struct ivs_handover_notes) <= NOTES_LEN,
+	      "the roster's memory follows the notes");
 
 struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handover)
 {
@@ -130,7 +131,7 @@ int ivs_handover_read_notes(int fd, struct ivs_handover_notes *notes, struct ivs
 }
 
 /*
- * Make the state invalid. The manager may still have copies of @fd, but no server may resume from
+ * Invalidate the state. The manager may still have copies of @fd, but no server may resume from
  * them.
  */
 static void discard_state(int fd)
@@ -186,7 +187,7 @@ static int begin_state(struct ivs_handover *handover, struct ivs_error *err)
 	handover->state_fd = memfd_create("ivshmem-state", MFD_CLOEXEC);
 	handover->file_len = file_len();
 	if (handover->state_fd < 0 || ftruncate(handover->state_fd, (off_t)handover->file_len))
-		return ivs_error_errno(err, errno, "cannot make a memfd");
+		return ivs_error_errno(err, errno, "cannot create a memfd");
 	result = map_memory(handover, NOTES_LEN);
 	if (result)
 		return ivs_error_errno(err, -result, "cannot map a memfd");
@@ -208,7 +209,7 @@ int ivs_handover_open(struct ivs_handover *handover, int list_fd, struct ivs_err
 	else
 		result = ivs_inherited_from_manager(&handover->inherited, err);
 	if (result == -EINVAL) {
-		ivs_log(IVS_LOG_WARNING, "%s: starting with no saved state", err->text);
+		ivs_log(IVS_LOG_WARNING, "%s: starting without saved state", err->text);
 		result = 0;
 	}
 	if (result)
@@ -233,7 +234,7 @@ void ivs_handover_close(struct ivs_handover *handover)
 }
 
 /*
- * Check that the address and the size are those that the former server had. The file's present size
+ * Check that the address and the size are those that the former server had. The file's current size
  * does not matter: clients may have changed it.
  */
 static bool is_same_region(const struct ivs_handover *handover, const char *address,
@@ -267,11 +268,11 @@ static int adopt_region(const struct ivs_handover *handover, const char *address
 	return 0;
 }
 
-/* Start with new state, because with another region no client can be resumed. */
+/* Start with new state, because no client can be resumed with a different region. */
 static int restart_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	ivs_log(IVS_LOG_WARNING,
-		"the region is not the same as before (%s): the clients of the former server are "
+		"the region is different from before (%s): the clients of the former server are "
 		"disconnected",
 		ivs_handover_notes(handover)->region);
 	discard_state(handover->state_fd);
@@ -346,8 +347,8 @@ static bool is_named(int fd, const char *path, struct stat *there)
 }
 
 /*
- * Return: whether @fd is what listens at @path: SO_PEERCRED of a connection, and of the listening
- * socket, shows the process that called listen(2). The connection is closed immediately.
+ * Return: whether @fd is the socket that listens at @path: SO_PEERCRED of a connection, and of the
+ * listening socket, shows the process that called listen(2). The connection is closed immediately.
  */
 static bool listens_at(int fd, const char *path)
 {
@@ -401,11 +402,11 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 	}
 	if (handover->in_place && is_listener(fd)) {
 		ivs_log(IVS_LOG_WARNING,
-			"the socket %s has been removed: no other client can connect", path);
+			"the socket %s has been removed: no new client can connect", path);
 		return fd; /* the filter does not permit creating another socket */
 	}
 	ivs_log(IVS_LOG_WARNING,
-		"the former server did not listen at %s, or the socket is gone: making a new one",
+		"the former server did not listen at %s, or the socket is gone: creating a new one",
 		path);
 	handover->unstored_fds[IVS_HANDOVER_LISTENER] = -1;
 	ivs_fd_close(&fd);

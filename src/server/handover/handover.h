@@ -3,11 +3,11 @@
  * The handover: the state that outlives the process, so that clients keep their connections across
  * an upgrade, a restart or a crash.
  *
- * A memfd has notes and the roster's memory: who is connected, and what each client has been told.
- * The rest of the handover is open fds with names: the region, the listening socket, and the socket
- * and eventfds of each client. After SIGUSR2, the next program in this process resumes from them.
- * After a restart or a crash, the next process of the service resumes from the copies of the fds
- * that the service manager has (in its "file descriptor store").
+ * A memfd contains notes and the roster's memory: who is connected, and what each client has been
+ * told. The rest of the handover is open fds with names: the region, the listening socket, and the
+ * socket and eventfds of each client. After SIGUSR2, the next program in this process resumes from
+ * them. After a restart or a crash, the next process of the service resumes from the copies of the
+ * fds that the service manager has (in its "file descriptor store").
  *
  * The fds of a client are stored before the client is sent anything. So no client knows of another
  * that would be lost in a crash.

@@ -44,6 +44,6 @@ void ivs_server_resume(struct ivs_server *server)
 		ivs_server_depart(server, rest);
 	ivs_server_store_again(&server->store_timer);
 	if (server->handover->resumed)
-		ivs_log(IVS_LOG_INFO, "resumed %u clients of %u", ivs_roster_peers(server->roster),
+		ivs_log(IVS_LOG_INFO, "resumed %u of %u clients", ivs_roster_peers(server->roster),
 			before_n);
 }

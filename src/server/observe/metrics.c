@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. At each interval the metrics are formatted. They are written if they differ
+ * Theory of operation. The metrics are formatted once per interval. They are written if they differ
  * from the file, or if the file is old, because a recent file shows that the server is alive. A new
  * file is renamed over the old one, so that no reader sees an incomplete file. The directory is
  * held open, so that the file can be reached after chroot(2).
@@ -128,7 +128,7 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		{"peers", "gauge", ivs_roster_peers(server->roster), "Clients that are connected."},
 		{"peers_blocked", "gauge", blocked_n, "Clients that do not read their messages."},
 		{"behind_messages", "gauge", behind,
-		 "Messages that still have to be sent to all clients together."},
+		 "Messages that still have to be sent, in total for all clients."},
 		{"behind_messages_max", "gauge", behind_max,
 		 "Messages that still have to be sent to the client furthest behind."},
 		{"waiting", "gauge", ivs_server_is_waiting(server),
@@ -136,7 +136,8 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		{"ids_left", "gauge", ivs_roster_unheard(server->roster),
 		 "Ids of which no connected client has ever heard."},
 		{"in_flight_fds", "gauge", ivs_flight_total(server),
-		 "File descriptors that clients have been sent and not read, at most."},
+		 "Upper bound on the file descriptors that have been sent to clients but not "
+		 "read."},
 		{"open_fds", "gauge", open_fds, "File descriptors that the server has open."},
 		{"max_fds", "gauge", limit.rlim_cur,
 		 "File descriptors that the server may have open."},
@@ -361,8 +362,8 @@ static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_er
 
 	if (!*name || strlen(name) >= sizeof(metrics->name) || strlen(path) >= sizeof(dir))
 		return ivs_error_set(err, IVS_METRICS_E_PATH,
-				     "\"%s\" is not a name for the metrics file: use a path such "
-				     "as /run/ivshmem.prom",
+				     "\"%s\" is not a valid name for the metrics file: use a path "
+				     "such as /run/ivshmem.prom",
 				     path);
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(name - path) : 1, slash ? path : ".");
 	snprintf(metrics->name, sizeof(metrics->name), "%s", name);

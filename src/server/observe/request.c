@@ -44,8 +44,8 @@ static int take_name(const json_t *value, struct ivs_request *request, struct iv
 		request->type = IVS_REQUEST_VERSION;
 	else
 		return ivs_error_set(err, IVS_REQUEST_E_BAD,
-				     "there is no request \"%.64s\": there are \"status\" and "
-				     "\"version\"",
+				     "there is no request \"%.64s\": the requests are \"status\" "
+				     "and \"version\"",
 				     name);
 	return 0;
 }
@@ -102,7 +102,7 @@ int ivs_request_parse(const char *line, size_t len, struct ivs_request *out, str
 
 	if (len > IVS_REQUEST_LINE_MAX)
 		return ivs_error_set(err, IVS_REQUEST_E_BAD,
-				     "the request has more than %d bytes: send " EXAMPLES,
+				     "the request is longer than %d bytes: send " EXAMPLES,
 				     IVS_REQUEST_LINE_MAX);
 	if (is_blank(line, len))
 		return ivs_error_set(err, IVS_REQUEST_E_BAD,
