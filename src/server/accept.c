@@ -111,13 +111,11 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 {
 	static const char *const reasons[REFUSALS_N] = {
 		[REFUSED_NOT_ALLOWED] = "neither its user nor any of its groups is allowed",
-		[REFUSED_MAX_PEERS] = "as many clients as allowed are connected (--max-peers)",
-		[REFUSED_MAX_PEERS_PER_USER] =
-			("as many clients of its user as allowed are connected "
-			 "(--max-peers-per-user)"),
-		[REFUSED_MAX_JOINS_PER_USER] =
-			("clients of its user have joined as often in the last minute as allowed "
-			 "(--max-joins-per-user)"),
+		[REFUSED_MAX_PEERS] = "the maximum number of clients is connected (--max-peers)",
+		[REFUSED_MAX_PEERS_PER_USER] = ("the maximum number of its user's clients is "
+						"connected (--max-peers-per-user)"),
+		[REFUSED_MAX_JOINS_PER_USER] = ("its user's clients have used up the joins allowed "
+						"per minute (--max-joins-per-user)"),
 		[REFUSED_NO_ID] = "all ids are in use",
 	};
 	struct rlimit limit = {0};

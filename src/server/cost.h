@@ -70,7 +70,7 @@ unsigned int ivs_cost_batch(const struct ivs_cost *cost, int64_t now_ns);
  * @mark: a point in time before @began_ns
  *
  * The function assumes that the process ran all the time from @mark to @began_ns. So the caller
- * need not read the clock of the processor time at @began_ns.
+ * need not read the processor-time clock at @began_ns.
  */
 static inline int64_t ivs_cost_cpu(const struct ivs_cost_mark *mark, int64_t began_ns,
 				   const struct ivs_cost_mark *end)

@@ -41,7 +41,7 @@ void ivs_flight_sent(struct ivs_server *server, struct ivs_client *client,
 /** ivs_flight_update() - ask the kernel how many messages the client has not read */
 void ivs_flight_update(struct ivs_server *server, struct ivs_client *client);
 
-/** ivs_flight_end() - call it when the client is leaving, before its socket is closed */
+/** ivs_flight_end() - call this when the client is leaving, before its socket is closed */
 void ivs_flight_end(struct ivs_server *server, struct ivs_client *client);
 
 /** ivs_flight_total() - upper bound on the number of fds in flight to all clients */

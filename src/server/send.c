@@ -4,7 +4,7 @@
 #include "protocol/socket.h"
 #include "server/flight.h"
 
-/* The clock of a thread's processor time always needs a system call. */
+/* Reading the processor time of a thread always takes a system call. */
 IVS_SYSCALLS(ivs_send_syscalls, {"clock_gettime"}, {"clock_gettime64"});
 
 /* A message to a slow client is followed by a pause that is this many times as long. */
@@ -44,8 +44,8 @@ static void pause_slow(struct ivs_server *server, int64_t cpu_ns)
 }
 
 /*
- * Record how long a send to a client has taken. The clock of the processor time needs a system
- * call. So it is read only if the elapsed time shows that the send may have been slow.
+ * Record how long a send to a client has taken. Reading the processor time takes a system call, so
+ * it is read only if the elapsed time shows that the send may have been slow.
  */
 static void record_cost(struct ivs_server *server, struct ivs_client *client, int64_t began_ns,
 			unsigned int msgs_n)

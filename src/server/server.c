@@ -297,7 +297,7 @@ void ivs_server_start(struct ivs_server *server)
 		server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!server->control && !server->metrics)
 		return;
-	tzset(); /* this reads a file, so call it before chroot(2) */
+	tzset(); /* this reads a file, so do it before chroot(2) */
 	ivs_server_reserve(server);
 	ivs_metrics_update(server);
 }

@@ -72,7 +72,7 @@ IVS_MUST_USE int ivs_server_watch_signals(struct ivs_server *server, int signal_
 					  struct ivs_error *err);
 
 /**
- * ivs_server_start() - prepare the process that will serve; call it once, before ivs_server_run()
+ * ivs_server_start() - prepare the process that will serve; call this once, before ivs_server_run()
  *
  * The call opens everything that needs a path, so that the process may then call chroot(2).
  */

@@ -4,7 +4,7 @@
  * structures are VFIO's (linux/vfio.h), and the messages that QEMU and Cloud Hypervisor send.
  *
  * The specification uses the byte order of the host. It is little-endian here, because both sides
- * run on one host, and all architectures for which a client exists are little-endian.
+ * run on the same host, and all architectures for which a client exists are little-endian.
  *
  * Pure: no system calls and no clock; only parsing JSON allocates memory.
  */

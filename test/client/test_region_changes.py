@@ -11,7 +11,7 @@ from support.py.region_changes import (GROWN, NAME_LOST, SHRUNK, SIZE, make_agai
                                        replace)
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
-AGAIN = "the region has its name and its size again"
+AGAIN = "the region has its original name and size again"
 
 
 def leave_a_link(path):

@@ -225,9 +225,9 @@ USAGE = [
     ("{S} {D} --window 5K,4K", 'invalid OFFSET of --window: "5K"'),
     # Paths
     ("{S} {R} --control {dir}/vmm",
-     'the same path for --socket and --control: "{dir}/vmm": use two'),
+     'the same path for --socket and --control: "{dir}/vmm": use different'),
     ("{S} {R} --socket {dir}/b {R} --socket {dir}/vmm {R}",
-     '{dir}/vmm: two devices have the socket "{dir}/vmm"'),
+     '{dir}/vmm: two devices use the socket "{dir}/vmm"'),
     ("{S} {R} --socket {dir}/b {R} --control {dir}/b",
      '{dir}/b: the same path for --socket and --control'),
     # Several devices

@@ -411,7 +411,7 @@ def test_inherited_fd_for_two_devices(place):
         process = place.start(place.device_program, "--fd", number, *region, "--fd", number,
                               *region, fds=(number,))
         assert process.wait() == 2
-        assert f'two devices have the socket "{number}": use one for each' in process.err.text()
+        assert f'two devices use the socket "{number}": use one for each' in process.err.text()
         process = place.start(place.device_program, "--fd", number, "--socket", place.dir / "b",
                               *region,
                               fds=(number,))

@@ -49,8 +49,8 @@ def test_client_beyond_max_peers_is_refused(place):
     server = place.server("--max-peers", "2")
     clients = [join(place, 1) for _ in range(2)]
     assert connect(str(place.socket)).recv(8) == b""
-    server.err.wait(f"refused a client (pid {os.getpid()}, uid {os.getuid()}): as many clients as "
-                    "allowed are connected (--max-peers)")
+    server.err.wait(f"refused a client (pid {os.getpid()}, uid {os.getuid()}): the maximum "
+                    "number of clients is connected (--max-peers)")
     clients[0].close()
     server.err.wait("client 0 left")
     join(place, 1)
@@ -88,7 +88,7 @@ def test_max_peers_per_user_limits_each_user(place):
     first = start_as(place, STRANGER)
     assert is_served(first)
     assert not is_served(start_as(place, STRANGER))
-    server.err.wait(f"uid {STRANGER}): as many clients of its user as allowed are connected")
+    server.err.wait(f"uid {STRANGER}): the maximum number of its user's clients is connected")
     assert is_served(start_as(place, OTHER))
 
 

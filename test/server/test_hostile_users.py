@@ -85,7 +85,7 @@ def test_what_a_dropped_client_has_not_read_still_counts(place):
     server.err.wait("it sent data", 3)
     assert ask_once(control_of(place))["in_flight"] >= 3
     assert as_user(STRANGER, lambda: connect_client(place)).read_to_end() == []
-    server.err.wait("as many clients of its user as allowed")
+    server.err.wait("the maximum number of its user's clients")
     join(place).close()
     dropped[0].read_to_end()  # everything that was sent to the client before it was dropped
     dropped[1].close()
@@ -108,13 +108,13 @@ def test_joins_of_a_user_are_limited(place):
     as_user(STRANGER, come_and_go)
     late = as_user(STRANGER, lambda: connect_client(place))
     assert late.read_to_end() == []
-    server.err.wait(f"uid {STRANGER}): clients of its user have joined as often in the last minute "
-                    "as allowed (--max-joins-per-user)")
+    server.err.wait(f"uid {STRANGER}): its user's clients have used up the joins allowed per "
+                    "minute (--max-joins-per-user)")
     watcher.read_until_knows({join(place).id})
     totals = ask_once(control_of(place))["totals"]
     assert 52 <= totals["joined"] <= 62  # 50 joins of the stranger, then one every 1.2 s
     assert totals["refused"]["max_joins_per_user"] >= 100 - 50
-    assert server.err.count("have joined as often") == 20
+    assert server.err.count("have used up the joins") == 20
 
 
 def test_honest_crowd_is_not_limited(place):

@@ -168,7 +168,7 @@ def test_user_that_blocks_helper_processes_takes_no_places(place):
     limit = newcomers = 20
     server, before = start(place, "--max-peers", 100, "--max-peers-per-user", limit)
     block(place, server, users=1)
-    refused = f"uid {STRANGER}): as many clients of its user as allowed"
+    refused = f"uid {STRANGER}): the maximum number of its user's clients"
     while not server.err.count(refused):
         with as_user(STRANGER, lambda: RawClient(str(place.socket), VECTORS)) as client:
             client.next()

@@ -192,7 +192,7 @@ static void report_region(const struct ivs_peer *peer)
 			fprintf(stderr, PROGRAM ": the region: %s\n", ivs_region_change_text(i));
 	}
 	if (!changes)
-		fprintf(stderr, PROGRAM ": the region has its name and its size again\n");
+		fprintf(stderr, PROGRAM ": the region has its original name and size again\n");
 }
 
 static void print_event(const struct ivs_peer *peer, const struct settings *settings,

@@ -176,8 +176,8 @@ static int check_paths(const struct settings *settings, unsigned int at, struct 
 	const char *path = settings->devices[at].opts.socket.path;
 
 	if (path && settings->control.path && !strcmp(path, settings->control.path))
-		return option_error("the same path for --socket and --control:", path, "use two",
-				    err);
+		return option_error("the same path for --socket and --control:", path,
+				    "use different paths", err);
 	if (path && settings->devices[at].opts.server &&
 	    !strcmp(path, settings->devices[at].opts.server))
 		return option_error("the same path for --socket and --server:", path,
@@ -186,7 +186,7 @@ static int check_paths(const struct settings *settings, unsigned int at, struct 
 		const char *other = settings->devices[i].opts.socket.path;
 
 		if (other && !strcmp(path, other))
-			return option_error("two devices have the socket", path, "use one for each",
+			return option_error("two devices use the socket", path, "use one for each",
 					    err);
 	}
 	return 0;

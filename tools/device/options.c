@@ -69,7 +69,7 @@ static const char help_text[] =
 	"      --role ROLE       peer: the device cannot be migrated (default);\n"
 	"                        master: it can be migrated, with the memory\n"
 	"      --name NAME, --uuid UUID\n"
-	"                        show the guest which region this is\n"
+	"                        tell the guest which region this is\n"
 	"      --socket-mode MODE, --socket-owner USER, --socket-group GROUP\n"
 	"                        of the socket: write permission allows connecting\n"
 	"      --region-mode MODE, --region-owner USER, --region-group GROUP\n"
@@ -144,8 +144,7 @@ static int take_fd(struct settings *settings, const char *value)
 				   "use the number of an open fd, 3 or more");
 	for (unsigned int i = 0; i < settings->devices_n; i++) {
 		if (settings->devices[i].opts.socket_fd == (int)fd)
-			return usage_error("two devices have the socket", value,
-					   "use one for each");
+			return usage_error("two devices use the socket", value, "use one for each");
 	}
 	status = next_device(settings, value);
 	current_device(settings)->opts.socket_fd = (int)fd;

@@ -174,7 +174,7 @@ static int fill_server(const struct config_target *target, const struct given *g
 	}
 	if (!*texts->server && out->kind == IVS_CONFIG_DOORBELL) {
 		if (!ivs_config_unit_name(texts->name, IVS_CONFIG_SERVER_NAME_MAX))
-			return wrong("no unit of a server can have the name", texts->name,
+			return wrong("a server's unit cannot have the name", texts->name,
 				     target->servers
 					     ? "use up to 23 letters, digits, \"-\" and \"_\""
 					     : "give the path of its socket with --server");
@@ -201,7 +201,7 @@ static int fill_socket(const struct config_target *target, const struct given *g
 	if (given->socket)
 		return take_socket(given->socket, texts->socket);
 	if (!ivs_config_unit_name(texts->name, IVS_CONFIG_DEVICE_NAME_MAX))
-		return wrong("no unit of a device can have the name", texts->name,
+		return wrong("a device's unit cannot have the name", texts->name,
 			     target->servers ? "use up to 16 letters, digits, \"-\" and \"_\""
 					     : "give the path of its socket with --socket");
 	snprintf(texts->socket, sizeof(texts->socket), "/run/ivshmem-device-%s/vmm.sock",

@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 	if (usage_start(PROGRAM))
 		return STATUS_FAILED;
 	if (!name) {
-		fputs(PROGRAM ": no command: \"" PROGRAM " --help\" lists them\n", stderr);
+		fputs(PROGRAM ": no command: \"" PROGRAM " --help\" lists all commands\n", stderr);
 		return STATUS_USAGE;
 	}
 	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {

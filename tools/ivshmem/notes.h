@@ -53,7 +53,7 @@ struct wish {
 };
 
 /**
- * struct look - a region as it is
+ * struct look - the actual state of a region
  * @exists: whether anything exists at its path
  * @file:   whether it is a regular file, of the size @size, and not, for example, a device node
  */

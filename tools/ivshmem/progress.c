@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 
-#define FIRST_S 2 /* shorter work needs no line */
+#define FIRST_S 2 /* work that takes less time needs no line */
 
 static struct {
 	pthread_t thread;

@@ -34,7 +34,7 @@ bool may_upgrade(const struct settings *settings);
 /**
  * confine() - drop privileges, load the filter, and record the filter in @handover
  *
- * Call it after everything has been opened.
+ * Call this after everything has been opened.
  *
  * Return: 0, IVS_SANDBOX_E_*, -errno.
  */

@@ -43,7 +43,7 @@ int upgrade_list_fd(void);
 void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 		 const struct ivs_handover *handover);
 
-/** upgrade_may_go() - call it after SIGCHLD; return whether the trial has succeeded */
+/** upgrade_may_go() - call this after SIGCHLD; return whether the trial has succeeded */
 bool upgrade_may_go(struct upgrade *upgrade);
 
 /** upgrade_go() - execute the new program; returns only on failure */

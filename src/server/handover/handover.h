@@ -4,10 +4,10 @@
  * an upgrade, a restart or a crash.
  *
  * A memfd contains notes and the roster's memory: who is connected, and what each client has been
- * told. The rest of the handover is open fds with names: the region, the listening socket, and the
- * socket and eventfds of each client. After SIGUSR2, the next program in this process resumes from
- * them. After a restart or a crash, the next process of the service resumes from the copies of the
- * fds that the service manager has (in its "file descriptor store").
+ * told. The rest of the handover consists of open fds with names: the region, the listening socket,
+ * and the socket and eventfds of each client. After SIGUSR2, the next program in this process
+ * resumes from them. After a restart or a crash, the next process of the service resumes from the
+ * copies of the fds that the service manager has (in its "file descriptor store").
  *
  * The fds of a client are stored before the client is sent anything. So no client knows of another
  * that would be lost in a crash.

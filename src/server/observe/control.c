@@ -38,7 +38,7 @@ int ivs_server_open_control(struct ivs_server *server, const struct ivs_listener
 		.context = server,
 	};
 
-	json_object_seed(0); /* this reads a file, so call it before chroot(2) */
+	json_object_seed(0); /* this reads a file, so do it before chroot(2) */
 	result = ivs_control_open(&control_opts, &server->control, err);
 	if (result)
 		return result;
