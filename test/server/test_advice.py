@@ -168,7 +168,7 @@ def test_metrics_in_a_directory_that_does_not_exist(place):
     """The message contains the command that creates the directory."""
     words = ["--metrics", place.dir / "new" / "m.prom"]
     text = place.run_server("-F", "-S", place.socket, "-r", "memfd:", *words).stderr
-    assert "the directory of the metrics: No such file or directory: mkdir -p" in text
+    assert "the directory of the metrics file: No such file or directory: mkdir -p" in text
     advice.do(text, ": (mkdir .*)")
     place.server(*words)
 

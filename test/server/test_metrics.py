@@ -258,14 +258,14 @@ def test_full_disk_is_logged_once(place):
                 while True:
                     ballast.write(bytes(4096))
         join(place)
-        server.err.wait(f"cannot write the metrics {path}: No space left on device; retrying")
+        server.err.wait(f"cannot write the metrics file {path}: No space left on device; retrying")
         time.sleep(0.25)
         assert server.err.count("cannot write the metrics") == 1
         assert metrics.get("peers") == 0, "the old file was not kept"
         wait_until(lambda: sorted(os.listdir(disk)) == ["ballast", "m.prom"],
                    "the unfinished file is removed")
         (disk / "ballast").unlink()
-        server.err.wait(f"the metrics {path} can be written again")
+        server.err.wait(f"the metrics file {path} can be written again")
         metrics.wait(1, "peers")
         server.stop()
         assert os.listdir(disk) == []
@@ -303,7 +303,7 @@ def test_file_is_written_when_clients_use_all_fds(place):
 
 @pytest.mark.parametrize("path, message", [
     ("/dev/null", "/dev/null exists and is not a file"),
-    ("/no/such/place/m.prom", "cannot open /no/such/place/, the directory of the metrics"),
+    ("/no/such/place/m.prom", "cannot open /no/such/place/, the directory of the metrics file"),
     ("dir/", "is not a valid name for the metrics file"),
     ("", "is not a valid name for the metrics file"),
     ("/dev", "/dev exists and is not a file"),

@@ -101,8 +101,8 @@ void upgrade_try(struct upgrade *upgrade, const struct settings *settings,
 		return;
 	}
 	if (!*upgrade->program) {
-		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot find the file of this program, because "
-				       "/proc is not mounted");
+		ivs_log(IVS_LOG_ERROR, "no upgrade: cannot find the file from which this program "
+				       "runs, because /proc is not mounted");
 		return;
 	}
 	server = getpid();

@@ -69,11 +69,11 @@ enum ivs_handover_own {
  * struct ivs_handover - the handover
  * @state_fd:  the memfd, or -1
  * @file_len:  length of the memfd in bytes
- * @memory:    the roster's memory, which is a part of the memfd
+ * @memory:    the roster's memory, which is part of the memfd
  * @service:   the service manager, if any
  * @inherited: fds that this process started with and that have not been taken yet
  * @resumed:   the server resumes the state of a former server
- * @in_place:  the former server was a program in this process
+ * @in_place:  the former server ran in this process, before execve(2)
  * @unstored_fds: own fds that the manager still has to store; -1: nothing to store
  * @has_former:   the manager may have a former server's fd of this name and must first drop it
  * @forget:    names of fds that the manager still has to drop

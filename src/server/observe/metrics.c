@@ -295,10 +295,10 @@ static void log_change(struct ivs_metrics *metrics, int result)
 {
 	if (result && !metrics->failing)
 		ivs_log(IVS_LOG_WARNING,
-			"cannot write the metrics %s: %s; retrying until it succeeds",
+			"cannot write the metrics file %s: %s; retrying until it succeeds",
 			metrics->path, strerrordesc_np(-result));
 	else if (!result && metrics->failing)
-		ivs_log(IVS_LOG_WARNING, "the metrics %s can be written again", metrics->path);
+		ivs_log(IVS_LOG_WARNING, "the metrics file %s can be written again", metrics->path);
 	metrics->failing = result;
 }
 
@@ -375,8 +375,8 @@ static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_er
 		return -ENOENT;
 	}
 	if (metrics->dir_fd < 0)
-		return ivs_error_errno(err, errno, "cannot open %s, the directory of the metrics",
-				       dir);
+		return ivs_error_errno(err, errno,
+				       "cannot open %s, the directory of the metrics file", dir);
 	if (!fstatat(metrics->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
 		return ivs_error_set(
 			err, IVS_METRICS_E_PATH,
