@@ -5,7 +5,7 @@
  * Every function that can fail returns:
  *   0         success
  *   positive  IVS_*_E_*, documented with the function; the caller must handle it
- *   negative  -errno: a failure of the library or the kernel; pass it up unchanged
+ *   negative  -errno: a failure of the library or the kernel; pass it on unchanged
  */
 #ifndef IVSHMEM_API_H
 #define IVSHMEM_API_H

@@ -7,8 +7,8 @@
  *   mmap(2)   MAP_SHARED, at one of the IVS_MMAP_* offsets plus a page-aligned offset
  *   read(2)   text, for scripts: returns one line "VECTOR COUNT\n" for a vector that was rung since
  *             it was last reported on this open file. Blocks until a vector is rung, unless
- *             O_NONBLOCK. COUNT is the number of the vector's interrupts since the driver was
- *             bound. A new open file reports only interrupts after its open().
+ *             O_NONBLOCK is set. COUNT is the number of the vector's interrupts since the driver
+ *             was bound. An open file reports only interrupts that arrive after its open().
  *   poll(2)   POLLIN: a line can be read; POLLERR | POLLHUP: the device was unplugged or unbound
  *   ioctl(2)  IVS_IOC_*
  *
@@ -31,10 +31,10 @@
 /* Version of this interface. Later versions only add to it, so older programs keep working. */
 #define IVS_DRIVER_VERSION 1
 
-/* Maximum number of open files per device; beyond it open(2) fails with EMFILE. */
+/* Maximum number of open files per device; beyond that, open(2) fails with EMFILE. */
 #define IVS_DRIVER_FILES_MAX 256
 
-/* Maximum number of dma-bufs per device; beyond it IVS_IOC_DMABUF fails with EMFILE. */
+/* Maximum number of dma-bufs per device; beyond that, IVS_IOC_DMABUF fails with EMFILE. */
 #define IVS_DRIVER_DMABUFS_MAX 1024
 
 /*
@@ -42,9 +42,9 @@
  * MEMORY:    the region, write-back cached
  * MEMORY_WC: the region, write-combining, for programs that only write. Issue a store fence
  *            (sfence) before ringing a doorbell. The region cannot be mapped write-back and
- *            write-combining at the same time: the second type fails with EBUSY.
- * REGISTERS: BAR 0, one page, only for files open for writing. ENXIO if the page is shared with
- *            another device or the driver needs the interrupt registers itself; check
+ *            write-combining at the same time: mapping it with the second type fails with EBUSY.
+ * REGISTERS: BAR 0, one page, only for files open for writing. Fails with ENXIO if the page is
+ *            shared with another device or the driver needs the interrupt registers itself; check
  *            IVS_INFO_REGISTERS.
  * STATUS:    struct ivs_driver_status, one page, read-only
  */

@@ -10,7 +10,7 @@
  *   pci:           guest: the only device
  *   /dev/ivshmemN  guest: the device node of our driver, ivshmem(4)
  *
- * With pci: the transport depends on the driver that is bound to the device: with our driver it is
+ * With pci:, the transport depends on the driver that is bound to the device: with our driver it is
  * "driver"; with vfio-pci, "vfio" (interrupts, but uncached memory, and only one process at a
  * time); otherwise "sysfs" (root only: uncached memory, and the peer can ring but not wait).
  *
@@ -78,7 +78,7 @@ enum ivs_peer_cap {
 /**
  * struct ivs_peer_options - options of ivs_peer_open(); if all are zero, the defaults apply
  * @vectors_n:  number of vectors the peer needs; 0: use all that the server or device provides. A
- *              server does not announce their number: the vectors are taken to be complete when
+ *              server does not announce their number: the vectors are assumed to be complete when
  *              there are as many as another peer has, or when the server has sent nothing for
  *              100 ms. If there are more than @vectors_n, the surplus is ignored; if there are
  *              fewer, the result is IVS_PEER_E_TIMEOUT with a server, IVS_PEER_E_VECTOR with a
@@ -117,9 +117,9 @@ struct ivs_peer_options {
  * ivs_peer_open() that fails can exceed it by 0.1 s). Other calls wait for the thread for at most
  * 0.1 s. While more fds than half of @opts->doorbells_max are waiting to be closed, nothing is
  * received from the server, so joins, leaves and the loss of the server are reported later. The
- * thread also adds late vectors to an epoll: see ivs_peer_fd(). A process does not end before the
- * thread's system calls have returned. If the thread cannot be created, the calling thread makes
- * these system calls.
+ * thread also adds vectors that arrive late to an epoll instance: see ivs_peer_fd(). The process
+ * does not end until the thread's system calls have returned. If the thread cannot be created, the
+ * calling thread makes these system calls.
  *
  * The peer has no IVS_CAP_WRITE if this process may only read the file of shm: or file:, if the
  * server's fd of the region is open for reading only, or if that region is sealed against writing.
@@ -218,9 +218,9 @@ IVS_PUBLIC void *ivs_peer_memory(const struct ivs_peer *peer, size_t *len);
 IVS_PUBLIC size_t ivs_peer_usable_len(const struct ivs_peer *peer);
 
 /**
- * enum ivs_region_change - how the region's file differs from what the peer has opened
+ * enum ivs_region_change - how the region's file differs from the file that the peer opened
  * @IVS_REGION_NAME_LOST: the file's name was removed, renamed or replaced; processes that open the
- *                        name now get another region, or none
+ *                        name now get a different region, or none
  * @IVS_REGION_SHRUNK:    the file is shorter than the mapping: accesses to lost pages raise SIGBUS
  * @IVS_REGION_GROWN:     the file is longer than the mapping
  */
@@ -233,9 +233,9 @@ enum ivs_region_change {
 /**
  * ivs_peer_region_changes() - how the region's file has changed since the peer was opened
  *
- * The memory stays mapped, and peers that have the same file continue to share it; but processes
- * that open the region by its name do not get the same memory. This function asks the kernel, and
- * waits for no other process.
+ * The memory stays mapped, and peers that have the same file open continue to share it; but
+ * processes that open the region by its name do not get the same memory. This function queries the
+ * kernel, and never waits for another process.
  *
  * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, for a server's region that is
  * sealed, and for one on a file system that is accepted only with any_file_system.
@@ -250,17 +250,17 @@ IVS_PUBLIC unsigned int ivs_peer_vectors(const struct ivs_peer *peer);
  * @id: may be the id of @peer itself
  *
  * Data written to the region before the call is visible to the peer once it is rung. Doorbells
- * coalesce: a doorbell is a hint to look into the region, and carries neither sender nor count. If
+ * coalesce: a doorbell is a hint to look at the region, and carries neither sender nor count. If
  * the eventfd's counter is full, a doorbell is already pending, and the call returns 0 without
  * waiting. (On the host, a peer that clears O_NONBLOCK and fills the counter between the library's
  * poll(2) and write(2) can make this call wait, in this thread only, until the counter is read;
  * with eventfds this cannot be avoided.)
  *
- * Joins and leaves that the server has sent are received first, so that an id that was assigned
- * again is not mistaken for its previous owner; ivs_peer_next() still reports them. In a guest the
- * device ignores ids and vectors that do not exist, and the result is 0. If the region has a roster
- * page, the doorbell is rung in any case, but the result is IVS_PEER_E_ABSENT or _VECTOR if the
- * page shows that the peer or its vector does not exist.
+ * Joins and leaves that the server has sent are received first, so that the new owner of an id is
+ * not mistaken for its previous owner; ivs_peer_next() still reports them. In a guest the device
+ * ignores ids and vectors that do not exist, and the result is 0. If the region has a roster page,
+ * the doorbell is rung in any case, but the result is IVS_PEER_E_ABSENT or _VECTOR if the page
+ * shows that the peer or its vector does not exist.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno.
  */
@@ -315,8 +315,9 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_wait(struct ivs_peer *peer, unsigned int ve
 /**
  * ivs_peer_stop() - wake all waiters and make further waits fail
  *
- * From now on ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, including in threads
- * that are already waiting, and ivs_peer_fd() is readable. All other functions continue to work.
+ * After this call, ivs_peer_wait() and ivs_peer_next() return IVS_PEER_E_STOPPED, including in
+ * threads that are already waiting, and ivs_peer_fd() is readable. All other functions continue to
+ * work.
  */
 IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
 
@@ -327,7 +328,7 @@ IVS_PUBLIC void ivs_peer_stop(struct ivs_peer *peer);
  *                         this peer are reported after ivs_peer_open(). The event is repeated for
  *                         the same id, with a larger number, if more of its vectors become known
  *                         later.
- * @IVS_EVENT_LEAVE:       peer @id left
+ * @IVS_EVENT_LEAVE:       peer @id has left
  * @IVS_EVENT_SERVER_LOST: the connection to the server was lost, or the server exited: no more
  *                         joins and leaves are reported. The memory and the known doorbells
  *                         continue to work. The event is reported once or, with a roster page, once
@@ -377,12 +378,13 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_next(struct ivs_peer *peer, int timeout_ms,
  * returns IVS_PEER_E_TIMEOUT, which may be the first result. If joins and leaves come from a roster
  * page, the fd becomes readable every 100 ms; if the region's file can change, every second.
  *
- * The fd is itself an epoll. If untrusted processes run on the machine, use poll(2) instead of
- * adding the fd to another epoll: EPOLL_CTL_ADD of an epoll takes a mutex of which the kernel has
- * only one. Any process can hold this mutex for as long as it likes, and no signal ends the wait
- * for it, not even SIGKILL. Peers can also make EPOLL_CTL_ADD fail (EINVAL), by having hundreds of
- * nested epolls watch the peer's eventfds. If an epoll does watch the fd, remove the fd from it
- * before ivs_peer_close(), which may keep the fd open for a while. EPOLL_CTL_DEL does not wait.
+ * The fd is itself an epoll instance. If untrusted processes run on the machine, use poll(2)
+ * instead of adding the fd to another epoll instance: EPOLL_CTL_ADD of an epoll instance takes a
+ * mutex that is global to the kernel. Any process can hold this mutex for as long as it likes, and
+ * no signal ends the wait for it, not even SIGKILL. Peers can also make EPOLL_CTL_ADD fail
+ * (EINVAL), by having hundreds of nested epoll instances watch the peer's eventfds. If an epoll
+ * instance does watch the fd, remove the fd from it before ivs_peer_close(), which may keep the fd
+ * open for a while. EPOLL_CTL_DEL does not block.
  *
  * The library itself takes the mutex only in its thread, for vectors that arrive after
  * ivs_peer_open() has returned. While another process holds the mutex, only ivs_peer_wait() reports
@@ -395,16 +397,17 @@ IVS_PUBLIC int ivs_peer_fd(const struct ivs_peer *peer);
 /**
  * ivs_peer_vector_fd() - the eventfd of one of the peer's own vectors
  *
- * The fd is owned by @peer. It is readable when the vector was rung; reading consumes the doorbell.
- * Use preadv2(2) with RWF_NOWAIT: an untrusted peer may have consumed the doorbell and made the fd
- * blocking.
+ * The fd is owned by @peer. It is readable when the vector has been rung; reading consumes the
+ * doorbell. Use preadv2(2) with RWF_NOWAIT: an untrusted peer may have consumed the doorbell and
+ * made the fd blocking.
  *
  * Return: the fd; -1 if there is no such vector.
  */
 IVS_PUBLIC int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vector);
 
 /**
- * ivs_peer_roster() - the other peers, as far as ivs_peer_next() has reported joins and leaves
+ * ivs_peer_roster() - the other peers, according to the joins and leaves that ivs_peer_next() has
+ * reported
  * @ids:   set to their ids, ascending
  * @ids_n: number of ids for which @ids has room
  *
@@ -413,9 +416,7 @@ IVS_PUBLIC int ivs_peer_vector_fd(const struct ivs_peer *peer, unsigned int vect
 IVS_PUBLIC unsigned int ivs_peer_roster(struct ivs_peer *peer, unsigned int *ids,
 					unsigned int ids_n);
 
-/**
- * ivs_peer_vectors_of() - number of vectors of peer @id, as far as known; 0: no such peer
- */
+/** ivs_peer_vectors_of() - the known number of vectors of peer @id; 0: no such peer */
 IVS_PUBLIC unsigned int ivs_peer_vectors_of(struct ivs_peer *peer, unsigned int id);
 
 /**

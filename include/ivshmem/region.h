@@ -87,7 +87,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open(const char *address,
  *
  * The fd allows read-only mappings only. The creator has reserved the memory.
  *
- * Return: like ivs_region_open().
+ * Return: the same values as ivs_region_open().
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address, struct ivs_region **out,
 						      struct ivs_error *err);
@@ -96,7 +96,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_region_open_read_only(const char *address, struc
 IVS_PUBLIC void ivs_region_close(struct ivs_region *region);
 
 /**
- * ivs_region_remove() - remove the name if this handle created it and it still names this region
+ * ivs_region_remove() - remove the region's name, if this handle created it and it still refers to
+ * this region
  *
  * Existing mappings remain valid. The call does nothing for NULL and for a region without a name.
  *
