@@ -26,7 +26,7 @@ static inline bool ivshmem_guest_is_encrypted(void)
 {
 	return cc_platform_has(CC_ATTR_MEM_ENCRYPT);
 }
-#else /* kernels before 5.16, unless it was added to a stable kernel */
+#else /* kernels before 5.16, unless it was backported to a stable kernel */
 #include <linux/mem_encrypt.h>
 
 static inline bool ivshmem_guest_is_encrypted(void)

@@ -57,8 +57,7 @@ struct ivshmem_vector {
  * @files_lock:    protects @files and @files_n
  * @files:         open files, to find their mappings
  * @pages:         struct pages of the region, or NULL before the first dma-buf
- * @pages_error:   -errno if creating @pages has failed, in which case it must not be tried again;
- *                 else 0
+ * @pages_error:   -errno if creating @pages has failed and must not be tried again; otherwise 0
  * @pages_node:    node in the list of all devices that have @pages
  * @imports_n:     number of mappings of dma-bufs by importers, which use @pages
  * @dmabufs_n:     number of dma-bufs, at most IVS_DRIVER_DMABUFS_MAX
@@ -131,7 +130,7 @@ struct ivshmem_listener {
 
 /**
  * struct ivshmem_file - one open file
- * @file:      the open file; NULL until a file for a mapping through sysfs exists
+ * @file:      the open file. For a mapping through sysfs it is NULL until its file has been created
  * @attribute: open sysfs attribute through which @file is mapped, or NULL
  * @read_lock: protects @text, @text_len, @next and the listeners' @seen
  * @text:      remainder of a partly read line

@@ -49,7 +49,7 @@ static int ivshmem_dmabuf_fill_table(struct sg_table *table, const struct ivshme
 	return 0;
 }
 
-/* Return: whether an IOMMU translates the importer's DMA addresses (not with iommu=pt) */
+/* Return: whether an IOMMU translates the importer's DMA addresses (false with iommu=pt) */
 static bool ivshmem_dmabuf_is_translated(struct device *importer)
 {
 #ifdef CONFIG_IOMMU_API

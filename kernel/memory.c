@@ -66,7 +66,7 @@ static vm_fault_t ivshmem_vma_fault(struct vm_fault *vmf)
 	if (ivshmem_vma_kind(vma) == IVS_MMAP_STATUS)
 		return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(virt_to_phys(device->status)));
 	down_read(&device->hardware);
-	if (device->gone) /* this page is RAM; device memory needs other bits */
+	if (device->gone) /* this page is RAM; device memory needs different bits */
 		result = vmf_insert_pfn_prot(vma, vmf->address, page_to_pfn(device->zeroes),
 					     vm_get_page_prot(vma->vm_flags));
 	else if (ivshmem_vma_is_memory(vma))
@@ -77,7 +77,9 @@ static vm_fault_t ivshmem_vma_fault(struct vm_fault *vmf)
 	return result;
 }
 
-/* Count a mapping of type @type. Return: 0; -EBUSY if the region is mapped with another type. */
+/*
+ * Count a mapping of type @type. Return: 0; -EBUSY if the region is mapped with a different type.
+ */
 int ivshmem_memory_claim(struct ivshmem_device *device, u32 type)
 {
 	int result = -EBUSY;

@@ -4,12 +4,12 @@
  *
  * Because struct pages take 1.6 % of the region's size in guest memory, they are created only on
  * the first export, for the whole region. Because memory hotplug is expensive, they are kept until
- * the device is unbound, or, if importers use them at that time, until it is released. Memory
- * hotplug requires 2 MiB alignment.
+ * the device is unbound, or, if importers are still using them at that time, until it is released.
+ * Memory hotplug requires 2 MiB alignment.
  *
  * Any user of the device can have them created, so they must not use up the guest's memory: if
  * memory runs out, memremap_pages() fails without giving back what it has added, and the kernel may
- * find no process to kill and then panic. So the cost is known before the first attempt, and a
+ * find no process to kill and then panic. So the cost is computed before the first attempt, and a
  * failed attempt is not repeated.
  */
 #include <linux/memremap.h>
@@ -28,8 +28,8 @@ static DEFINE_MUTEX(ivshmem_pages_lock);
 static LIST_HEAD(ivshmem_with_pages);
 
 /*
- * Return: whether an unbound device has pages in the range of @device. The driver must ask its own
- * list: get_dev_pagemap() finds one page and does not find pages that are being removed, and
+ * Return: whether an unbound device has pages in the range of @device. The driver must check its
+ * own list: get_dev_pagemap() looks up only one page and misses pages that are being removed, and
  * memremap_pages() warns in both cases. Other drivers remove their pages when they are unbound.
  */
 static bool ivshmem_pages_overlap(const struct ivshmem_device *device)

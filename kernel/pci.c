@@ -139,7 +139,7 @@ static int ivshmem_device_map_bars(struct ivshmem_device *device)
 	    pci_resource_len(pdev, IVS_BAR_REGISTERS) < IVS_REG_DOORBELL + sizeof(u32))
 		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 has no registers\n");
 	if (ivshmem_device_exposes_table(pdev))
-		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 or 2 has the MSI-X table\n");
+		return dev_err_probe(&pdev->dev, -ENODEV, "BAR 0 or 2 contains the MSI-X table\n");
 	result = ivshmem_device_claim_bar(pdev, IVS_BAR_MEMORY, &device->bar2);
 	if (!result)
 		result = ivshmem_device_claim_bar(pdev, IVS_BAR_REGISTERS, &device->bar0);

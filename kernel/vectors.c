@@ -114,7 +114,8 @@ int ivshmem_vectors_init(struct ivshmem_device *device)
 	for (i = 0; i < n && !ivshmem_vector_request(device, i); i++)
 		device->vectors_n++;
 	if (device->vectors_n < wanted_n)
-		dev_warn(&device->pdev->dev, "%u of %d vectors: no more interrupts available\n",
+		dev_warn(&device->pdev->dev,
+			 "only %u of %d vectors can be used: no more interrupts are available\n",
 			 device->vectors_n, wanted_n);
 	ivshmem_vectors_mask(device, false);
 	return 0;
