@@ -311,7 +311,7 @@ int ivs_lgmp_post(struct ivs_lgmp *lgmp, unsigned int i, const struct ivs_lgmp_m
 	return result;
 }
 
-/* Mark clients as bad. They stay subscribed; new clients may take their places after @until_ms. */
+/* Mark clients as bad. They stay subscribed; new clients may replace them after @until_ms. */
 static void mark_bad(const struct ivs_lgmp *lgmp, unsigned int i, uint32_t late, uint64_t until_ms)
 {
 	size_t at = queue_at(i);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The publishing side of LGMP version 6: queues of messages in shared memory, by which Looking
+ * The publishing side of LGMP version 6: queues of messages in shared memory, through which Looking
  * Glass B7 passes frames to its clients. Pure.
  *
  * Any process that maps the region can write to it at any time, so nothing that is read from the
  * region is trusted. Offsets, sizes and the next slot are private copies; what is read is used as a
- * bit mask, for a comparison, or after a check of its range. No function waits: a lock that another
- * process holds is a result (IVS_LGMP_E_BUSY), and the caller tries again later.
+ * bit mask, for a comparison, or after a check of its range. No function blocks: if another process
+ * holds a lock, the result is IVS_LGMP_E_BUSY, and the caller tries again later.
  *
  * Numbers are in this machine's byte order, because the clients are processes of this machine.
  */
@@ -37,7 +37,7 @@ enum ivs_lgmp_error {
  * @slots_n:  slots of the ring, of which one stays free; 2 to IVS_LGMP_SLOTS_MAX
  * @ring:     offset of the ring in the region
  * @position: the slot that is filled next
- * @start:    the slot of the oldest message when the queue was last looked at
+ * @start:    the slot of the oldest message when the queue was last examined
  * @deadline_ms: the time by which the oldest message must have been read
  * @unread:   for each slot, the clients that are not yet known to have read the message
  */
@@ -82,7 +82,7 @@ struct ivs_lgmp_message {
 /**
  * struct ivs_lgmp_progress - the result of ivs_lgmp_process(); one bit per client
  * @subscribed: the clients that are subscribed and not marked as bad
- * @late:       clients that have just been marked as bad, because they do not read messages
+ * @late:       clients that have just been marked as bad, because they are not reading messages
  * @taken:      for each client, the number of messages that it has read since the last call
  * @waiting_n:  number of messages that some client has not read yet
  */
@@ -99,7 +99,7 @@ size_t ivs_lgmp_used(const struct ivs_lgmp *lgmp);
 /**
  * ivs_lgmp_setup() - start a session: write everything except the field that shows that the session
  * is complete
- * @session: a random number; another one is used if the region already has the same one
+ * @session: a random number; a different one is used if the region already has this one
  *
  * Until ivs_lgmp_show() is called, clients see that nothing is published.
  */
@@ -132,8 +132,8 @@ IVS_MUST_USE int ivs_lgmp_post(struct ivs_lgmp *lgmp, unsigned int i,
 			       const struct ivs_lgmp_message *message, uint64_t now_ms);
 
 /**
- * ivs_lgmp_process() - remove messages that were read from queue @i, and mark clients that do not
- * read
+ * ivs_lgmp_process() - remove messages that were read from queue @i, and mark clients that are not
+ * reading
  *
  * @out is also set if the result is not 0, as far as it is known without the lock.
  *
@@ -147,7 +147,7 @@ IVS_MUST_USE int ivs_lgmp_process(struct ivs_lgmp *lgmp, unsigned int i, uint64_
  * @memory: aligned to 8 bytes
  * @out:    set to the heartbeat, which changes while the publisher runs
  *
- * Return: whether the region looks as if a program publishes or has published to it.
+ * Return: whether the region looks as if a program is publishing, or has published, to it.
  */
 IVS_MUST_USE bool ivs_lgmp_find_heartbeat(const void *memory, size_t len, uint64_t *out);
 

@@ -51,7 +51,10 @@ struct ivs_pattern_box ivs_pattern_find_box(const struct ivs_pattern *pattern, u
 	return box;
 }
 
-/* Fill the pixels from @left to before @right of the rows from @top to before @bottom. */
+/*
+ * Fill the pixels from @left up to, but not including, @right in the rows from @top up to, but not
+ * including, @bottom.
+ */
 static void fill(const struct ivs_pattern *pattern, uint32_t *out, const uint32_t left,
 		 const uint32_t right, const uint32_t top, const uint32_t bottom, uint32_t colour)
 {

@@ -32,8 +32,8 @@ struct ivs_pattern_box ivs_pattern_find_box(const struct ivs_pattern *pattern, u
 
 /**
  * ivs_pattern_draw() - draw frame @number
- * @out: height * stride pixels; only written, never read, because other processes may write there,
- *       too
+ * @out: height * stride pixels; only written, never read, because other processes may also write
+ *       there
  */
 void ivs_pattern_draw(const struct ivs_pattern *pattern, uint64_t number, uint32_t *out);
 

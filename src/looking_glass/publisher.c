@@ -157,9 +157,9 @@ static void publisher_restart(struct ivs_publisher *publisher, int64_t now_ns,
 }
 
 /*
- * The session's header is no longer what this publisher has written. Either another program
- * publishes now, which its heartbeats show, or the region was overwritten. Until it is clear which,
- * write nothing.
+ * The session's header is no longer what this publisher has written. Either another program is
+ * publishing now, which its heartbeats show, or the region was overwritten. Until it is clear
+ * which, write nothing.
  */
 static int publisher_look(struct ivs_publisher *publisher, int64_t now_ns,
 			  struct ivs_publisher_report *report)
@@ -219,7 +219,9 @@ static int publisher_post_frame(struct ivs_publisher *publisher, int64_t now_ns)
 	return result;
 }
 
-/* Publish a frame if it is due, a client is there, and its buffer is not being read. */
+/*
+ * Publish a frame if it is due, a client is subscribed, and the frame's buffer is not being read.
+ */
 static int publisher_frame(struct ivs_publisher *publisher, int64_t now_ns, uint32_t waiting_n)
 {
 	int64_t period = NS_PER_S / publisher->options.fps;

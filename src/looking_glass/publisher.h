@@ -4,8 +4,8 @@
  * Pure: the caller passes the time, and calls ivs_publisher_step() whenever it is due.
  *
  * The region's content is not trusted (see lgmp.h). Whatever other processes write there, a step
- * ends, writes only to the range passed to ivs_publisher_init(), and a later step starts a new
- * session if the old one cannot be continued. Truncating the file raises SIGBUS in a step.
+ * always ends, and writes only to the range passed to ivs_publisher_init(), and a later step starts
+ * a new session if the old one cannot be continued. Truncating the file raises SIGBUS in a step.
  *
  *     0                 header and queue descriptors, data for clients, rings of the two queues
  *     a page boundary   first frame: a page with its header, then the pixels
@@ -36,7 +36,7 @@
 
 enum ivs_publisher_error {
 	IVS_PUBLISHER_E_ROOM = 1, /* the region is too small */
-	IVS_PUBLISHER_E_OTHER,	  /* another program publishes into the region */
+	IVS_PUBLISHER_E_OTHER,	  /* another program is publishing to the region */
 };
 
 /** enum ivs_publisher_cause - why a new session was started */
@@ -51,7 +51,7 @@ enum ivs_publisher_cause {
  * struct ivs_publisher_options - what to publish
  * @width, @height: IVS_PATTERN_MIN to IVS_PATTERN_MAX
  * @fps:            frames per second, 1 to IVS_PUBLISHER_FPS_MAX
- * @force:          publish even if another program publishes, too
+ * @force:          publish even if another program is also publishing
  * @seed:           a random number from which the numbers of sessions are computed
  */
 struct ivs_publisher_options {
@@ -90,7 +90,7 @@ struct ivs_publisher {
 	int64_t beat_ns;	/* when the next heartbeat is due */
 	int64_t frame_ns;	/* when the next frame is due */
 	int64_t busy_since_ns;	/* since when a lock has not been free; 0: it was free */
-	int64_t other_since_ns; /* since when another program seems to publish; 0: none does */
+	int64_t other_since_ns; /* since when another program has seemed to publish; 0: none does */
 	uint64_t other_beat;
 	uint32_t other_beats_n;
 };
@@ -112,7 +112,7 @@ IVS_MUST_USE int ivs_publisher_init(struct ivs_publisher *publisher,
 void ivs_publisher_start(struct ivs_publisher *publisher, int64_t now_ns);
 
 /**
- * ivs_publisher_step() - write the heartbeat, look after the clients, publish a frame if one is due
+ * ivs_publisher_step() - write the heartbeat, serve the clients, publish a frame if one is due
  * @report: what has happened; also set if the result is not 0
  *
  * Return: 0, or IVS_PUBLISHER_E_OTHER: another program's heartbeats have been seen, and nothing
@@ -124,7 +124,7 @@ IVS_MUST_USE int ivs_publisher_step(struct ivs_publisher *publisher, int64_t now
 /** ivs_publisher_due_ns() - when the next step is due */
 int64_t ivs_publisher_due_ns(const struct ivs_publisher *publisher);
 
-/** ivs_publisher_end() - end the session; clients show that they wait for a publisher */
+/** ivs_publisher_end() - end the session; clients show that they are waiting for a publisher */
 void ivs_publisher_end(struct ivs_publisher *publisher);
 
 #endif

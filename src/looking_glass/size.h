@@ -41,7 +41,7 @@ struct ivs_looking_glass_mode {
 IVS_MUST_USE int ivs_looking_glass_parse(const char *text, struct ivs_looking_glass_mode *out);
 
 /**
- * ivs_looking_glass_size() - the size of the region in bytes, by the formula of the release
+ * ivs_looking_glass_size() - the size of the region in bytes, using the release's formula
  *
  * Return: 0, IVS_LOOKING_GLASS_E_ZERO, _HUGE, _CLIENT.
  */
