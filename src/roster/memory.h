@@ -14,7 +14,7 @@
  *          process must drop the client
  *   leave  @present is cleared
  *
- * Pure: no system calls except for memory allocation.
+ * Pure: no system calls except to allocate memory.
  */
 #ifndef IVS_ROSTER_MEMORY_H
 #define IVS_ROSTER_MEMORY_H

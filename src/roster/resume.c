@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Computing the state of a roster from the records that another process left. */
+/* Computing the state of a roster from the records that another process has left behind. */
 #include "roster/private.h"
 
 /* Return: whether a record is consistent, not in doubt, and the only one with its id. */
@@ -31,9 +31,9 @@ static void count_record(struct ivs_roster *roster, struct ivs_roster_record *re
 }
 
 /*
- * Clear @at_id if it is impossible. The vectors of peer @at_id can have been partly sent only if
- * the client knows that peer or is that peer, and if the peer has a vector @at_vector. If the peer
- * has left, @at_id is kept, so that the leave is sent first.
+ * Clear @at_id if its value is impossible. The vectors of peer @at_id can have been partly sent
+ * only if the client knows that peer or is that peer, and if the peer has a vector @at_vector. If
+ * the peer has left, @at_id is kept, so that the leave is sent first.
  */
 static void mend_position(struct ivs_roster *roster, unsigned int id)
 {

@@ -3,7 +3,7 @@
  * Theory of operation. Sets of ids, as bitmaps:
  *
  *   visible  peers to announce to others: present, greeted, with at least one vector
- *   known    per client: peers that it has been sent a vector of, but not the leave
+ *   known    per client: peers of which it has been sent a vector, but not the leave
  *   heard    per client: ids of all peers that it has ever known
  *   taken    ids that are in use, or that a client still knows
  *   stale    ids that are taken, or that a connected client has heard of

@@ -6,16 +6,16 @@
  * that the client knows, and computes the next messages from the difference between this set and
  * the peers that are visible. So memory is bounded (two bits per client and id) whatever clients
  * do, a client that does not read costs no more than any other, and a client that reads after a
- * long time is sent the present state and not the history.
+ * long time is sent the current state rather than the history.
  *
  * What each client is sent (rules in PROTOCOL.md):
- *   - version, its id, the memory, in this order and first;
+ *   - first the version, its id and the memory, in this order;
  *   - then the vectors of other peers, and its own vectors after those of the peers that were
  *     visible when its greeting was complete;
  *   - the vectors of one peer in order 0, 1, 2 ... without other messages in between; if that peer
  *     leaves before all have been sent, its leave replaces the rest;
- *   - the leave of each peer that it has been sent a vector of, and of no other peer; leaves come
- *     before joins;
+ *   - the leave of each peer of which it has been sent a vector, and of no other peer; leaves
+ *     come before joins;
  *   - nothing about a peer with 0 vectors, nor its own leave.
  * A client becomes visible to others when it has been sent its greeting (three messages).
  *
@@ -24,10 +24,10 @@
  * peer's table when the peer leaves, and writes into the freed table when another peer joins with
  * the same id. If a client stays for 65536 joins, all ids are used up (ivs_roster_unheard() returns
  * how many are left). From then on, a new client gets the id that the fewest clients have heard of,
- * among those that no client knows at present. The clients that have heard of it are never told of
+ * among those that no client currently knows. The clients that have heard of it are never told of
  * its new owner.
  *
- * Pure: no system calls except for memory allocation, no clock, no global variables.
+ * Pure: no system calls except to allocate memory, no clock, no global variables.
  */
 #ifndef IVS_ROSTER_ROSTER_H
 #define IVS_ROSTER_ROSTER_H
@@ -171,8 +171,8 @@ uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id, unsig
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id);
 
 /**
- * ivs_roster_known_n() - the number of clients that know @id, which need not be present: they have
- * been sent one of its vectors, but not its leave
+ * ivs_roster_known_n() - the number of clients that know @id: each has been sent a vector of peer
+ * @id, but not the peer's leave. @id need not be present
  */
 unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id);
 
