@@ -17,7 +17,7 @@
 
 #define WORD_LEN 64
 
-/* Return: why a call that needs @cap has failed with @result. */
+/* Return: why a call that needs @cap failed with @result. */
 static const char *why(const struct ivs_peer *peer, enum ivs_peer_cap cap, int result)
 {
 	const char *reason = ivs_peer_cap_reason(peer, cap);

@@ -6,8 +6,8 @@
  *   date | one-to-many write unix:/tmp/ivshmem_socket  each line is a message
  *   one-to-many read pci:                              in a guest
  *   date | one-to-many write pci: 0 1 2                in a guest; 0 1 2 are the ids of the
- *                                                      readers, which are not needed if
- *                                                      ivshmem-server has --roster
+ *                                                      readers, which are not needed with
+ *                                                      ivshmem-server --roster
  *
  * The writer never waits. A reader that starts late or is slow prints only the last 64 messages and
  * the number of messages that it missed. Run only one writer at a time.
@@ -39,7 +39,10 @@
 #define GENERATION(stamp) ((uint32_t)((stamp) >> 32))
 #define NUMBER(stamp) ((uint32_t)(stamp))
 
-/* A message under a seqlock: a copy is valid if the stamp is the same before and after copying. */
+/*
+ * A message protected by a seqlock: a copy is valid if the stamp is the same before and after
+ * copying.
+ */
 struct cell {
 	_Atomic uint64_t stamp; /* 0 while the cell is being written */
 	_Atomic uint64_t len;
@@ -150,7 +153,7 @@ static void print_messages(struct board *board, uint64_t *seen)
 	char text[TEXT_LEN + 1];
 
 	if (NUMBER(latest) < number)
-		number = 0; /* numbers go back within a generation only if the writer is faulty */
+		number = 0; /* within a generation, numbers decrease only if the writer is faulty */
 	if (NUMBER(latest) - number > CELLS_N)
 		lost = NUMBER(latest) - number - CELLS_N;
 	number += lost;

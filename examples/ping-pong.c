@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Two peers measure the round-trip time of a doorbell. On the host, run this in two terminals; the
- * two peers find each other by the roster, if no other peers are connected:
+ * two peers find each other through the roster if no other peers are connected:
  *
  *   ping-pong unix:/tmp/ivshmem_socket
  *
@@ -38,7 +38,7 @@ struct game {
 	struct cell *mine;
 	struct cell *other;
 	unsigned int other_id;
-	bool named; /* if false, the other peer was found by the roster and may be about to leave */
+	bool named; /* if false, the other peer was found in the roster and may be about to leave */
 	unsigned int rounds;
 };
 
@@ -60,7 +60,7 @@ static enum outcome fail(const char *what, int result)
 }
 
 /*
- * Return: whether the other peer was found by the roster but has left. @result: the result of
+ * Return: whether the other peer was found in the roster but has left. @result: the result of
  * ringing that peer.
  */
 static bool has_left(const struct game *game, int result)
@@ -84,7 +84,7 @@ static enum outcome ping(const struct game *game, uint64_t number, bool met)
 		if (!met && has_left(game, result))
 			return LEFT;
 		if (result < 0 || (result && met) || now_ns() > deadline)
-			return fail("the other peer does not answer", result);
+			return fail("the other peer is not answering", result);
 		again = now_ns() + AGAIN_MS * 1000000ull;
 		do {
 			result = ivs_peer_wait(game->peer, 0, AGAIN_MS);
@@ -106,7 +106,7 @@ static enum outcome measure(const struct game *game)
 	unsigned int n = game->rounds;
 	size_t p50 = n / 2, p99 = n * 99ull / 100;
 	uint64_t *ns = calloc(n, sizeof(*ns));
-	uint64_t number = now_ns(); /* no earlier game used it */
+	uint64_t number = now_ns(); /* no earlier game has used it */
 	enum outcome outcome = ns ? ping(game, number, false) : fail("no memory", 0);
 	int result;
 
@@ -126,7 +126,7 @@ static enum outcome measure(const struct game *game)
 		result = ivs_peer_ring(game->peer, game->other_id, 0);
 		/* A surplus doorbell may already have made the other peer see the 0 and leave. */
 		if (result && result != IVS_PEER_E_ABSENT)
-			outcome = fail("cannot end the game of the other peer", result);
+			outcome = fail("cannot end the other peer's game", result);
 	}
 	free(ns);
 	return outcome;
@@ -149,7 +149,7 @@ static enum outcome answer(const struct game *game)
 		if (result == -EINTR)
 			continue;
 		if (result)
-			return fail("the other peer does not ring", result);
+			return fail("the other peer is not ringing", result);
 		number = atomic_load(&game->other->ping);
 		if (!number && answers_n)
 			break;
@@ -183,7 +183,7 @@ static int find_other(struct ivs_peer *peer)
 	return -1;
 }
 
-/* Play a game with @other_id or, if it is -1, with a peer found by the roster. */
+/* Play a game with @other_id or, if it is -1, with a peer found in the roster. */
 static enum outcome play(struct ivs_peer *peer, int other_id, unsigned int rounds)
 {
 	struct cell *cells = ivs_peer_memory(peer, NULL);

@@ -6,7 +6,7 @@
  *   poll-loop unix:/tmp/ivshmem_socket      "ring 0 1" rings vector 1 of peer 0, "quit" exits
  *   poll-loop pci: 60                       prints its status every 60 seconds
  *
- * Joins and leaves are printed on the host, and in a guest if ivshmem-server has --roster.
+ * Joins and leaves are printed on the host, and in a guest if ivshmem-server runs with --roster.
  */
 #include <poll.h>
 #include <stdbool.h>
@@ -78,7 +78,7 @@ static int take_timer(struct loop *loop, int timer)
 
 	if (read(timer, &count, sizeof(count)) != sizeof(count))
 		return fail("cannot read the timer");
-	printf("%u others, %lu doorbells so far\n", ivs_peer_roster(loop->peer, NULL, 0),
+	printf("%u other peers, %lu doorbells so far\n", ivs_peer_roster(loop->peer, NULL, 0),
 	       loop->doorbells_n);
 	return 0;
 }

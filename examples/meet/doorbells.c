@@ -58,7 +58,7 @@ static void take_ring(struct meet *meet, unsigned int vector)
 	}
 }
 
-/* Handle one event. If none arrives, subtract the time waited from @left_ms. */
+/* Handle one event. If none arrives, subtract the time spent waiting from @left_ms. */
 static bool take_event(struct meet *meet, int *left_ms)
 {
 	struct ivs_event event;
@@ -199,8 +199,9 @@ static bool pong(struct meet *meet, unsigned int with)
 		if (!result)
 			result = ivs_peer_ring(meet->peer, with, 0);
 		if (result)
-			return meet_fail("round trip %u of peer %u %s did not arrive: %s", i, with,
-					 meet->names[with], ivs_peer_strerror(result));
+			return meet_fail(
+				"the doorbell of round trip %u from peer %u %s did not arrive: %s",
+				i, with, meet->names[with], ivs_peer_strerror(result));
 	}
 	return true;
 }
@@ -228,8 +229,8 @@ static bool measure_with(struct meet *meet, unsigned int with)
 }
 
 /*
- * Measure round trips of pair number @pair, from 1: @from rings, @to answers, and the other peers
- * wait.
+ * Measure the round trips of pair number @pair, counting from 1: @from rings, @to answers, and the
+ * other peers wait.
  */
 static bool measure_pair(struct meet *meet, unsigned int from, unsigned int to, uint64_t pair)
 {

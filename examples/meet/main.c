@@ -9,7 +9,7 @@
 static const char help_text[] =
 	"usage: meet [OPTION]... ADDRESS\n"
 	"\n"
-	"Peers meet in shared memory: they write, read, ring each other and measure.\n"
+	"Peers meet in shared memory, write, read, ring each other, and measure the speed.\n"
 	"ADDRESS is unix:PATH on the host, pci: in a guest.\n"
 	"\n"
 	"  -n, --peers N      number of peers, 2 to 8 (2)\n"
@@ -95,7 +95,7 @@ static bool meet_all(struct meet *meet, const char *address)
 	if (!measure(meet))
 		return false;
 	meet_enter(meet, STAGE_DONE);
-	return meet_await(meet, STAGE_DONE); /* do not leave while another peer still reads */
+	return meet_await(meet, STAGE_DONE); /* do not leave while another peer is still reading */
 }
 
 static bool parse_number(const char *text, long min, long max, long *out)
@@ -137,7 +137,8 @@ static bool take_option(struct meet *meet, int option, const char *value)
 	default:
 		return false;
 	}
-	return ok || meet_fail("\"%s\" is not a value for option -%c: see --help", value, option);
+	return ok ||
+	       meet_fail("\"%s\" is not a valid value for option -%c: see --help", value, option);
 }
 
 int main(int argc, char **argv)
@@ -171,7 +172,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (optind != argc - 1) {
-		meet_fail("one ADDRESS is needed: unix:PATH or pci: (see --help)");
+		meet_fail("exactly one ADDRESS is required: unix:PATH or pci: (see --help)");
 		return 2;
 	}
 	ok = meet_all(&meet, argv[optind]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * meet: a fixed number of peers, on the host or in guests, find each other in the region, write
- * into it, read each other's data, ring each other, and measure doorbells and memory.
+ * meet: a fixed number of peers, on the host or in guests, find each other in the region, write to
+ * it, read each other's data, ring each other, and measure doorbells and memory.
  *
  * The peers find each other in memory, because the device does not report peers to a guest. Each
  * peer writes only to its own cell and its own area. It copies other peers' data once and checks
@@ -19,7 +19,7 @@
 #define VECTORS_MAX 64
 #define NAME_LEN 32
 
-/* A peer's progress. A peer enters a stage when it has done what the stage's name says. */
+/* A peer's progress. A peer enters a stage once it has done what the stage's name says. */
 enum stage {
 	STAGE_NONE,
 	STAGE_OPENED,

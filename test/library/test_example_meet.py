@@ -165,13 +165,13 @@ def test_missing_server_is_an_error(place, program):
 
 
 @pytest.mark.parametrize("options, message", [
-    ([], "one ADDRESS is needed"), (["a", "b"], "one ADDRESS is needed"),
-    (["-n", "1", "unix:x"], '"1" is not a value for option -n'),
-    (["-n", "9", "unix:x"], '"9" is not a value for option -n'),
-    (["-e", "0", "unix:x"], '"0" is not a value for option -e'),
-    (["-t", "x", "unix:x"], '"x" is not a value for option -t'),
-    (["-r", "", "unix:x"], '"" is not a value for option -r'),
-    (["-a", 'quo"te', "unix:x"], "is not a value for option -a"),
+    ([], "exactly one ADDRESS is required"), (["a", "b"], "exactly one ADDRESS is required"),
+    (["-n", "1", "unix:x"], '"1" is not a valid value for option -n'),
+    (["-n", "9", "unix:x"], '"9" is not a valid value for option -n'),
+    (["-e", "0", "unix:x"], '"0" is not a valid value for option -e'),
+    (["-t", "x", "unix:x"], '"x" is not a valid value for option -t'),
+    (["-r", "", "unix:x"], '"" is not a valid value for option -r'),
+    (["-a", 'quo"te', "unix:x"], "is not a valid value for option -a"),
     (["-Z"], "Z"),
 ])
 def test_bad_options_of_meet(place, options, message):

@@ -239,7 +239,7 @@ def test_ping_pong_other_dies(place):
     wait_until(lambda: any(memory[answer]), "peer 1 has answered")
     second.end()
     assert first.wait() == 1
-    assert first.err.text() == ("ping-pong: the other peer does not answer: it is not connected, "
+    assert first.err.text() == ("ping-pong: the other peer is not answering: it is not connected, "
                                 "or does not exist")
 
 
@@ -408,11 +408,11 @@ def test_poll_loop_handles_all_events(place):
     second.out.wait("cannot ring peer 0 vector 9: there is no such vector")
     second.out.wait("cannot ring peer 7 vector 0: it is not connected, or does not exist")
     second.out.wait("commands: ring PEER VECTOR, quit")
-    first.out.wait("1 others, 2 doorbells so far")
+    first.out.wait("1 other peers, 2 doorbells so far")
     second.write("quit\n")
     assert second.wait() == 0
     first.out.wait("peer 1 left")
-    first.out.wait("0 others, 2 doorbells so far")
+    first.out.wait("0 other peers, 2 doorbells so far")
     place.servers()[-1].stop()
     first.out.wait("the server is gone; known doorbells continue to work")
     first.write("ring 0 1\n")
