@@ -12,8 +12,8 @@
 
 /*
  * Each load is an acquire: loads that follow it in the program are not executed before it. So the
- * sequence that is loaded last is at least as recent as the words loaded before. A test redefines
- * LOAD to run steps of a writer between the loads.
+ * sequence, which is loaded last, is at least as recent as the words loaded before it. A test
+ * redefines LOAD to run steps of a writer between the loads.
  */
 #ifndef LOAD
 #define LOAD(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
@@ -75,7 +75,7 @@ void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 	ivs_put_le(entry->since, out + 8, 8);
 }
 
-/* Check the offsets (P-9). No sum overflows, because all summands have been checked before. */
+/* Check the offsets (P-9). No sum overflows, because all summands have already been checked. */
 static bool is_placed(const struct ivs_roster_page_header *header, uint64_t header_len,
 		      uint64_t region_len)
 {

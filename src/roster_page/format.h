@@ -22,7 +22,7 @@
 #define IVS_ROSTER_PAGE_SEQUENCE_AT 16u /* offset of the sequence in the header */
 #define IVS_ROSTER_PAGE_SEQUENCE_LEN 8u
 #define IVS_ROSTER_PAGE_ENTRY_LEN 16u
-/* P-9: a server that starts continues a former generation or sequence only if it is below this. */
+/* P-9: a starting server continues an earlier generation or sequence only if it is below this. */
 #define IVS_ROSTER_PAGE_COUNT_MAX (UINT64_C(1) << 62)
 
 /* P-3: the number of entries that fit in the same page as the header, after it. */
@@ -134,8 +134,8 @@ IVS_MUST_USE int ivs_roster_page_read(const void *memory, uint64_t len, unsigned
 				      struct ivs_roster_page_snapshot *out);
 
 /**
- * ivs_roster_page_read_sequence() - read the sequence alone, to detect changes of the page, which
- * must have been found before
+ * ivs_roster_page_read_sequence() - read the sequence alone, to detect changes to the page, which
+ * must already have been found
  */
 uint64_t ivs_roster_page_read_sequence(const void *memory, uint64_t len);
 

@@ -90,7 +90,7 @@ bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
 				   struct ivs_peer_change *change)
 {
 	for (unsigned int id = reader->dirty_from; id < reader->ids_n; id++) {
-		reader->dirty_from = id; /* after a leave, the id may have a join to report */
+		reader->dirty_from = id; /* after a leave, a join of this id may follow */
 		if ((int)id != reader->own_id && report_one(&reader->peers[id], id, change))
 			return true;
 	}

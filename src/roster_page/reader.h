@@ -3,7 +3,7 @@
  * The other peers as the roster page shows them, and a record of the joins and leaves reported so
  * far.
  *
- * As in client/doorbells.h, the next report is the difference between the present state and what
+ * As in client/doorbells.h, the next report is the difference between the current state and what
  * has been reported. No function takes a lock; the owner of the reader has to take one.
  */
 #ifndef IVS_ROSTER_PAGE_READER_H
@@ -44,7 +44,7 @@ struct ivs_roster_page_reader {
 void ivs_roster_page_reader_deinit(struct ivs_roster_page_reader *reader);
 
 /**
- * ivs_roster_page_reader_sort() - sort entries by id, and keep only the newest entry of each id
+ * ivs_roster_page_reader_sort() - sort entries by id, and keep only the newest entry for each id
  *
  * A server writes one entry per id, but other peers can write more.
  *
@@ -65,11 +65,14 @@ IVS_MUST_USE int ivs_roster_page_reader_set(struct ivs_roster_page_reader *reade
 IVS_MUST_USE bool ivs_roster_page_reader_report(struct ivs_roster_page_reader *reader,
 						struct ivs_peer_change *change);
 
-/** ivs_roster_page_reader_get() - get the peer with @id, any id; NULL: no peer has this id */
+/** ivs_roster_page_reader_get() - get the peer with @id, which may be any id; NULL: no such peer */
 const struct ivs_roster_page_peer *
 ivs_roster_page_reader_get(const struct ivs_roster_page_reader *reader, unsigned int id);
 
-/** ivs_roster_page_reader_is_reported() - whether a join of @id, any id, has been reported */
+/**
+ * ivs_roster_page_reader_is_reported() - whether a join of @id, which may be any id, has been
+ * reported
+ */
 static inline bool ivs_roster_page_reader_is_reported(const struct ivs_roster_page_reader *reader,
 						      unsigned int id)
 {

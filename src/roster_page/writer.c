@@ -22,7 +22,7 @@
 #include "base/parse.h"
 
 /*
- * process_vm_readv(2) is used only at startup. After an upgrade, the former program's filter is
+ * process_vm_readv(2) is used only at startup. After an upgrade, the previous program's filter is
  * already in force at that time.
  */
 IVS_SYSCALLS(ivs_roster_page_writer_syscalls, {"process_vm_writev", {IVS_ARG_OWN_PID(1)}},
@@ -42,7 +42,7 @@ static int report_too_small(uint64_t region_len, uint32_t entries_n, uint64_t re
 	while (wanted < 2 * reserved_len)
 		wanted *= 2;
 	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_SIZE,
-			     "the roster of %u peers needs %s, more than half of a region of %s: "
+			     "a roster of %u peers needs %s, more than half of a region of %s: "
 			     "use --size %s or more, or a lower --roster-peers",
 			     entries_n, ivs_size_text(reserved_len, reserved),
 			     ivs_size_text(region_len, actual), ivs_size_text(wanted, least));
@@ -53,10 +53,10 @@ static int check_page_size(const struct ivs_region *region, struct ivs_error *er
 {
 	if (ivs_region_page_size(region) == (uint64_t)sysconf(_SC_PAGESIZE))
 		return 0;
-	return ivs_error_set(err, IVS_ROSTER_PAGE_WRITER_E_HUGE_PAGES,
-			     "--roster needs a region of ordinary pages, because a client can "
-			     "take huge pages out of the region: use shm:NAME or memfd:, or leave "
-			     "--roster out");
+	return ivs_error_set(
+		err, IVS_ROSTER_PAGE_WRITER_E_HUGE_PAGES,
+		"--roster needs a region of ordinary pages, because a client can remove huge pages "
+		"from the region: use shm:NAME or memfd:, or omit --roster");
 }
 
 /* Map the reserved bytes. Round down to a page of the kernel, which can exceed 4096 bytes. */
@@ -75,7 +75,7 @@ static bool map_reserved(struct ivs_roster_page_writer *writer)
 	return true;
 }
 
-/* P-5, P-9: continue the counts of a former server, if they are valid. */
+/* P-5, P-9: continue the counts of an earlier server, if they are valid. */
 static void take_over(struct ivs_roster_page_writer *writer)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
@@ -139,7 +139,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 	for (uint32_t entry = 0; entry < entries_n; entry++)
 		ivs_bitmap_add(writer->free, entry);
 	take_over(writer);
-	writer->header.generation++; /* the peers of the former server have left */
+	writer->header.generation++; /* the earlier server's peers have left */
 	mark_all(writer);
 	*out = writer;
 	return 0;

@@ -66,8 +66,8 @@ struct ivs_roster_page_writer {
 };
 
 /**
- * ivs_roster_page_writer_new() - create a writer of an empty roster page; the writer continues the
- * generation of a former server's page, if the region has one
+ * ivs_roster_page_writer_new() - create a writer for an empty roster page; the writer continues the
+ * generation of an earlier server's page, if the region has one
  * @region:    the region, which must outlive the writer
  * @entries_n: number of peers for which there is room, 1 to 65536
  *
@@ -83,8 +83,8 @@ IVS_MUST_USE int ivs_roster_page_writer_new(const struct ivs_region *region, uin
 void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer);
 
 /**
- * ivs_roster_page_writer_join() - add peer @id; does nothing if it is present
- * @since: the generation at which the peer joined a former server; 0: the peer joins now
+ * ivs_roster_page_writer_join() - add peer @id; does nothing if it is already present
+ * @since: the generation at which the peer joined an earlier server; 0: the peer joins now
  */
 void ivs_roster_page_writer_join(struct ivs_roster_page_writer *writer, unsigned int id,
 				 uint32_t vectors_n, uint64_t since);

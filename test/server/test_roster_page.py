@@ -283,7 +283,7 @@ def test_example_meet_does_not_touch_the_roster_page(place):
 
 @pytest.mark.parametrize("options, status, message", [
     (["--roster", "-l", "4K"], 1,
-     "the roster of 252 peers needs 4K, more than half of a region of 4K: use "
+     "a roster of 252 peers needs 4K, more than half of a region of 4K: use "
      "--size 8K or more, or a lower --roster-peers"),
     (["--roster-peers", "65536"], 1, "--size 4M or more"),
     (["--roster-peers", "0"], 2, 'invalid number of clients "0": use 1 to 65536'),

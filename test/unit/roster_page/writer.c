@@ -320,6 +320,6 @@ Test(page, huge_pages_are_refused)
 
 	cr_expect_eq(ivs_roster_page_writer_new(&huge, 252, &page, &err),
 		     IVS_ROSTER_PAGE_WRITER_E_HUGE_PAGES);
-	cr_expect_not_null(strstr(err.text, "take huge pages out of the region"), "%s", err.text);
+	cr_expect_not_null(strstr(err.text, "remove huge pages from the region"), "%s", err.text);
 	cr_expect_null(page);
 }
