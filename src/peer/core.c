@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Functions shared by all transports: capabilities, mapping the region, own vectors, and the epoll.
+ * Functions shared by all transports: capabilities, mapping the region, own vectors, and the epoll
+ * instance.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -111,8 +112,8 @@ int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd)
 	int *more;
 
 	/*
-	 * Ignore vectors above 65535: no peer can ring them, and the epoll uses their numbers as
-	 * other tags.
+	 * Ignore vectors above 65535: no peer can ring them, and the epoll instance uses their
+	 * numbers for other tags.
 	 */
 	if (peer->vectors_n > IVS_VECTOR_MAX)
 		return 0;

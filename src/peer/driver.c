@@ -88,9 +88,9 @@ static int driver_foreign_error(const struct ivs_peer *peer, const char *path,
 	if (fstat(driver_state(peer)->fd, &st))
 		return ivs_error_errno(err, errno, "cannot stat %s", path);
 	regular = S_ISREG(st.st_mode);
-	return ivs_error_set(err, IVS_PEER_E_ADDRESS,
-			     "%s is %s, and not a device of the driver%s%s%s", path,
-			     ivs_file_kind(st.st_mode), regular ? ": rm " : "", regular ? path : "",
+	return ivs_error_set(err, IVS_PEER_E_ADDRESS, "%s is %s, not a device of the driver%s%s%s",
+			     path, ivs_file_kind(st.st_mode), regular ? ": rm " : "",
+			     regular ? path : "",
 			     regular ? " (as root), and load the driver again" : "");
 }
 

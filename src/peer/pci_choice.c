@@ -47,7 +47,7 @@ static int pci_ambiguous(const struct ivs_pci_device *devices, unsigned int n,
 	char list[IVS_ERROR_LEN - 64];
 
 	return ivs_error_set(err, IVS_PEER_E_AMBIGUOUS,
-			     "there are %u ivshmem devices, choose one: %s", n,
+			     "there are %u ivshmem devices; choose one: %s", n,
 			     ivs_pci_list(devices, n, list, sizeof(list)));
 }
 
@@ -63,7 +63,7 @@ static const char *why_no_name(const struct ivs_pci_device *devices, unsigned in
 	}
 	if (!readable)
 		return "only root can read the names of devices without our driver; ";
-	return named ? "" : "only devices of ivshmem-device --name have names, QEMU's have none; ";
+	return named ? "" : "only devices of ivshmem-device --name have names; QEMU's have none; ";
 }
 
 /* Return: whether @name has the form of a PCI address, short or not. */

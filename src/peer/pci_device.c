@@ -176,7 +176,7 @@ static bool bdf_matches(const char *bdf, const char *name)
 	return !strcmp(bdf, name) || (!strncmp(bdf, "0000:", 5) && !strcmp(bdf + 5, name));
 }
 
-/* Return: whether @name selects @device, as described at ivs_pci_devices_find(). */
+/* Return: whether @name selects @device, as described for ivs_pci_devices_find(). */
 static bool pci_device_matches(const struct ivs_pci_device *device, const char *name)
 {
 	if (!strncmp(name, IVS_PCI_BY_NAME, sizeof(IVS_PCI_BY_NAME) - 1))

@@ -14,7 +14,7 @@
 
 #define DEFAULT_TIMEOUT_MS 5000
 #define WHY_READ_ONLY                                                                              \
-	"the program opened the region for reading only: leave out its option --read-only, or "    \
+	"the program opened the region for reading only: omit its option --read-only, or "         \
 	"use ivs_peer_open()"
 
 static const struct {

@@ -34,10 +34,10 @@ static const struct ivs_transport_ops shm_ops = {.name = "shm", .close = plain_c
 static const struct ivs_transport_ops file_ops = {.name = "file", .close = plain_close};
 
 #define WHY_MAY_NOT_WRITE                                                                          \
-	"this user may only read the file of the region: to write, change its owner, group or "    \
+	"this user may only read the region's file: to write, change its owner, group or "         \
 	"mode"
 
-/* Open the region for reading only if that is wanted, or if nothing else is permitted. */
+/* Open the region read-only if that is requested, or if nothing else is permitted. */
 static int plain_open_region(struct ivs_peer *peer, const char *address, struct ivs_region **out,
 			     struct ivs_error *err)
 {
@@ -78,7 +78,7 @@ static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops
 	if (result)
 		return result;
 	if (opts->vectors_n)
-		return ivs_error_set(err, IVS_PEER_E_VECTOR, WHY_NOT "; %u vectors are wanted",
+		return ivs_error_set(err, IVS_PEER_E_VECTOR, WHY_NOT "; %u vectors were requested",
 				     opts->vectors_n);
 	snprintf(address, sizeof(address), "%s:%s", ops->name, name);
 	result = plain_open_region(peer, address, &region, err);

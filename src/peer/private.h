@@ -6,10 +6,10 @@
  *   pci.c                                    selects the transport for a guest's device
  *   unix.c plain.c driver.c vfio.c sysfs.c   the transports, with their private data
  *   pci_choice.c pci_advice.c node_advice.c  which device is meant, and what to do about it
- *   region.c                                 changes of the region's file
+ *   region.c                                 changes to the region's file
  *   roster.c                                 joins and leaves from the roster page
  *   bar0.c pci_device.c                      access to a guest's device
- *   worker.c                                 system calls that may wait, in a thread
+ *   worker.c                                 system calls that may block, in a thread
  *   core.c                                   functions shared by all files above
  */
 #ifndef IVS_PEER_PRIVATE_H
@@ -29,9 +29,9 @@
 #define IVS_DESCRIPTION_LEN 160
 
 /*
- * Tags of the fds in the peer's epoll. A smaller tag is the number of one of the peer's own
- * vectors. The event loop in daemon/ is not used, because the application waits and takes one event
- * at a time.
+ * Tags of the fds in the peer's epoll instance. A smaller tag is the number of one of the peer's
+ * own vectors. The event loop in daemon/ is not used, because the application waits and takes one
+ * event at a time.
  */
 enum ivs_peer_tag {
 	IVS_TAG_SERVER = IVS_VECTOR_MAX + 1,
@@ -78,8 +78,8 @@ struct ivs_transport_ops {
  * @state:       private data of the transport
  * @why_not:     why a capability is missing, a static string; NULL if the peer has the capability.
  *               Indexed by the bit number of enum ivs_peer_cap
- * @read_only:   why the region is mapped for reading only, a static string; NULL: it is mapped for
- *               writing, too
+ * @read_only:   why the region is mapped for reading only, a static string; NULL: it is also mapped
+ *               for writing
  * @id:          the peer's own id; -1: none
  * @vectors:     eventfds of the peer's own vectors, to which vectors are added, but never removed
  * @file:        the file of @memory, on the host
@@ -171,19 +171,19 @@ IVS_MUST_USE int ivs_peer_keep_vector(struct ivs_peer *peer, int *fd);
 IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
 
 /**
- * ivs_peer_watch() - add @fd to the epoll, which the first call creates
+ * ivs_peer_watch() - add @fd to the epoll instance, which the first call creates
  *
- * Use this only while the peer is being opened. Afterwards an epoll of the application may watch
- * the peer's epoll, and adding an fd can block forever: see worker.h.
+ * Use this only while the peer is being opened. Afterwards an epoll instance of the application may
+ * watch the peer's instance, and adding an fd can block forever: see worker.h.
  *
  * Return: 0, -errno.
  */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
-/** ivs_peer_mute() - have the epoll report no input at @fd, and a hang-up once at most */
+/** ivs_peer_mute() - have the epoll instance report no input at @fd, and a hang-up at most once */
 void ivs_peer_mute(struct ivs_peer *peer, int fd, uint32_t tag);
 
-/** ivs_peer_unwatch() - remove @fd, if any, from the epoll; see unix_lose_server() */
+/** ivs_peer_unwatch() - remove @fd, if any, from the epoll instance; see unix_lose_server() */
 void ivs_peer_unwatch(struct ivs_peer *peer, int fd);
 
 /** ivs_peer_watch_changes() - create a readable @pending_fd and watch it. Return: 0, -errno. */

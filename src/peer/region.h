@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Reports changes of the region's file. Transports of host processes keep the file open, and ask
+ * Reports changes to the region's file. Transports of host processes keep the file open, and query
  * the kernel about it once a second while the application waits.
  */
 #ifndef IVS_PEER_REGION_H
@@ -42,8 +42,8 @@ IVS_MUST_USE int ivs_peer_region_open(struct ivs_peer *peer, int *fd, const char
 void ivs_peer_region_close(struct ivs_peer *peer);
 
 /**
- * ivs_peer_region_report() - handle the timer. Return: 1 if @event is set, 0 if there is no news,
- * or -errno.
+ * ivs_peer_region_report() - handle the timer. Return: 1 if @event is set, 0 if there is nothing to
+ * report, or -errno.
  */
 IVS_MUST_USE int ivs_peer_region_report(struct ivs_peer *peer, struct ivs_event *event);
 

@@ -27,9 +27,9 @@
 #define WHY_ENDED "the server that maintained the roster page in the region has exited"
 
 /*
- * Reading a file on a disk can wait for the lock of its inode, which another process may hold; a
+ * Reading a file on a disk can block on the lock of its inode, which another process may hold; a
  * page fault does not take that lock. In both cases the kernel makes the access, so that a lost
- * page is an error instead of SIGBUS.
+ * page causes an error instead of SIGBUS.
  */
 static bool roster_copy_bytes(const struct ivs_peer *peer, int fd, size_t at, void *out, size_t len)
 {
@@ -83,7 +83,7 @@ static int roster_take_snapshot(struct ivs_peer *peer, struct ivs_roster_page_sn
 	return result;
 }
 
-/* P-7: without a server, the other peers stay known, and their doorbells continue to work. */
+/* P-7: without a server, the other peers remain known, and their doorbells continue to work. */
 static void roster_set_maintained(struct ivs_peer *peer, bool maintained)
 {
 	struct ivs_peer_roster *roster = &peer->roster;

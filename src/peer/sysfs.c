@@ -60,7 +60,7 @@ static int sysfs_error(const struct ivs_pci_device *device, const char *file, st
 	if (errnum == EINVAL && *device->driver)
 		return ivs_error_set(
 			err, -errnum,
-			"the driver %s holds the device at %s and lets no program map it: %s",
+			"the driver %s holds the device at %s and does not let programs map it: %s",
 			device->driver, device->bdf,
 			ivs_pci_advise_bind(device, IVS_OUR_DRIVER, advice));
 	if (errnum == EPERM)
@@ -177,11 +177,11 @@ int ivs_sysfs_open(struct ivs_peer *peer, const struct ivs_pci_device *device,
 	if (result)
 		return result;
 	if (opts->vectors_n)
-		return ivs_error_set(
-			err, IVS_PEER_E_VECTOR,
-			"%u vectors are wanted, for which the device at %s needs a driver: %s%s",
-			opts->vectors_n, device->bdf, ivs_pci_holder(device, holder),
-			ivs_pci_advise_bind(device, IVS_OUR_DRIVER, advice));
+		return ivs_error_set(err, IVS_PEER_E_VECTOR,
+				     "%u vectors were requested, for which the device at %s needs "
+				     "a driver: %s%s",
+				     opts->vectors_n, device->bdf, ivs_pci_holder(device, holder),
+				     ivs_pci_advise_bind(device, IVS_OUR_DRIVER, advice));
 	sysfs_deny(peer, device);
 	sysfs_enable(device);
 	result = sysfs_map_registers(peer, device, err);

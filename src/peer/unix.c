@@ -22,10 +22,10 @@
 
 #define WHY_FD                                                                                     \
 	"the server has sent the region for reading only: to write, start the server with a "      \
-	"region that clients may write"
+	"region that clients may write to"
 #define WHY_SEALS                                                                                  \
-	"the region of the server is sealed against writing: to write, start the server with "     \
-	"another region"
+	"the server's region is sealed against writing: to write, start the server with a "        \
+	"different region"
 
 #define DOORBELLS_DEFAULT 100000 /* used if the process has no limit on fds */
 
@@ -43,10 +43,10 @@
  * @connection:    guarded by the peer's lock
  * @wanted_n:      number of the peer's own vectors to accept; 0: all
  * @doorbells_max: as in struct ivs_peer_options, but not 0
- * @worker:        closes and unmaps what the server has sent; watches vectors that come late
+ * @worker:        closes and unmaps what the server has sent; watches vectors that arrive late
  * @is_late:       the last wait for @worker was too short
  * @patience_ns:   how long to wait for @worker, as of @waited_ns
- * @paused:        nothing is received before @worker has done @resume
+ * @paused:        nothing is received until @worker has done @resume
  * @any_file_system: as in struct ivs_peer_options
  * @timeout_ms:    as in struct ivs_peer_options
  * @deadline_ns:   deadline of ivs_peer_open(); IVS_CLOCK_NEVER once the peer is open
@@ -200,9 +200,10 @@ static int64_t unix_patience(const struct unix_state *state, int64_t now_ns)
 }
 
 /*
- * Wait until the worker has done all jobs. After a wait that was too short, do not wait again
- * before the worker has done them. One call of the application can get here many times. So the sum
- * of all waits in a period is limited to PATIENCE_MS plus a tenth of the period.
+ * Wait until the worker has finished all queued jobs. After a wait that was too short, do not wait
+ * again until the worker has finished them. A single call by the application can reach this
+ * function many times. So the sum of all waits in a period is limited to PATIENCE_MS plus a tenth
+ * of the period.
  */
 static void unix_settle(struct unix_state *state)
 {
@@ -223,7 +224,7 @@ static void unix_settle(struct unix_state *state)
 		state->patience_ns = 0;
 }
 
-/* The limit also covers the peer's own vectors. 0 would mean that there is no limit. */
+/* The limit also covers the peer's own vectors. A limit of 0 would mean that there is none. */
 static void unix_set_limit(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
@@ -300,9 +301,10 @@ static int unix_make_room(const struct ivs_peer *peer, struct ivs_error *err)
 		until_ns = state->deadline_ns;
 	if (!unix_is_full(state) || ivs_worker_wait(state->worker, until_ns))
 		return 0;
-	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
-			     "the server at %s has sent too many fds that cannot be closed at once",
-			     state->connection.addr.sun_path);
+	return ivs_error_set(
+		err, IVS_CONNECTION_E_PROTOCOL,
+		"the server at %s has sent too many fds that cannot be closed immediately",
+		state->connection.addr.sun_path);
 }
 
 static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_peer_options *opts,
@@ -328,8 +330,9 @@ static int unix_greet(struct ivs_peer *peer, const char *path, const struct ivs_
 }
 
 /*
- * Remove the socket from the epoll first. Closing the socket does not remove it while another
- * process, such as a child, also has it open; the epoll would then report the end of input forever.
+ * Remove the socket from the epoll instance first. Closing the socket does not remove it while
+ * another process, such as a child, also has it open; the epoll instance would then report the end
+ * of input forever.
  */
 static void unix_lose_server(struct ivs_peer *peer)
 {
@@ -347,7 +350,7 @@ static bool unix_has_input(const struct ivs_connection *connection)
 	return connection->sock >= 0 && poll(&pfd, 1, 0) == 1;
 }
 
-/* Receive nothing more until the worker has done all its jobs. */
+/* Receive nothing more until the worker has finished all its jobs. */
 static void unix_pause(struct ivs_peer *peer)
 {
 	struct unix_state *state = unix_state(peer);
@@ -467,7 +470,7 @@ static void unix_close(struct ivs_peer *peer)
 	for (unsigned int i = 0; i < peer->vectors_n; i++)
 		ivs_dispose(state->connection.disposal, &peer->vectors[i]);
 	ivs_dispose(state->connection.disposal, &peer->file.fd);
-	/* The thread may be about to add a vector to the epoll. */
+	/* The thread may be about to add a vector to the epoll instance. */
 	if (!ivs_worker_wait(state->worker, ivs_clock_deadline(wait_ms)))
 		ivs_dispose(state->connection.disposal, &peer->epoll_fd);
 	ivs_worker_free(state->worker);

@@ -90,7 +90,7 @@ static int vfio_open_device(struct ivs_peer *peer, const struct ivs_pci_device *
 	if (vfio_state(peer)->container_fd < 0)
 		return ivs_error_errno(err, errno, "cannot open /dev/vfio/vfio");
 	if (ioctl(vfio_state(peer)->container_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
-		return ivs_error_set(err, -ENOTSUP, "the kernel's vfio has another version");
+		return ivs_error_set(err, -ENOTSUP, "the kernel's vfio has a different version");
 	result = vfio_open_group(peer, device, err);
 	if (result)
 		return result;

@@ -12,13 +12,13 @@
 #include "peer/private.h"
 
 /*
- * After its timeout ivs_peer_next() makes at most this many rounds while the epoll is readable. A
- * round may yield no event, because it only received from the server, or because an untrusted peer
- * drained the doorbell first.
+ * After its timeout ivs_peer_next() makes at most this many rounds while the epoll instance is
+ * readable. A round may yield no event, because it only received from the server, or because an
+ * untrusted peer drained the doorbell first.
  */
 #define LATE_ROUNDS_MAX 8
 
-/* If there is no fd to wait for, no call waits, so no @stop_fd is needed. */
+/* If there is no fd to wait for, no call blocks, so no @stop_fd is needed. */
 int ivs_peer_open_wait(struct ivs_peer *peer)
 {
 	int result = 0;
@@ -139,8 +139,8 @@ static bool peer_report_change(struct ivs_peer *peer, struct ivs_event *event)
 }
 
 /*
- * Handle what the epoll has reported. Return: 1 if @event is set, 0 if there is no event, or
- * -errno.
+ * Handle what the epoll instance has reported. Return: 1 if @event is set, 0 if there is no event,
+ * or -errno.
  */
 static int peer_handle_event(struct ivs_peer *peer, uint32_t tag, struct ivs_event *event)
 {
@@ -187,7 +187,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	if (result)
 		return result;
 	do {
-		/* Ask for one event at a time, so that the kernel rotates among the ready fds. */
+		/* Request one event at a time, so that the kernel rotates among the ready fds. */
 		left_ms = ivs_clock_left_ms(deadline);
 		result = epoll_wait(peer->epoll_fd, &ready, 1, left_ms);
 		if (result < 0)

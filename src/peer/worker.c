@@ -2,10 +2,10 @@
 /*
  * Theory of operation. The peer and the thread each hold a reference to the worker. The thread is
  * detached and exists only while there is something to do, so that a program whose server is
- * well-behaved has no thread between two calls. The thread does the jobs in their order. So an fd
- * is watched before it is closed, while its number still belongs to the same file. After fork(2)
- * the child has no thread, and the lock may have been held. So the child creates a new lock, and
- * does the jobs that were not begun before fork(2). Those jobs close the child's copies of the fds.
+ * well-behaved has no thread between two calls. The thread does the jobs in order. So an fd is
+ * watched before it is closed, while its number still belongs to the same file. After fork(2) the
+ * child has no thread, and the lock may have been held. So the child creates a new lock, and does
+ * the jobs that were not begun before fork(2). Those jobs close the child's copies of the fds.
  */
 #include "peer/worker.h"
 
@@ -25,9 +25,9 @@
  * struct worker_job - a system call
  * @run:      makes the call. Return: 0 or -errno
  * @fd:       the fd to close or to watch
- * @epoll_fd: the epoll that is to watch @fd
+ * @epoll_fd: the epoll instance that is to watch @fd
  * @op:       EPOLL_CTL_ADD or EPOLL_CTL_MOD
- * @tag:      reported by the epoll
+ * @tag:      reported by the epoll instance
  * @memory:   the memory to unmap, @len bytes
  */
 struct worker_job {
@@ -219,7 +219,7 @@ static int job_unmap(const struct worker_job *job)
 	return munmap(job->memory, job->len) ? -errno : 0;
 }
 
-/* After fork(2) both processes may do this job, in the same epoll. */
+/* After fork(2) both processes may do this job, in the same epoll instance. */
 static int job_watch(const struct worker_job *job)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u32 = job->tag};

@@ -2,14 +2,14 @@
 /*
  * A thread for system calls that other processes can delay:
  *
- * - close(2) of an fd that a server has sent waits for as long as the process that sent it wants,
+ * - close(2) of an fd that a server has sent blocks for as long as the process that sent it wants,
  *   if the fd is a socket that lingers, a file in a FUSE file system, or an eventfd that is watched
- *   by an epoll whose mutex is held;
+ *   by an epoll instance whose mutex is held;
  * - the last close(2) or munmap(2) of a region frees its memory, which takes 1 s or more for
  *   8 GiB;
- * - epoll_ctl(2) waits for a mutex when it adds an fd to an epoll that another epoll watches. An
- *   epoll of the application may watch a peer's epoll. The kernel has only one such mutex, and any
- *   process can hold it. (Changing or removing an fd does not take the mutex.)
+ * - epoll_ctl(2) waits for a mutex when it adds an fd to an epoll instance that another instance
+ *   watches. The application's instance may watch a peer's. The kernel has only one such
+ *   mutex, and any process can hold it. (Changing or removing an fd does not take the mutex.)
  *
  * A signal ends only one of these waits: the wait for a socket that lingers.
  */
@@ -30,8 +30,8 @@ struct ivs_worker *ivs_worker_new(void);
 /**
  * ivs_worker_disposal() - the disposal that hands fds over to the thread
  *
- * The first job starts the thread, which ends when it has done all jobs. If the thread cannot be
- * started, the calling thread does the job.
+ * The first job starts the thread, which ends when it has finished all queued jobs. If the thread
+ * cannot be started, the calling thread does the job.
  */
 struct ivs_disposal *ivs_worker_disposal(struct ivs_worker *worker);
 
@@ -62,7 +62,8 @@ uint64_t ivs_worker_backlog(struct ivs_worker *worker);
 bool ivs_worker_wait(struct ivs_worker *worker, int64_t deadline_ns);
 
 /**
- * ivs_worker_free() - drop the peer's reference; the thread still does all jobs. NULL is ignored.
+ * ivs_worker_free() - drop the peer's reference; the thread still finishes all queued jobs. NULL is
+ * ignored.
  */
 void ivs_worker_free(struct ivs_worker *worker);
 

@@ -13,11 +13,11 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch 
 NOBODY = 65534
 SIZE = 1 << 20
 F_ADD_SEALS, F_SEAL_FUTURE_WRITE = 1033, 16
-BY_OPTION = "the program opened the region for reading only: leave out its option --read-only, " \
+BY_OPTION = "the program opened the region for reading only: omit its option --read-only, " \
     "or use ivs_peer_open()"
-BY_MODE = "this user may only read the file of the region: to write, change its owner, group or "
+BY_MODE = "this user may only read the region's file: to write, change its owner, group or "
 BY_FD = "the server has sent the region for reading only: to write, start the server with a region "
-BY_SEAL = "the region of the server is sealed against writing: to write, start the server with "
+BY_SEAL = "the server's region is sealed against writing: to write, start the server with "
 
 
 def make_region(path, mode):

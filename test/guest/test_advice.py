@@ -92,7 +92,7 @@ def choose(guest):
     listed = ", ".join(sorted(both, key=lambda text: text.split()[0]))
     for name in "x", "":  # no device has an empty name, either
         assert (f"no device has the name \"{name}\"; only devices of ivshmem-device --name "
-                f"have names, QEMU's have none; the devices are {listed}") \
+                f"have names; QEMU's have none; the devices are {listed}") \
             in guest.refused(f"pci:name={name}")
     assert ("only root can read the names of devices without our driver; the devices are "
             + listed) in guest.refused("pci:name=x", "user")
@@ -213,7 +213,7 @@ def files_of_the_node(guest):
     guest.dump("/dev/ivshmem0")
     guest.run("rmmod ivshmem; rm -f /dev/ivshmem0; echo text >/dev/ivshmem0")
     told = guest.refused("/dev/ivshmem0")
-    assert "/dev/ivshmem0 is a regular file, and not a device of the driver: rm /dev/ivshmem0" \
+    assert "/dev/ivshmem0 is a regular file, not a device of the driver: rm /dev/ivshmem0" \
         in told
     guest.do(told, r"(rm \S+)")
     guest.run("modprobe ivshmem")

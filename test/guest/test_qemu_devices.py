@@ -201,7 +201,7 @@ def test_several_devices(build, boot, place):
               + machine.doorbell(server.socket, 1, ident="second")) as guest:
         guest.wait_for(r"^guest: exit", BOOT)
         console = guest.text()
-    assert "there are 2 ivshmem devices, choose one: pci:0000:" in console
+    assert "there are 2 ivshmem devices; choose one: pci:0000:" in console
     assert re.search(r"\(1M, plain\), pci:0000:\S+ \(4M, doorbell\)", console)
     assert console.count("peek: id -1 through sysfs, 1048576 bytes") == 2
     assert console.count("peek: id 0 through sysfs, 4194304 bytes") == 2

@@ -230,7 +230,7 @@ def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
             peer = start(place, timeout_ms=200, doorbells_max=10)
             started.put((peer, fds))
             line = opened(peer)
-        assert "too many fds that cannot be closed at once" in line
+        assert "too many fds that cannot be closed immediately" in line
         assert peer.wait() == 1
         return number(line)
 

@@ -131,7 +131,7 @@ def test_reading_needs_no_permission_to_write(place, region):
     assert run_as_stranger("get", place.shm, "4K", "5") == (0, "hello", "")
     assert run_as_stranger("dump", place.shm, "4K", "5")[0] == 0
     status, _, message = run_as_stranger("put", place.shm, "0", "x")
-    assert status == 1 and "this user may only read the file of the region" in message
+    assert status == 1 and "this user may only read the region's file" in message
 
 
 def test_dump_of_bytes(place, region):
