@@ -13,7 +13,7 @@
 #include "base/shell.h"
 
 #define CALLER_LEN 128 /* for the words with which a caller begins an error */
-#define LINE_LEN 16384 /* for a line of /etc/passwd or /etc/group; reading ends at a longer line */
+#define LINE_LEN 16384 /* for a line of /etc/passwd or /etc/group; reading stops at a longer line */
 
 /* Find the line of /etc/passwd for @uid. Set @name, if not NULL, and @gid, if not NULL. */
 static bool passwd_find(uid_t uid, char name[IVS_ACCESS_NAME_LEN], gid_t *gid)
@@ -62,7 +62,7 @@ static bool group_name(gid_t gid, const char *user, char out[IVS_ACCESS_NAME_LEN
 	return member;
 }
 
-/* Return: whether the user of this process is a member of the group, according to the files. */
+/* Return: whether the user of this process is a member of the group, according to these files. */
 static bool user_is_member(gid_t gid)
 {
 	char group[IVS_ACCESS_NAME_LEN];

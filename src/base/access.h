@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Why the kernel denies this process access to a file (EACCES), and the command that allows it.
+ * Why the kernel denies this process access to a file (EACCES), and the command that grants it.
  *
  * Names come from /etc/passwd and /etc/group only: name services cannot be used in static programs.
  * Do not use these functions under a system call filter.
@@ -22,7 +22,7 @@
  * @IVS_ACCESS_GROUP:   the process is not in the group, whose members have access
  * @IVS_ACCESS_LOGIN:   the process is not in the group, because the user became a member after
  *                      logging in
- * @IVS_ACCESS_MODE:    the mode: the group has no access, either
+ * @IVS_ACCESS_MODE:    the mode: the group has no access either
  */
 enum ivs_access_cause {
 	IVS_ACCESS_UNKNOWN,
@@ -35,7 +35,7 @@ enum ivs_access_cause {
 
 /**
  * struct ivs_access - the file that denies access
- * @path:   the file that was asked for, or a directory on the way to it
+ * @path:   the requested file, or a directory on the way to it
  * @on_way: whether @path is such a directory
  * @wanted: R_OK, W_OK, X_OK, or-ed; what @path denies
  */
@@ -60,11 +60,11 @@ void ivs_access_find(const char *path, int wanted, struct ivs_access *out);
 /** ivs_access_state() - format owner, group and mode: "it belongs to root:root, mode 0600" */
 const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCESS_TEXT_LEN]);
 
-/** ivs_access_explain() - the state of the file that denies access, and the cure */
+/** ivs_access_explain() - the state of the file that denies access, and how to get access */
 const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS_TEXT_LEN]);
 
 /**
- * ivs_access_chown_cure() - the end of a message about chown(2) that was not permitted
+ * ivs_access_chown_cure() - the end of a message about a chown(2) that was not permitted
  * @uid: the owner that was wanted; -1: only a group was wanted
  */
 const char *ivs_access_chown_cure(uid_t uid);

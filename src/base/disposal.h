@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Closing fds that an untrusted process has sent. close(2) of such an fd may wait, so a program
- * that must not wait supplies a function that closes the fds.
+ * Closing fds that an untrusted process has sent. close(2) of such an fd may block, so a program
+ * that must not block supplies a function that closes the fds.
  */
 #ifndef IVS_BASE_DISPOSAL_H
 #define IVS_BASE_DISPOSAL_H
@@ -10,7 +10,7 @@
 
 /**
  * struct ivs_disposal - how to close fds
- * @take: close @fd, now or later, and set it to -1; never waits
+ * @take: close @fd, now or later, and set it to -1; never blocks
  */
 struct ivs_disposal {
 	void (*take)(struct ivs_disposal *disposal, int *fd);

@@ -28,7 +28,7 @@ bool ivs_eventfd_is(int fd)
 
 /*
  * Poll first: another process may have filled the counter and cleared O_NONBLOCK, which all
- * processes with the eventfd share. If the counter is full, a signal is already pending.
+ * processes that have the eventfd share. If the counter is full, a signal is already pending.
  */
 int ivs_eventfd_signal(int fd)
 {
@@ -41,7 +41,7 @@ int ivs_eventfd_signal(int fd)
 	}
 	if (fd < 0 || pfd.revents & POLLNVAL)
 		return -EBADF;
-	if (!(pfd.revents & POLLOUT)) /* it is full (POLLERR: the kernel filled it) */
+	if (!(pfd.revents & POLLOUT)) /* the counter is full (POLLERR: the kernel filled it) */
 		return 0;
 	if (write(fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return -errno;

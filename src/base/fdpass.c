@@ -61,8 +61,8 @@ static void collect_fds(struct msghdr *hdr, struct ivs_fdpass_fds *fds)
 }
 
 /*
- * setsockopt(2) waits for the lock of the socket. A process that has an fd of this end can hold the
- * lock forever; a process that has only the other end cannot.
+ * setsockopt(2) waits for the socket's lock. A process that has an fd of this end can hold the lock
+ * forever; a process that has only the other end cannot.
  */
 int ivs_fdpass_take_urgent(int sock)
 {

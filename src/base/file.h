@@ -61,7 +61,7 @@ IVS_MUST_USE static inline int ivs_path_is_fd(const char *path, int fd)
 	return fstat(fd, &st) ? -errno : ivs_path_is(path, &st);
 }
 
-/** ivs_file_kind() - name the kind of file of @mode (st_mode), such as "a directory" */
+/** ivs_file_kind() - name the kind of file that @mode (st_mode) describes: "a directory", ... */
 const char *ivs_file_kind(mode_t mode);
 
 /**

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parsing and formatting numbers. Parsing is strict: the whole text must be the number. */
+/* Parsing and formatting numbers. Parsing is strict: the whole string must be the number. */
 #ifndef IVS_BASE_PARSE_H
 #define IVS_BASE_PARSE_H
 

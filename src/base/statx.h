@@ -24,7 +24,7 @@
  * @out:  its stx_mask shows which facts are known
  *
  * The function makes the system call directly, because libc's wrapper may fall back to fstat(2),
- * which asks the file system.
+ * which sends a request to the file system.
  *
  * Return: 0, or -1 with errno.
  */
@@ -37,7 +37,8 @@ static inline int ivs_statx(int fd, unsigned int mask, struct statx *out)
  * ivs_statx_at() - like ivs_statx(), but for @path in the directory @dir_fd
  * @flags: AT_SYMLINK_NOFOLLOW or 0
  *
- * Looking up a path asks its file systems. Looking up a link in /proc/PID/fd asks only procfs.
+ * Looking up a path sends requests to the file systems on it. Looking up a link in /proc/PID/fd
+ * involves only procfs.
  */
 static inline int ivs_statx_at(int dir_fd, const char *path, int flags, unsigned int mask,
 			       struct statx *out)

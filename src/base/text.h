@@ -11,7 +11,7 @@ size_t ivs_text_char(const char *text);
 
 /**
  * ivs_text_valid() - copy @in, with a "?" for each byte that is not valid UTF-8
- * @out_len: at least 1; the text is truncated to fit, at the end of a character
+ * @out_len: at least 1; the text is truncated to fit, but never within a character
  *
  * Return: @out.
  */
@@ -23,7 +23,7 @@ const char *ivs_text_shown(const char *in, char *out, size_t out_len);
 /** ivs_text_is_printable() - whether ivs_text_shown() would change nothing */
 bool ivs_text_is_printable(const char *text);
 
-/** ivs_text_columns() - the number of characters of @text, which must be valid */
+/** ivs_text_columns() - the number of characters in @text, which must be valid */
 size_t ivs_text_columns(const char *text);
 
 #endif

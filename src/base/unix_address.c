@@ -11,7 +11,7 @@ bool ivs_unix_address(const char *path, struct sockaddr_un *out, struct ivs_erro
 
 	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (!len || len >= IVS_UNIX_PATH_LEN) {
-		ivs_error_set(err, 0, "the socket's path has %zu bytes; 1 to %zu are possible: %s",
+		ivs_error_set(err, 0, "the socket's path has %zu bytes, but must have 1 to %zu: %s",
 			      len, IVS_UNIX_PATH_LEN - 1, path);
 		return false;
 	}

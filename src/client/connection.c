@@ -17,12 +17,13 @@ static int connection_connect_error(const char *path, int errnum, struct ivs_err
 	if (errnum == ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode))
 		return ivs_error_set(err, IVS_CONNECTION_E_ABSENT, "%s is not a socket", path);
 	if (errnum == ENOENT || errnum == ECONNREFUSED)
-		return ivs_error_set(err, IVS_CONNECTION_E_ABSENT,
-				     "no server listens at %s: start it with ivshmem-server -S %s",
-				     path, path);
+		return ivs_error_set(
+			err, IVS_CONNECTION_E_ABSENT,
+			"no server is listening at %s: start it with ivshmem-server -S %s", path,
+			path);
 	if (errnum == EAGAIN || errnum == EINTR)
 		return ivs_error_set(err, IVS_CONNECTION_E_BUSY,
-				     "the server at %s does not accept connections", path);
+				     "the server at %s is not accepting connections", path);
 	if (errnum == EACCES)
 		return ivs_error_set(err, -EACCES,
 				     "cannot connect to %s: Permission denied: connecting needs "
@@ -34,7 +35,7 @@ static int connection_connect_error(const char *path, int errnum, struct ivs_err
 
 /*
  * Receive out-of-band bytes inline, like all others. Otherwise the kernel would discard these bytes
- * in recvmsg(2) and close their fds, which may wait. Return: 0; -1 with errno.
+ * in recvmsg(2) and close their fds, which may block. Return: 0; -1 with errno.
  */
 static int connection_make_socket(struct ivs_connection *connection)
 {
@@ -58,7 +59,7 @@ int ivs_connection_connect(struct ivs_connection *connection, const char *path,
 	if (!ivs_unix_address(path, addr, err))
 		return IVS_CONNECTION_E_ADDRESS;
 	if (connection->sock < 0 && connection_make_socket(connection))
-		return ivs_error_errno(err, errno, "cannot make a socket");
+		return ivs_error_errno(err, errno, "cannot create a socket");
 	if (!connect(connection->sock, (const struct sockaddr *)addr, sizeof(*addr)))
 		return 0;
 	return connection_connect_error(path, errno, err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A client's connection to an ivshmem-server: receiving messages, and storing other peers'
- * doorbells (PROTOCOL.md, W-1 to W-14). No function waits or takes a lock. The events do not depend
- * on the protocol's version.
+ * doorbells (PROTOCOL.md, W-1 to W-14). No function blocks or takes a lock. The events do not
+ * depend on the protocol's version.
  */
 #ifndef IVS_CLIENT_CONNECTION_H
 #define IVS_CLIENT_CONNECTION_H
@@ -14,7 +14,7 @@
 
 enum ivs_connection_error {
 	IVS_CONNECTION_E_ADDRESS = 1, /* the path is empty or too long for a socket */
-	IVS_CONNECTION_E_ABSENT,      /* no server listens at the path */
+	IVS_CONNECTION_E_ABSENT,      /* no server is listening at the path */
 	IVS_CONNECTION_E_BUSY,	      /* the server's listen queue is full: retry later */
 	IVS_CONNECTION_E_AGAIN,	      /* there is nothing more to receive now */
 	IVS_CONNECTION_E_TIMEOUT,     /* the greeting was not complete in time */

@@ -138,7 +138,7 @@ static bool doorbells_report_entry(struct ivs_doorbells_entry *entry, unsigned i
 bool ivs_doorbells_report(struct ivs_doorbells *doorbells, struct ivs_peer_change *change)
 {
 	for (unsigned int id = doorbells->dirty_from; id < doorbells->ids_n; id++) {
-		doorbells->dirty_from = id; /* after a leave, the id may have a join to report */
+		doorbells->dirty_from = id; /* after a leave, a join of this id may follow */
 		if (doorbells_report_entry(&doorbells->entries[id], id, change))
 			return true;
 	}

@@ -2,8 +2,8 @@
 /*
  * The doorbells of the other peers, and the record of which joins and leaves have been reported.
  *
- * As in the server, the state is stored and not its history: the next report is the difference
- * between the present state and what has been reported, so memory is bounded by the number of ids.
+ * As in the server, the state is stored rather than its history: the next report is the difference
+ * between the current state and what has been reported, so memory is bounded by the number of ids.
  * No function takes a lock; the owner of the doorbells has to take one.
  */
 #ifndef IVS_CLIENT_DOORBELLS_H
@@ -67,7 +67,7 @@ void ivs_doorbells_deinit(struct ivs_doorbells *doorbells);
  */
 IVS_MUST_USE int ivs_doorbells_add(struct ivs_doorbells *doorbells, unsigned int id, int *fd);
 
-/** ivs_doorbells_remove() - remove peer @id, which left. Return: whether it was present. */
+/** ivs_doorbells_remove() - remove peer @id, which has left. Return: whether it was present. */
 bool ivs_doorbells_remove(struct ivs_doorbells *doorbells, unsigned int id);
 
 /** ivs_doorbells_report() - report the next join or leave. Return: false if there is none. */

@@ -67,14 +67,14 @@ int ivs_greeting_timeout(const struct ivs_greeting *greeting,
 
 	if (!greeting->has_region)
 		return ivs_error_set(err, IVS_CONNECTION_E_TIMEOUT,
-				     "the server at %s accepted the connection and is silent",
+				     "the server at %s accepted the connection but sends nothing",
 				     path);
 	return ivs_error_set(err, IVS_CONNECTION_E_TIMEOUT,
 			     "the server at %s assigned %u vectors, not %u: start it with -n %u",
 			     path, greeting->vectors_n, greeting->wanted_n, greeting->wanted_n);
 }
 
-/* Return: whether everything that the client waits for has arrived. */
+/* Return: whether everything that the client is waiting for has arrived. */
 static bool greeting_is_complete(const struct ivs_greeting *greeting)
 {
 	if (!greeting->has_region)
@@ -125,7 +125,7 @@ int ivs_greeting_next(struct ivs_greeting *greeting, struct ivs_connection *conn
 	do {
 		if (greeting_is_complete(greeting))
 			return IVS_CONNECTION_E_AGAIN;
-		/* The deadline also applies to a server that sends without a pause. */
+		/* The deadline also applies to a server that sends without pausing. */
 		if (!ivs_clock_left_ms(greeting->deadline_ns))
 			return greeting_end(greeting, connection, err);
 		result = ivs_connection_next(connection, event, err);

@@ -7,8 +7,8 @@
  * own vectors count as complete when there are as many as another peer has, or when the server has
  * been silent for IVS_GREETING_QUIET_MS.
  *
- * A client that may wait calls ivs_greeting_connect() and ivs_greeting_next(). A client that must
- * not wait calls ivs_connection_connect() and ivs_connection_next(), and passes each event to
+ * A client that may block calls ivs_greeting_connect() and ivs_greeting_next(). A client that must
+ * not block calls ivs_connection_connect() and ivs_connection_next(), and passes each event to
  * ivs_greeting_note().
  */
 #ifndef IVS_CLIENT_GREETING_H

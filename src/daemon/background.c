@@ -82,7 +82,7 @@ static int lock_pidfile(int fd, const char *path, struct ivs_error *err)
 
 #define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
 
-/* Try to open an existing file first, to know whether this call created it. */
+/* Try to open an existing file first, to find out whether this call created it. */
 static int open_pidfile(const char *path, bool *made)
 {
 	int fd = open(path, O_RDWR | OPEN_FLAGS);
@@ -226,7 +226,7 @@ int ivs_background_fork(struct ivs_background *daemon, bool *parent, struct ivs_
 	if (null < 0)
 		return ivs_error_errno(err, errno, "cannot open /dev/null");
 	if (pipe2(ends, O_CLOEXEC))
-		return ivs_error_errno(err, errno, "cannot make a pipe");
+		return ivs_error_errno(err, errno, "cannot create a pipe");
 	pid = fork();
 	if (pid < 0) {
 		result = ivs_error_errno(err, errno, "cannot fork");

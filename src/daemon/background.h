@@ -16,7 +16,7 @@ extern const struct ivs_syscall ivs_background_syscalls[];
  *        cannot change the number; -1: none
  * @write_fd: open for writing until the process id has been written; then -1
  * @ours: this process created the file or wrote to it, and removes the file at exit
- * @path: must stay valid as long as this structure
+ * @path: must stay valid for as long as this structure
  */
 struct ivs_pidfile {
 	int fd;

@@ -80,8 +80,8 @@ static int release_or_keep(int *fd)
 			result == IVS_CLOSER_E_BLOCKED
 				? "the helper processes that close them are blocked by the "
 				  "processes that sent earlier ones"
-				: "memory is short, or too many file descriptors of this user "
-				  "are in flight");
+				: "there is too little memory, or too many file descriptors of "
+				  "this user are in flight");
 	ivs_closer_keep(fd);
 	return IVS_CLOSE_E_KEPT;
 }

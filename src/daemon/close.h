@@ -20,12 +20,12 @@ extern const struct ivs_syscall ivs_close_syscalls[];
 #endif
 
 /*
- * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner chose.
+ * close(2) of a socket with SO_LINGER and unsent data blocks for as long as its owner has chosen.
  * Closing a socket that holds such a socket, as an unread fd or as a connection not yet accepted,
- * blocks in the same way. A file on FUSE, and any file that an epoll watches (closer.h), can make
- * close(2) block forever. So these functions pass the fds to helper processes, if ivs_closer_open()
- * has started them. Otherwise the calling thread closes the fds. ivs_stall_open(), which must have
- * been called, then ends each wait that a signal can end.
+ * blocks in the same way. A file on FUSE, and any file that an epoll instance watches (closer.h),
+ * can make close(2) block forever. So these functions pass the fds to helper processes, if
+ * ivs_closer_open() has started them. Otherwise the calling thread closes the fds.
+ * ivs_stall_open(), which must have been called, then ends each wait that a signal can end.
  */
 
 /**
@@ -33,7 +33,7 @@ extern const struct ivs_syscall ivs_close_syscalls[];
  * @fds: set to -1
  *
  * Return: false: some fds stay open, and remain in @fds, because all helper processes are blocked
- * or memory is short. Retry later.
+ * or memory is low. Retry later.
  */
 bool ivs_fds_release(int *fds, unsigned int fds_n);
 

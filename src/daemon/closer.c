@@ -57,7 +57,7 @@ int ivs_closer_open(int (*confine)(const void *context), const void *context, st
 	int result;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
-		return ivs_error_errno(err, errno, "cannot make a socket for helper processes");
+		return ivs_error_errno(err, errno, "cannot create a socket for helper processes");
 	pid = fork();
 	if (!pid)
 		_exit(ivs_closer_start(&(struct ivs_closer_start){.sock = ends[1],
@@ -92,7 +92,7 @@ static void bound_queue(void)
 	pool->message_max = (unsigned int)(fds_n / MESSAGE_DIVISOR);
 	if (pool->message_max < MESSAGE_MIN)
 		pool->message_max = MESSAGE_MIN;
-	/* The kernel doubles the size, and has a minimum of about 6 messages. */
+	/* The kernel doubles the size, and enforces a minimum of about 6 messages. */
 	size = (int)(fds_n / QUEUE_DIVISOR / pool->message_max * MESSAGE_BYTES / 2);
 	(void)setsockopt(pool->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }

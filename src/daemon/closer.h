@@ -2,15 +2,16 @@
 /*
  * Helper processes that close fds which untrusted processes can watch.
  *
- * The last close(2) of a file that can be polled takes the mutex of every epoll that watches the
- * file. A process holds the mutex of its epoll for as long as it likes: epoll_wait(2) writes events
- * to memory under the mutex, and a page fault on that memory lasts as long as the userfaultfd(2) or
- * FUSE file system behind it wants. No signal interrupts the wait for the mutex, not even SIGKILL.
- * So a program that has received such an fd, or passed one on, must not be the last to close it.
+ * The last close(2) of a file that can be polled takes the mutex of every epoll instance that
+ * watches the file. A process can hold the mutex of its epoll instance for as long as it likes:
+ * epoll_wait(2) writes events to memory under the mutex, and a page fault on that memory lasts as
+ * long as the userfaultfd(2) or FUSE file system behind it wants. No signal interrupts the wait for
+ * the mutex, not even SIGKILL. So a program that has received such an fd, or passed one on, must
+ * not be the last to close it.
  *
  * The program passes these fds to a pool of helper processes instead. The pool keeps an fd for
  * IVS_CLOSER_HOLD_MS and then closes it, so that other processes that close their copies at the
- * same time are not the last to do so, either. If close(2) blocks a helper process, another one
+ * same time are not the last to do so either. If close(2) blocks a helper process, another one
  * takes its place, until @workers_max of them are blocked.
  *
  * Each fd has an owner: the party that can make close(2) of the fd block. An owner blocks at most
@@ -46,7 +47,7 @@ extern const struct ivs_syscall ivs_closer_syscalls[]; /* calls that the program
  * @message_max: maximum number of fds in a message
  * @insists:     the program is ending: pass on the fds of all owners
  * @kept:        fds that are being collected, or that the helper processes have not taken
- * @blocking:    owners that block as many workers as they may, until @until_ns
+ * @blocking:    owners that block as many workers as they are allowed to, until @until_ns
  */
 struct ivs_closer {
 	unsigned int workers_max;
@@ -73,7 +74,7 @@ struct ivs_closer {
 	}
 
 /**
- * ivs_closer_use() - use the pool @other from now on; NULL: use the pool of the program
+ * ivs_closer_use() - use the pool @other from now on; NULL: use the program's pool
  *
  * Return: the pool that was in use.
  */
@@ -98,8 +99,8 @@ IVS_MUST_USE int ivs_closer_open(int (*confine)(const void *context), const void
 				 struct ivs_error *err);
 
 /**
- * ivs_closer_adopt() - use the pool of a program that ran in this process before; @fd: the pool's
- * socket
+ * ivs_closer_adopt() - use the pool of the program that previously ran in this process; @fd: the
+ * pool's socket
  */
 void ivs_closer_adopt(int fd);
 
@@ -111,7 +112,7 @@ void ivs_closer_close(void);
 
 enum ivs_closer_error {
 	IVS_CLOSER_E_BLOCKED = 1, /* the owner blocks workers, or the queue to the holder is full */
-	IVS_CLOSER_E_LATER,	  /* memory is short, or the user has too many fds in flight */
+	IVS_CLOSER_E_LATER,	  /* memory is low, or the user has too many fds in flight */
 	IVS_CLOSER_E_ABSENT,	  /* there are no helper processes */
 };
 
@@ -132,9 +133,9 @@ void ivs_closer_keep(int *fd);
 /**
  * ivs_closer_collect() - begin to collect fds, or pass on the collected ones
  *
- * Collected fds share messages. Otherwise very many fds to close would fill the socket of the pool
- * with messages, although no helper process is blocked. At most IVS_CLOSER_COLLECTED_MAX fds are
- * collected.
+ * Collected fds share messages. Otherwise a large number of fds to close would fill the pool's
+ * socket with messages, although no helper process is blocked. At most IVS_CLOSER_COLLECTED_MAX fds
+ * are collected.
  */
 void ivs_closer_collect(bool collects);
 

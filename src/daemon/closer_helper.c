@@ -44,8 +44,8 @@ IVS_SYSCALLS(ivs_closer_helper_syscalls, {"recvmsg"}, {"recvfrom"}, {"recv"}, {"
 #define SLACK_DIVISOR 32
 
 /*
- * Fixed fds, below all others. A worker keeps only these. While the holder does not use one of
- * them, its number is a copy of POOL_FD, so that no received fd gets that number.
+ * Fixed fds, below all others. A worker keeps only these. While the holder is not using one of
+ * them, that fd is a copy of POOL_FD, so that no received fd gets its number.
  */
 #define POOL_FD 0
 #define WORKER_FD 1 /* the worker's end of the socket */
@@ -107,9 +107,7 @@ static inline __attribute__((always_inline)) void end(void)
 	__builtin_trap();
 }
 
-/*
- * Call poll(2). After an error that will not go away, end: retrying would keep this process busy.
- */
+/* Call poll(2). End after an error that will not go away: retrying would keep this process busy. */
 static int wait_for(struct pollfd *polled, unsigned int n, int ms)
 {
 	int result = poll(polled, n, ms);
@@ -247,7 +245,7 @@ static bool are_all_blocked(const struct holder *holder)
 
 /**
  * count_workers() - count the workers that are closing fds of @owner
- * @blocked_n: set to the number of those workers that seem blocked
+ * @blocked_n: set to the number of those workers that appear to be blocked
  */
 static unsigned int count_workers(const struct holder *holder, uint64_t owner, int64_t now_ns,
 				  unsigned int *blocked_n)
@@ -466,7 +464,8 @@ static void serve(struct holder *holder)
 /* Starting */
 
 /*
- * Keep one fd only, as POOL_FD, and nothing that a signal, a terminal or a directory could affect.
+ * Keep only one fd, as POOL_FD, and keep nothing that a signal, a terminal or a directory could
+ * affect.
  */
 static void leave_everything(int sock)
 {
@@ -527,9 +526,9 @@ int ivs_closer_start(const struct ivs_closer_start *start)
 	if (pid)
 		return pid < 0 && !result ? errno : result;
 	(void)prctl(PR_SET_NAME, NAME);
-	/* If this fails, so does confining the program, which reports it. */
+	/* If this fails, confining the program also fails, and reports the error. */
 	if (start->confine(start->context))
 		end();
 	serve(&holder);
-	return 0; /* this is not reached */
+	return 0; /* not reached */
 }

@@ -32,7 +32,7 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[];
  * struct ivs_closer_start - how to start a pool
  * @sock:        connects the holder and the program. Each message to the holder is an owner
  *               (uint64_t) with fds of this owner. The holder sends back owners: an owner that
- *               blocks as many workers as it may, each time that its fds are held for longer;
+ *               blocks as many workers as it is allowed to, each time its fds are held for longer;
  *               IVS_CLOSER_ANYBODY if all workers are blocked; and one combined with
  *               IVS_CLOSER_BRIEF when more of its fds are held than its share
  * @workers_max: at most IVS_CLOSER_WORKERS_MAX

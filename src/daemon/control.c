@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Theory of operation. A connection is in one of two states, and is watched for one event only:
+ * Theory of operation. A connection is in one of two states, and is watched for only one event:
  *
  *   listening  EPOLLIN: bytes are received until a line is complete
- *   answering  EPOLLOUT: the reply to that line is sent. If the next line has been received, it is
- *              answered in the next round; else the connection listens, or is closed at the end of
- *              input
+ *   answering  EPOLLOUT: the reply to that line is sent. If the next line has already been
+ *              received, it is answered in the next round; otherwise the connection listens, or is
+ *              closed at the end of input
  *
  * So a client that does not read costs the memory of one reply, and no system calls until it reads.
  * Handlers only record events; a step at the end of the round serves the connections. Each unused
@@ -314,7 +314,7 @@ int ivs_control_open(const struct ivs_control_options *opts, struct ivs_control 
 	int result;
 
 	if (!control)
-		return ivs_error_errno(err, ENOMEM, "cannot make the control socket");
+		return ivs_error_errno(err, ENOMEM, "cannot create the control socket");
 	control->listener.fd = -1;
 	control->loop = opts->loop;
 	control->source.handle = note_pending;

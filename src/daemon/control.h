@@ -13,7 +13,7 @@
 #include "daemon/listener.h"
 #include "daemon/loop.h"
 
-#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* further ones replace the idlest */
+#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* a new one then replaces the idlest */
 #define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* number of fds that are always open */
 #define IVS_CONTROL_LINE_MAX 4096			   /* length of a line, without newline */
 
@@ -22,7 +22,7 @@ extern const struct ivs_syscall ivs_control_syscalls[];
 struct ivs_control;
 
 enum ivs_control_error {
-	IVS_CONTROL_E_SOCKET = 1, /* the path is not usable, or another process listens there */
+	IVS_CONTROL_E_SOCKET = 1, /* the path is unusable, or another process listens there */
 };
 
 /**
@@ -33,7 +33,7 @@ enum ivs_control_error {
  * @name:         the socket file of @inherited_fd, as it was when it was created. The file at that
  *                path is removed at exit if it is still the same file
  * @loop:         must outlive the control socket. Requests are served at the end of each round,
- *                after the steps that were added before
+ *                after the steps that were added earlier
  * @answer:       composes the reply to a line of @len arbitrary bytes, without the newline. If @len
  *                exceeds IVS_CONTROL_LINE_MAX, @line is only the beginning of the line. @text is
  *                set to one line with its newline, which the control socket frees.

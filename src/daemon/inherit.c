@@ -146,7 +146,7 @@ bool ivs_inherited_is_list(int fd)
 	char magic[sizeof(LIST_MAGIC) - 1];
 	struct stat st;
 
-	/* Read only from a regular file, because another type of file might block. */
+	/* Read only from a regular file, because other types of file might block. */
 	return fd > STDERR_FILENO && was_handed(fd) && !fstat(fd, &st) && S_ISREG(st.st_mode) &&
 	       pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
 	       !memcmp(magic, LIST_MAGIC, sizeof(magic));
@@ -189,10 +189,12 @@ int ivs_inherited_from_program(struct ivs_inherited *inherited, int list_fd, str
 	int result = -EINVAL;
 
 	if (!ivs_inherited_is_list(list_fd) || fcntl(list_fd, F_SETFD, FD_CLOEXEC))
-		return ivs_error_errno(err, EINVAL, "cannot read the former program's list of fds");
+		return ivs_error_errno(err, EINVAL,
+				       "cannot read the previous program's list of fds");
 	list = fdopen(list_fd, "r");
 	if (!list)
-		return ivs_error_errno(err, errno, "cannot read the former program's list of fds");
+		return ivs_error_errno(err, errno,
+				       "cannot read the previous program's list of fds");
 	if (!fseek(list, sizeof(LIST_MAGIC) - 1, SEEK_SET))
 		result = read_list(inherited, list);
 	fclose(list);
@@ -201,7 +203,7 @@ int ivs_inherited_from_program(struct ivs_inherited *inherited, int list_fd, str
 	ivs_inherited_sort(inherited);
 	if (result) {
 		ivs_inherited_free(inherited);
-		ivs_error_errno(err, -result, "cannot take over the former program's fds");
+		ivs_error_errno(err, -result, "cannot take over the previous program's fds");
 	}
 	return result;
 }

@@ -38,7 +38,7 @@ IVS_MUST_USE int ivs_inherited_add(struct ivs_inherited *inherited, int fd, cons
 /**
  * ivs_inherited_from_manager() - take the service manager's fds, and unset LISTEN_*
  *
- * Errors in these environment variables are logged, and the fds concerned are skipped.
+ * Errors in these environment variables are logged, and the affected fds are skipped.
  *
  * Return: 0 or -ENOMEM.
  */

@@ -51,8 +51,8 @@ static int lock_directory(const char *path, int *lock, struct ivs_error *err)
 }
 
 /*
- * Remove the socket file if no process listens on it. Probe it with a datagram socket: the kernel
- * refuses to connect it to a stream socket, so a running server does not notice the probe.
+ * Remove the socket file if no process is listening on it. Probe it with a datagram socket: the
+ * kernel refuses to connect it to a stream socket, so a running server does not notice the probe.
  */
 static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 {
@@ -73,7 +73,7 @@ static int remove_stale(const struct sockaddr_un *addr, struct ivs_error *err)
 				     S_ISDIR(st.st_mode) ? "" : "remove it or ");
 	probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (probe < 0)
-		return ivs_error_errno(err, errno, "cannot make a socket");
+		return ivs_error_errno(err, errno, "cannot create a socket");
 	if (!connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) || errno == EPROTOTYPE)
 		return ivs_error_set(err, IVS_LISTENER_E_BUSY,
 				     "another process is already listening at %s: stop it, or use "
@@ -129,7 +129,7 @@ static int replace_stale(int fd, const struct sockaddr_un *addr, mode_t mode, st
 	if (result)
 		return result;
 	result = bind_with_mode(fd, addr, mode);
-	return result ? ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path)
+	return result ? ivs_error_errno(err, -result, "cannot create the socket %s", addr->sun_path)
 		      : 0;
 }
 
@@ -147,7 +147,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 		return replace_stale(fd, addr, mode, err);
 	if (result == -EACCES)
 		return ivs_error_set(err, result,
-				     "cannot make the socket %s: Permission denied: %s",
+				     "cannot create the socket %s: Permission denied: %s",
 				     addr->sun_path, ivs_access_explain(addr->sun_path, W_OK, why));
 	snprintf(copy, sizeof(copy), "%s", addr->sun_path);
 	ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path);
@@ -159,7 +159,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 /*
  * Open the socket file without following a link, so that it cannot be exchanged for another file
  * afterwards. If it has already been exchanged, it may be another socket, but no other kind of
- * file, and no file that has a second name.
+ * file, and no file with a second hard link.
  */
 static int open_socket_file(const char *path, int *file_fd, struct stat *st, struct ivs_error *err)
 {
@@ -168,10 +168,11 @@ static int open_socket_file(const char *path, int *file_fd, struct stat *st, str
 		return ivs_error_errno(err, errno, "cannot check the socket %s", path);
 	if (S_ISSOCK(st->st_mode) && st->st_nlink == 1)
 		return 0;
-	return ivs_error_set(err, IVS_LISTENER_E_PATH,
-			     "another process has replaced the socket %s while it was being made: "
-			     "use a directory that no other user can write to",
-			     path);
+	return ivs_error_set(
+		err, IVS_LISTENER_E_PATH,
+		"another process has replaced the socket %s while it was being created: "
+		"use a directory that no other user can write to",
+		path);
 }
 
 /* A default ACL of the directory may have removed bits from the mode. */
@@ -220,7 +221,7 @@ int ivs_listener_open(struct ivs_listener *listener, const struct ivs_listener_o
 	strcpy(listener->path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return ivs_error_errno(err, errno, "cannot make a socket");
+		return ivs_error_errno(err, errno, "cannot create a socket");
 	result = bind_or_replace(fd, &addr, opts->mode, err);
 	if (result)
 		return result;

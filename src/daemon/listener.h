@@ -31,7 +31,7 @@ struct ivs_listener {
 
 enum ivs_listener_error {
 	IVS_LISTENER_E_PATH = 1, /* the path is too long, empty, or does not name a socket */
-	IVS_LISTENER_E_BUSY,	 /* another process listens at the path */
+	IVS_LISTENER_E_BUSY,	 /* another process is listening at the path */
 };
 
 /**

@@ -15,7 +15,7 @@ extern const struct ivs_syscall ivs_log_syslog_syscalls[];
 enum ivs_log_level {
 	IVS_LOG_ERROR,	 /* a request or option could not be carried out */
 	IVS_LOG_WARNING, /* something that the operator should know */
-	IVS_LOG_INFO,	 /* progress messages; shown with -v only */
+	IVS_LOG_INFO,	 /* progress messages; shown only with -v */
 };
 
 /** ivs_log_init() - set the prefix of each line to @program, which is not copied */

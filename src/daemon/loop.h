@@ -9,7 +9,7 @@
  *   3. all steps, in the order in which they were added
  *
  * Sources, timers and steps are embedded in the objects of their owners, so that nothing is
- * allocated; a handler finds its object by IVS_CONTAINER_OF(). Before they are added they must be
+ * allocated; a handler finds its object with IVS_CONTAINER_OF(). Before they are added they must be
  * zero except for the function pointer. Handlers and steps may add and remove any source or timer,
  * including their own, and free the object that embeds it. Steps may only be added and removed
  * between rounds.
@@ -132,7 +132,7 @@ static inline bool ivs_loop_timer_is_set(const struct ivs_loop_timer *timer)
 	return timer->link;
 }
 
-/** ivs_loop_add_step() - run @step at the end of each round, after the steps added before */
+/** ivs_loop_add_step() - run @step at the end of each round, after the steps added earlier */
 void ivs_loop_add_step(struct ivs_loop *loop, struct ivs_loop_step *step);
 
 /** ivs_loop_remove_step() - remove a step; no-op if it is not in the loop */

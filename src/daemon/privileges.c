@@ -46,11 +46,10 @@ int ivs_privileges_find_user(const char *user, uid_t *out, struct ivs_error *err
 	const struct passwd *entry = find_user(user);
 
 	if (!entry)
-		return ivs_error_set(
-			err, IVS_PRIVILEGES_E_USER,
-			"no such user \"%s\": use a name, or the number of a user that has "
-			"one, because its groups are needed too",
-			user);
+		return ivs_error_set(err, IVS_PRIVILEGES_E_USER,
+				     "no such user \"%s\": use a name, or the number of a user "
+				     "that has a name, because the user's groups are also needed",
+				     user);
 	*out = entry->pw_uid;
 	return 0;
 }
@@ -171,6 +170,6 @@ void ivs_privileges_raise_files(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit))
-		ivs_log(IVS_LOG_WARNING, "cannot raise the limit of open files to %llu",
+		ivs_log(IVS_LOG_WARNING, "cannot raise the limit on open files to %llu",
 			(unsigned long long)limit.rlim_max);
 }

@@ -13,7 +13,7 @@
 /*
  * Mapped memory is anonymous and never executable, so an attacker who controls the server can
  * neither map the region nor add code. abort(3) has no entry, because the filter kills the process
- * just as well.
+ * anyway.
  */
 #define MAPS_MEMORY {IVS_ARG_LACKS(3, PROT_EXEC), IVS_ARG_HAS(4, MAP_ANONYMOUS, MAP_ANONYMOUS)}
 
@@ -51,8 +51,8 @@ IVS_SYSCALLS(ivs_libc_syscalls,
  *   bind(), listen()           the listening socket is passed as an fd, too
  *   chdir(), chroot()          the root directory does not change again
  *   fchown(), fchmod()         owner and mode are already set
- *   connect()                  used only to ask nscd(8) for users; the filter makes socket() fail
- *                              before that, so the C library reads the files in /etc instead
+ *   connect()                  used only to query nscd(8) for users; the filter makes socket()
+ *                              fail before that, so the C library reads the files in /etc instead
  */
 IVS_SYSCALLS(ivs_start_syscalls,
 	/* the old program: write a memfd for the new one, fork, execve, collect the exit status */

@@ -204,13 +204,13 @@ static int load_filter(const struct joined *joined, struct ivs_error *err)
 		result = add_rule(filter, joined->entries[i]);
 	}
 	if (result)
-		ivs_error_errno(err, -result, "cannot make the system call filter (%s)", name);
+		ivs_error_errno(err, -result, "cannot create the system call filter (%s)", name);
 	else
 		result = seccomp_load(filter);
 	if (result)
 		ivs_error_errno(
 			err, -result,
-			"cannot load the system call filter; use --sandbox off to do without");
+			"cannot load the system call filter; use --sandbox off to run without it");
 	seccomp_release(filter);
 	return result;
 }
@@ -258,14 +258,14 @@ static void warn_of_remains(const struct ivs_sandbox_options *opts)
 
 		if (result == -ENOENT && opts->root)
 			ivs_log(IVS_LOG_WARNING,
-				"%s will not be removed at exit, because it is outside of %s: "
+				"%s will not be removed at exit, because it is outside %s: "
 				"use a path in that directory",
 				opts->names[i], opts->root);
 		else if (result && result != -ENOENT)
 			ivs_log(IVS_LOG_WARNING,
 				"%s will not be removed at exit, because user %d cannot remove "
-				"it (%s): use a directory of that user, such as one made by "
-				"install -d -o %d /run/ivshmem",
+				"it (%s): use a directory owned by that user, such as one created "
+				"by install -d -o %d /run/ivshmem",
 				opts->names[i], (int)geteuid(), strerrordesc_np(-result),
 				(int)geteuid());
 	}

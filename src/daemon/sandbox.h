@@ -63,7 +63,7 @@ const char *ivs_sandbox_lacks(void);
  * @always, @lists: as in struct ivs_sandbox_options
  * @text: set to the list, which the caller frees
  *
- * The text depends on the arguments and the build only, not on whether a filter is supported.
+ * The text depends only on the arguments and the build, not on whether a filter is supported.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -73,7 +73,7 @@ IVS_MUST_USE int ivs_sandbox_list(const struct ivs_syscall *const *always,
 /**
  * ivs_sandbox_suffices() - check that the filter @in_force allows all that @needed lists
  *
- * Both are texts that ivs_sandbox_list() has written.
+ * Both were written by ivs_sandbox_list().
  *
  * Return: 0; IVS_SANDBOX_E_MORE, and @err names the first line that is not allowed.
  */

@@ -28,7 +28,7 @@ struct ivs_service {
 };
 
 enum ivs_service_error {
-	IVS_SERVICE_E_LATER = 1, /* the socket is full, or memory is short: retry later */
+	IVS_SERVICE_E_LATER = 1, /* the socket is full, or memory is low: retry later */
 };
 
 extern const struct ivs_syscall ivs_service_syscalls[];

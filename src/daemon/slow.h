@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * System calls that untrusted processes make slow. A read or write of an eventfd, and each message
- * on a socket, makes the kernel call every epoll that watches the file or the other end of the
- * connection. That takes about 0.3 us for each epoll; a user can have millions of them
+ * on a socket, makes the kernel call every epoll instance that watches the file or the other end of
+ * the connection. That takes about 0.3 us for each instance; a user can have millions of them
  * (fs.epoll.max_user_watches), and no signal ends the call. So all that a program can do is to stop
  * making such calls.
  *

@@ -73,7 +73,7 @@ const char *ivs_socket_file_explain(const char *path, char out[IVS_ACCESS_TEXT_L
 	len = strlen(ivs_access_state(&access, out));
 	if (is_listening(path)) {
 		snprintf(out + len, IVS_ACCESS_TEXT_LEN - len,
-			 ", and a process listens at it: use another path");
+			 ", and a process is listening at it: use another path");
 		return out;
 	}
 	snprintf(out + len, IVS_ACCESS_TEXT_LEN - len, ", and no process is seen to listen at it");

@@ -34,8 +34,8 @@ static int check_kind(const struct ivs_pci_function_options *options, struct ivs
 				     options->revision);
 	if (options->intx && options->vectors_n)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "INTx is for a device without vectors, and this one has %u: "
-				     "use one of the two",
+				     "INTx is for a device without vectors, but this one has %u: "
+				     "use one or the other",
 				     options->vectors_n);
 	return 0;
 }
@@ -49,8 +49,9 @@ static int check_memory(const struct ivs_pci_function_options *options, struct i
 				     options->memory_len, MEMORY_LEN_MIN);
 	if (options->bar2_32bit && options->memory_len > MEMORY_LEN_MAX_32BIT)
 		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "a region of %" PRIu64 " bytes is too large for a BAR 2 of 32 "
-				     "bits: use at most %" PRIu64 ", or a BAR 2 of 64 bits",
+				     "a region of %" PRIu64
+				     " bytes is too large for a 32-bit BAR 2: use at most %" PRIu64
+				     ", or a 64-bit BAR 2",
 				     options->memory_len, MEMORY_LEN_MAX_32BIT);
 	return 0;
 }
@@ -68,10 +69,11 @@ int ivs_pci_check_name(const char *name, struct ivs_error *err)
 				     "the name %s... of the region has %zu bytes: use at most %d",
 				     shown, len, IVS_PCI_CAP_NAME_MAX);
 	if (good < len)
-		return ivs_error_set(err, IVS_PCI_E_OPTIONS,
-				     "the name %s of the region has a byte 0x%02x: only letters, "
-				     "digits and \"._-\" are allowed",
-				     shown, (unsigned int)(uint8_t)name[good]);
+		return ivs_error_set(
+			err, IVS_PCI_E_OPTIONS,
+			"the name %s of the region contains the byte 0x%02x: only letters, "
+			"digits and \"._-\" are allowed",
+			shown, (unsigned int)(uint8_t)name[good]);
 	return 0;
 }
 

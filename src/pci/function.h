@@ -27,7 +27,7 @@
 #define IVS_PCI_UUID_LEN 16
 
 enum ivs_pci_error {
-	IVS_PCI_E_OPTIONS = 1, /* an option is invalid, or two exclude each other */
+	IVS_PCI_E_OPTIONS = 1, /* an option is invalid, or two are mutually exclusive */
 	IVS_PCI_E_STATE,       /* this is not a saved state of a device with these options */
 };
 
@@ -47,7 +47,7 @@ enum ivs_pci_space {
  *              MSI-X nor BAR 1 (ivshmem-plain, or revision 0 with msi=off)
  * @intx:       a doorbell sets a bit in Status and, if Mask allows it, raises pin A; only for
  *              revision 0 without vectors
- * @bar2_32bit: BAR 2 has 32 bits (use64=0 of revision 0), so memory_len must be below 2^32
+ * @bar2_32bit: BAR 2 is a 32-bit BAR (use64=0 of revision 0), so memory_len must be below 2^32
  * @memory_len: length of BAR 2 in bytes, a power of two of at least 4096
  * @name:       name of the region (R-9); NULL or "": none
  * @uuid:       IVS_PCI_UUID_LEN bytes, or NULL. Without a name and a UUID the function does not

@@ -6,7 +6,7 @@
  *     8  4    version of this layout: 1
  *    12  2    vectors
  *    14  1    revision
- *    15  1    bit 0: INTx, bit 1: BAR 2 has 32 bits
+ *    15  1    bit 0: INTx, bit 1: BAR 2 is a 32-bit BAR
  *    16  8    bytes of BAR 2
  *    24  256  configuration space, without Interrupt Status, which depends on the registers
  *    280 4    Mask
@@ -74,7 +74,7 @@ static int refuse_state(struct ivs_error *err, const char *what, uint64_t theirs
 {
 	return ivs_error_set(err, IVS_PCI_E_STATE,
 			     "the saved device has %s %" PRIu64 " and this one has %" PRIu64
-			     ": configure both the same",
+			     ": configure both identically",
 			     what, theirs, ours);
 }
 
@@ -87,7 +87,8 @@ static int check_header(const struct ivs_pci_function *function, const uint8_t *
 	if (len < TABLE_AT || memcmp(in, MAGIC, strlen(MAGIC)) != 0)
 		return ivs_error_set(
 			err, IVS_PCI_E_STATE,
-			"these %zu bytes are not a state: they do not begin with " MAGIC, len);
+			"these %zu bytes are not a saved state: they do not begin with " MAGIC,
+			len);
 	version = ivs_get_le(in + VERSION_AT, 4);
 	if (version != VERSION)
 		return ivs_error_set(err, IVS_PCI_E_STATE,
@@ -100,7 +101,7 @@ static int check_header(const struct ivs_pci_function *function, const uint8_t *
 	if (in[REVISION_AT] != function->options.revision)
 		return refuse_state(err, "revision", in[REVISION_AT], function->options.revision);
 	if (in[FLAGS_AT] != flags_of(function))
-		return refuse_state(err, "flags (1: INTx, 2: BAR 2 of 32 bits)", in[FLAGS_AT],
+		return refuse_state(err, "flags (1: INTx, 2: 32-bit BAR 2)", in[FLAGS_AT],
 				    flags_of(function));
 	theirs = ivs_get_le(in + MEMORY_AT, 8);
 	if (theirs != function->options.memory_len)
@@ -134,7 +135,7 @@ static int check_pending(const struct ivs_pci_function *function, const uint8_t 
 
 	if (used && ivs_get_le(pending + 8 * (ivs_msix_words_n(function) - 1), 8) >> used)
 		return ivs_error_set(err, IVS_PCI_E_STATE,
-				     "the state is damaged: a vector is pending beyond the last of "
+				     "the state is damaged: a vector is pending after the last of "
 				     "%u",
 				     function->options.vectors_n);
 	return 0;

@@ -55,7 +55,7 @@ int ivs_socket_recv_bytes(int sock, uint8_t *buf, size_t len, size_t *got, int *
 
 	/*
 	 * Accept all fds, although a message has at most one. If the kernel had to close them, it
-	 * could wait.
+	 * could block.
 	 */
 	fds.max = IVS_FDPASS_MAX;
 	do {

@@ -13,7 +13,7 @@ enum ivs_socket_error {
 	IVS_SOCKET_E_AGAIN = 1, /* the socket is full, or empty */
 	IVS_SOCKET_E_GONE,	/* the other side closed the connection */
 	IVS_SOCKET_E_LATER,	/* out of memory, or the user has too many fds in flight: retry
-				 * after a delay, because no event reports when to send again */
+				 * after a delay, as no event reports when sending is possible */
 	IVS_SOCKET_E_TRUNCATED, /* an fd was discarded: this process is out of fds */
 	IVS_SOCKET_E_FDS,	/* a message had several fds */
 	IVS_SOCKET_E_GARBAGE,	/* a message violates the protocol; ivs_v0_why() says why */

@@ -59,11 +59,11 @@ static int v0_parse_greeting(struct ivs_v0_decoder *dec, int64_t value, struct i
 static int v0_parse_steady(struct ivs_v0_decoder *dec, int64_t value, struct ivs_v0_message *out)
 {
 	if (value < 0 || value > IVS_ID_MAX)
-		return v0_garbage(dec, "a message has an id that is not from 0 to 65535");
+		return v0_garbage(dec, "a message has an id outside the range 0 to 65535");
 	out->id = (unsigned int)value;
 	out->type = dec->fd >= 0 ? IVS_V0_VECTOR : IVS_V0_LEAVE;
 	if (out->type == IVS_V0_LEAVE && out->id == dec->own_id)
-		return v0_garbage(dec, "it announces the leave of this client");
+		return v0_garbage(dec, "a message announces the leave of this client itself");
 	return 0;
 }
 

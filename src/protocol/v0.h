@@ -31,7 +31,7 @@ enum ivs_v0_error {
  * @IVS_V0_ID:      the client's own id is @id. Second message.
  * @IVS_V0_MEMORY:  @fd is the region. Third message; never repeated.
  * @IVS_V0_VECTOR:  @fd rings the next vector of peer @id, which may be the client itself
- * @IVS_V0_LEAVE:   peer @id left
+ * @IVS_V0_LEAVE:   peer @id has left
  */
 enum ivs_v0_type {
 	IVS_V0_VERSION,

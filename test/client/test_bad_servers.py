@@ -56,8 +56,8 @@ BAD_SERVERS = {
     "memory is a path": (GREETING[:2] + [(-1, ["path"])], "neither memory nor a file"),
     "memory is an eventfd": (GREETING[:2] + [(-1, ["eventfd"])], "neither memory nor a file"),
     "memory is a pipe": (GREETING[:2] + [(-1, ["pipe"])], "neither memory nor a file"),
-    "second memory": (GREETING[:3] + [(-1, ["memory"])], "has an id that is not from 0 to 65535"),
-    "own leave": (GREETING[:3] + [(0, [])], "it announces the leave of this client"),
+    "second memory": (GREETING[:3] + [(-1, ["memory"])], "has an id outside the range 0 to 65535"),
+    "own leave": (GREETING[:3] + [(0, [])], "a message announces the leave of this client itself"),
     "vector is a file": (GREETING[:3] + [(0, ["memory"])], "vector"),
 }
 CUT_SERVERS = {f"after {n}": GREETING[:n] for n in range(4)}
@@ -118,7 +118,7 @@ def test_server_that_stalls_during_the_greeting(place):
         clients.append((path, place.start(place.client_program, "-S", path, "-c", "dump")))
     for path, client in clients:
         assert client.wait() == 1
-        message = f"the server at {path} accepted the connection and is silent"
+        message = f"the server at {path} accepted the connection but sends nothing"
         assert client.err.text() == f"ivshmem-client: {message}"
 
 
@@ -130,7 +130,7 @@ def test_server_that_does_not_accept(place):
         deaf.bind(str(place.socket))
         deaf.listen(0)
         first.connect(str(place.socket))
-        check(place.run_client(), f"{place.socket} does not accept connections")
+        check(place.run_client(), f"{place.socket} is not accepting connections")
 
 
 @pytest.mark.parametrize("garbage", [
@@ -172,5 +172,5 @@ def test_vector_that_is_not_an_eventfd(place, own):
 def test_client_that_fails_closes_its_connection(place):
     """A client that fails closes its connection, so that the server reads end of file."""
     server = bad_server(place, GREETING[:3] + [(-1, [])])
-    check(place.run_client(), "has an id that is not from 0 to 65535")
+    check(place.run_client(), "has an id outside the range 0 to 65535")
     wait_until(server.closed_by_client.is_set, "the client has closed")

@@ -285,7 +285,8 @@ def test_server_without_vectors(place):
 def test_no_server(place):
     """If there is no socket, or no process listens on it, the message has the path and how to start
     a server."""
-    message = f"no server listens at {place.socket}: start it with ivshmem-server -S {place.socket}"
+    message = (f"no server is listening at {place.socket}: start it with "
+               f"ivshmem-server -S {place.socket}")
     check(place.run_client(), 1, "", message)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(place.socket))

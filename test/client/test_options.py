@@ -33,7 +33,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-c", "dump"] * 65, 2, "more than 64 commands: use standard input"),
     (["-S", "x" * 5000], 2, "the address has 5005 bytes; at most 4095 fit"),
     (["-a", "x" * 5000], 2, "the address has 5000 bytes; at most 4095 fit"),
-    (["-S", "x" * 200], 1, "the socket's path has 200 bytes; 1 to 107 are possible"),
+    (["-S", "x" * 200], 1, "the socket's path has 200 bytes, but must have 1 to 107"),
     (["-S", ""], 1, "the socket's path has 0 bytes"),
     (["-a", "foo:bar"], 1, '"foo:bar" is not a valid address: use unix:PATH, shm:NAME'),
     (["-a", ""], 1, '"" is not a valid address'),

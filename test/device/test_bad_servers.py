@@ -222,7 +222,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
     ("closes", "closed the connection"), ("garbage", "is not an ivshmem-server"), ("two fds", None),
     ("no memory", "is not an ivshmem-server"), ("a pipe as memory", "neither memory nor"),
     ("a folder as memory", "neither memory nor"),
-    ("silent", "accepted the connection and is silent")])
+    ("silent", "accepted the connection but sends nothing")])
 def test_bad_server_at_the_start_is_an_error(place, name, message):
     """If the server is bad from the start, ivshmem-device reports the reason, exits and leaves no
     socket. If only a message after the greeting is invalid, the device starts and logs the

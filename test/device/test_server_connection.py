@@ -214,7 +214,8 @@ def test_guest_keeps_its_memory_without_the_server(place):
         check_doorbells(guest, peer, 0)
         assert guest.id() == 0
         time.sleep(0.01)
-    wait_until(lambda: "no server listens" in upstream(place)["problem"], "the device has retried")
+    wait_until(lambda: "no server is listening" in upstream(place)["problem"],
+               "the device has retried")
     told = upstream(place)
     assert told["state"] == "lost" and told["id"] == 0 and told["peers"] is None
     assert running.err.count("trying again") == 2, "each reason must be logged once"

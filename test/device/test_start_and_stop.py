@@ -226,8 +226,8 @@ def test_empty_region_is_grown(place):
     (0, [], "is empty: start the program that sets its size first, or give a size"),
     (MIB, ["--window", "0,2M"], "that is beyond the end of the region"),
     (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"],
-     "cannot make the socket /nonexistent/b"),
-    (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot make the socket /nonexistent/c"),
+     "cannot create the socket /nonexistent/b"),
+    (0, ["--size", "1M", "--control", "/nonexistent/c"], "cannot create the socket /nonexistent/c"),
 ])
 def test_region_of_another_size_is_an_error(place, has, options, message):
     """If an existing region has an unsuitable size, or a socket cannot be created, the start fails
@@ -275,7 +275,7 @@ def test_file_size_limit_is_an_error(place):
 @pytest.mark.parametrize("second, message", [
     (["--region", "shm:{shm}-none"], "does not exist"),
     (["--region", "shm:{shm}-b", "--size", "1M", "--window", "0,2M"], "that is beyond"),
-    (["--server", "{dir}/none"], "no server listens"),
+    (["--server", "{dir}/none"], "no server is listening"),
     (["--region", "shm:{shm}", "--size", "2M"], "exists with size 1M, not 2M"),
 ])
 def test_second_device_fails(place, second, message):

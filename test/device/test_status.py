@@ -172,8 +172,8 @@ def test_states_of_a_server(place):
     server.end()
     told = wait_state(place, "lost")
     assert (told["id"], told["peers"], told["joins"]) == (0, None, 1) and told["problem"]
-    wait_until(lambda: "no server listens" in server_line(place), "the device has retried")
-    assert server_line(place).startswith("lost, peer 0\n         no server listens at ")
+    wait_until(lambda: "no server is listening" in server_line(place), "the device has retried")
+    assert server_line(place).startswith("lost, peer 0\n         no server is listening at ")
 
     os.unlink(place.socket)
     with socket.socket(socket.AF_UNIX) as silent:
@@ -205,7 +205,7 @@ def test_status_before_the_server_starts(place):
                              "attached": False, "changes": []}
     assert shown(place)[0] == f"device   {place.dir}/vmm: doorbell of revision 0, pin A, peer"
     assert shown(place)[1] == "memory   4M of the server's region, not there yet"
-    assert server_line(place).startswith("lost\n         no server listens at")
+    assert server_line(place).startswith("lost\n         no server is listening at")
 
 
 def test_status_of_several_devices(place):

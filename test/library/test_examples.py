@@ -67,7 +67,7 @@ def test_missing_server_is_an_error(place, name, words):
     """Without a server, an example exits with status 1 and says how to start one."""
     done = place.run(example(place, name), *words, address(place))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (f"{name}: no server listens at {place.socket}: start it with "
+    assert done.stderr == (f"{name}: no server is listening at {place.socket}: start it with "
                            f"ivshmem-server -S {place.socket}\n")
 
 

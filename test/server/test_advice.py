@@ -111,7 +111,7 @@ def test_dead_socket_of_root(place, mode):
     dead_socket(place.socket, mode)
     text = run_server_as_user(place, "-r", "memfd:")
     assert (f"the socket {place.socket} exists: it belongs to root:root, mode {mode:04o}, and no "
-            f"process is seen to listen at it: if it is left over, rm {place.socket}\n") == \
+            f"process appears to be listening at it: if it is left over, rm {place.socket}\n") == \
         text.removeprefix("ivshmem-server: ") + "\n"
     advice.do(text, r"left over, (rm \S+)", user=USER)
     start_server_as_user(place, "-r", "memfd:")
@@ -140,7 +140,7 @@ def test_socket_of_a_running_server_of_root(place):
     """If a server run by root listens on the socket, the message does not advise removing it."""
     place.server()
     text = run_server_as_user(place, "-r", "memfd:")
-    assert ", and a process listens at it: use another path" in text
+    assert ", and a process is listening at it: use another path" in text
     assert "rm " not in text
 
 
@@ -150,7 +150,7 @@ def test_socket_of_a_running_server_with_a_relative_path(place):
     place.start("sh", "-c", f"cd {place.dir} && exec {place.server_program} -F -v -S socket "
                 "-r memfd:").err.wait("listening at")
     text = run_server_as_user(place, "-r", "memfd:")
-    assert ", and a process listens at it: use another path" in text
+    assert ", and a process is listening at it: use another path" in text
 
 
 def test_socket_in_a_directory_that_does_not_exist(place):
@@ -158,7 +158,7 @@ def test_socket_in_a_directory_that_does_not_exist(place):
     path = place.dir / "a" / "b" / "socket"
     words = ["-F", "-S", path, "-r", "memfd:"]
     text = place.run_server(*words).stderr
-    assert f"cannot make the socket {path}: No such file or directory: mkdir -p {path.parent}\n" \
+    assert f"cannot create the socket {path}: No such file or directory: mkdir -p {path.parent}\n" \
         in text
     advice.do(text, ": (mkdir .*)")
     place.server(socket=path)
@@ -193,7 +193,7 @@ def test_socket_in_a_directory_of_root(place):
     (place.dir / "roots").mkdir(mode=0o755)
     path = place.dir / "roots" / "socket"
     text = run_server_as_user(place, "-r", "memfd:", "-S", path)
-    assert (f"cannot make the socket {path}: Permission denied: the directory {path.parent} "
+    assert (f"cannot create the socket {path}: Permission denied: the directory {path.parent} "
             "belongs to root:root, mode 0755: use a directory to which user "
             f"{USER} may write") in text
     start_server_as_user(place, "-r", "memfd:")

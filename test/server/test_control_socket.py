@@ -422,7 +422,7 @@ def test_control_socket_that_cannot_be_created_is_an_error(place, what):
         message = "No such file or directory"
     else:
         path = place.dir / ("x" * 108)
-        message = "1 to 107 are possible"
+        message = "but must have 1 to 107"
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "--control", path)
     assert done.returncode == 1 and message in done.stderr
     assert not place.socket.exists() and not place.shm_path.exists()

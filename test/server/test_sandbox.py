@@ -254,7 +254,7 @@ def test_chroot_with_relative_paths(place, monkeypatch):
                           socket="root/sub/../socket")
     assert os.readlink(f"/proc/{server.pid}/root") == str(place.dir / "root")
     check_works(place.dir / "root" / "socket", 1)
-    server.err.wait(f"{place.dir}/pid will not be removed at exit, because it is outside of "
+    server.err.wait(f"{place.dir}/pid will not be removed at exit, because it is outside "
                     f"{place.dir}/root: use a path in that directory")
     server.stop()
     assert os.listdir(place.dir / "root") == ["sub"]

@@ -201,5 +201,5 @@ Test(access, file_that_cannot_be_examined)
 	ivs_access_explain("/nonexistent/directory/file", R_OK, text);
 	cr_expect_str_eq(text, "its owner, group and mode cannot be examined");
 	ivs_access_explain(path, R_OK | W_OK, text);
-	cr_expect(strstr(text, "which allow it"), "%s", text);
+	cr_expect(strstr(text, "which allow access"), "%s", text);
 }

@@ -38,5 +38,5 @@ Test(unix_address, errors_name_length_and_path)
 	struct ivs_error err;
 
 	cr_assert(!ivs_unix_address("", &addr, &err));
-	cr_assert_str_eq(err.text, "the socket's path has 0 bytes; 1 to 107 are possible: ");
+	cr_assert_str_eq(err.text, "the socket's path has 0 bytes, but must have 1 to 107: ");
 }

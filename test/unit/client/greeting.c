@@ -146,7 +146,7 @@ Test(greeting, silent_server_times_out)
 
 	send_message(IVS_V0_VERSION, 0, -1);
 	cr_expect_eq(receive(&greeting, &err), IVS_CONNECTION_E_TIMEOUT);
-	cr_expect_not_null(strstr(err.text, "accepted the connection and is silent"));
+	cr_expect_not_null(strstr(err.text, "accepted the connection but sends nothing"));
 }
 
 Test(greeting, fewer_vectors_than_requested_are_an_error)

@@ -280,17 +280,20 @@ static void expect_error(size_t kind, size_t at, uint8_t byte, const char *text)
 
 Test(device_state, error_messages)
 {
-	expect_error(0, 0, 'X', "these 288 bytes are not a state: they do not begin with IVSDEVST");
+	expect_error(0, 0, 'X',
+		     "these 288 bytes are not a saved state: they do not begin with IVSDEVST");
 	expect_error(0, 8, 2,
 		     "the state has version 2, but only 1 is supported: save it with the same "
 		     "version of this program");
-	expect_error(7, 12, 3,
-		     "the saved device has vectors 3 and this one has 1: configure both the same");
-	expect_error(0, 14, 0,
-		     "the saved device has revision 0 and this one has 1: configure both the same");
+	expect_error(
+		7, 12, 3,
+		"the saved device has vectors 3 and this one has 1: configure both identically");
+	expect_error(
+		0, 14, 0,
+		"the saved device has revision 0 and this one has 1: configure both identically");
 	expect_error(3, CONFIG_AT + 0x58, 'b',
 		     "the state has 0x62 at offset 0x58 of configuration space, where this device "
 		     "has 0x61: give both devices the same name and UUID");
 	expect_error(7, TABLE_AT + 16, 2,
-		     "the state is damaged: a vector is pending beyond the last of 1");
+		     "the state is damaged: a vector is pending after the last of 1");
 }
