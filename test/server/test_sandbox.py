@@ -446,8 +446,8 @@ def test_failure_in_the_background_is_reported(place):
 ALLOWED = {"nothing": errno.EFAULT, "close": errno.EBADF, "map memory": 0}
 SYSLOG = {"socket unix datagram": 0, "socket unix stream": errno.EACCES, "connect": errno.ENOTSOCK}
 STARTING = {
-    "open to read": 0,
-    "map code of a file": 0,
+    "open for reading": 0,
+    "map code from a file": 0,
     "execve": errno.ENOENT,
     "clone3": errno.ENOSYS,
     "socket unix stream": errno.EACCES,

@@ -35,7 +35,7 @@ static size_t pba_at(const struct naive *n)
 	return n->o.vectors_n > 128 ? n->o.vectors_n * (size_t)16 : 2048;
 }
 
-/* Pending bits occupy units of 8 bytes, and the length of a BAR is a power of two. */
+/* Pending bits are stored in units of 8 bytes, and the length of a BAR is a power of two. */
 size_t naive_bar1_len(const struct naive *n)
 {
 	size_t end = pba_at(n);
@@ -62,7 +62,7 @@ static uint8_t byte_of(uint64_t value, size_t i)
 	return (uint8_t)(value / (UINT64_C(1) << (8 * i)) % 256);
 }
 
-/* Byte @i of the capability with the region's name and UUID. */
+/* Byte @i of the capability that holds the region's name and UUID. */
 static uint8_t identity_byte(const struct naive *n, size_t i)
 {
 	size_t name_len = n->o.name ? strlen(n->o.name) : 0;

@@ -8,7 +8,7 @@
 
 #define ROW_MAX 256
 
-/* Run the line of @len bytes at @row and check its output. */
+/* Run the line at @row, which has @len bytes, and check its output. */
 static void run_row(struct device_script *script, const char *row, size_t len)
 {
 	char line[ROW_MAX], got[DEVICE_SCRIPT_OUT];

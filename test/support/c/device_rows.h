@@ -3,7 +3,8 @@
 #define DEVICE_ROWS_H
 
 /**
- * device_rows_run() - run lines of device_script.h, each ended by a newline, and check their output
+ * device_rows_run() - run lines for device_script.h, each terminated by a newline, and check their
+ * output
  *
  * In each line the text after " = " is the expected output. A line without " = " must produce no
  * output.

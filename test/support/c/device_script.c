@@ -9,7 +9,7 @@
 
 #define LINE_MAX_LEN 512
 #define WORDS_MAX 12
-#define CANARY 0x50 /* byte after the buffer, which a read must not change */
+#define CANARY 0x50 /* the byte after the buffer, which a read must not change */
 
 /* The words of a line, which is split in place. */
 struct words {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Drives the PCI function (pci/function.h) with lines of text, for tables in tests and for the
- * comparison with QEMU. Numbers are written as in C. The right column is the output of each line:
+ * comparison with QEMU. Numbers are written as in C. The right column shows the output of each
+ * line:
  *
  *     device plain|doorbell|legacy [vectors=N] [intx] [32bit] [memory=N] [revision=N] [name=TEXT]
  *            [uuid]                    "ok" or the error; without "uuid" the device has no UUID

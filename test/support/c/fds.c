@@ -102,8 +102,8 @@ void test_fds_exhaust(unsigned int spare)
 	int top = 0, fd;
 
 	/*
-	 * RLIMIT_NOFILE limits the numbers of fds, not how many are open. So there must be no
-	 * unused numbers below the limit.
+	 * RLIMIT_NOFILE limits the numbers that fds can have, not how many fds are open. So no
+	 * number below the limit may remain unused.
 	 */
 	for (fd = 0; fd < 1024; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)

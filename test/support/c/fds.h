@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Helpers for fds in tests: count the open fds, create fds that can be told apart, send fds in raw
- * messages.
+ * Helpers for fds in tests: count the open fds, create fds that can be told apart, and send raw
+ * messages with fds.
  *
  * If a system call fails, the helpers abort the process: a test that cannot be prepared must not
  * pass.
@@ -36,7 +36,7 @@ void test_fds_send(int sock, const void *bytes, size_t len, const int *fds, size
 /**
  * test_fds_exhaust() - set the soft limit so that exactly @spare more fds can be opened
  *
- * Unused numbers below the highest open fd are filled with copies of fd 0.
+ * Unused numbers below the highest open fd are filled with duplicates of fd 0.
  */
 void test_fds_exhaust(unsigned int spare);
 

@@ -17,13 +17,13 @@
 /** make() - create an empty roster */
 struct ivs_roster *make(unsigned int peers_max);
 
-/** join() - add a peer; returns its id */
+/** join() - add a peer; return its id */
 unsigned int join(struct ivs_roster *roster, unsigned int vectors_n);
 
-/** greeted() - add a peer that has read its greeting and nothing else; returns its id */
+/** greeted() - add a peer that has read its greeting and nothing else; return its id */
 unsigned int greeted(struct ivs_roster *roster, unsigned int vectors_n);
 
-/** hear_by() - send at most @most messages to @id, @ask at a time; returns them as text */
+/** hear_by() - send at most @most messages to @id, @ask at a time; return them as text */
 const char *hear_by(struct ivs_roster *roster, unsigned int id, unsigned int most,
 		    unsigned int ask);
 

@@ -14,7 +14,7 @@ static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
 static struct sigaction fault_before[FAULTS_N];
 static void (*crash_say)(void);
 
-/* Defined only in builds with a sanitizer. A sanitizer can end the process without a signal. */
+/* Defined only in builds with a sanitizer, which can end the process without a signal. */
 void __sanitizer_set_death_callback(void (*say)(void)) __attribute__((weak));
 
 /*
@@ -87,7 +87,7 @@ static void view_clear(struct oracle *o, unsigned int id)
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
-/* Overwrite the discarded memory, whose contents must no longer be needed. */
+/* Overwrite the discarded memory, because its contents must no longer be needed. */
 static void spoil(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
 {
 	memset(memory->base + offset, zero ? 0 : 0xa5, len);
@@ -120,8 +120,8 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 static bool same_world(struct oracle *o)
 {
 	if (ivs_roster_peers(o->roster) != o->peers_n)
-		return wrong(o, "the roster has %u peers instead of %u",
-			     ivs_roster_peers(o->roster), o->peers_n);
+		return wrong(o, "the roster has %u peers, not %u", ivs_roster_peers(o->roster),
+			     o->peers_n);
 	/* Also look up the id after the last one, which has no peer. */
 	for (unsigned int id = 0; id <= o->ids_end; id++) {
 		if (ivs_roster_present(o->roster, id) != o->present[id])
@@ -252,7 +252,7 @@ bool oracle_pending(const struct oracle *o, unsigned int id)
 	return false;
 }
 
-/* Return: NULL, or the rule about the greeting that @msg violates. */
+/* Return: the rule about the greeting that @msg violates, or NULL. */
 static const char *judge_greeting(unsigned int client, unsigned int stage,
 				  const struct ivs_v0_message *msg)
 {
@@ -285,7 +285,7 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 	return NULL;
 }
 
-/* Return: NULL, or the rule of roster.h that is violated if @msg is sent to @client now. */
+/* Return: the rule of roster.h that sending @msg to @client now would violate, or NULL. */
 static const char *judge(const struct oracle *o, unsigned int client,
 			 const struct ivs_v0_message *msg)
 {
@@ -427,7 +427,8 @@ static bool tell_twin(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 		struct ivs_v0_message one;
 
 		if (ivs_roster_due(o->twin, id, &one, 1) != 1 || !same_messages(&one, &msgs[i], 1))
-			return wrong(o, "if read one at a time, message %u for %u differs", i, id);
+			return wrong(o, "when read one at a time, message %u for %u differs", i,
+				     id);
 		ivs_roster_end_send(o->twin, id, &one, 1);
 	}
 	return true;
@@ -526,7 +527,7 @@ bool oracle_drain(struct oracle *o, unsigned int ask)
 		if (!o->present[id])
 			continue;
 		if (ivs_roster_due(o->roster, id, &msg, 1) != 0)
-			return wrong(o, "%u is due more messages at the end", id);
+			return wrong(o, "more messages are due for %u at the end", id);
 		if (!view_is_truth(o, id))
 			return false;
 	}

@@ -70,7 +70,7 @@ struct oracle {
 struct oracle *oracle_new(void);
 void oracle_free(struct oracle *o);
 
-/** oracle_begin() - start a new history with an empty roster, and with a twin if @twin is true */
+/** oracle_begin() - start a new history with an empty roster and, if @twin is true, with a twin */
 void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin);
 
 /** oracle_fill() - let @n fillers join the empty roster; returns false on a mistake */
@@ -81,13 +81,13 @@ bool oracle_fill(struct oracle *o, unsigned int n);
  * false if the roster has made a mistake.
  */
 
-/** oracle_join() - let a peer join, which a full roster must refuse */
+/** oracle_join() - let a peer join; a full roster must refuse it */
 bool oracle_join(struct oracle *o, unsigned int vectors_n);
 bool oracle_leave(struct oracle *o, unsigned int id);
 /** oracle_tell() - get up to @ask messages due for @id and send at most @take of them */
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take);
 /**
- * oracle_resume() - replace the roster by one that resumes from a copy of its memory
+ * oracle_resume() - replace the roster with one that resumes from a copy of its memory
  * @in_doubt: client to which a message is being sent, and which is therefore lost; ORACLE_IDS: none
  */
 bool oracle_resume(struct oracle *o, unsigned int in_doubt);
@@ -97,7 +97,7 @@ bool oracle_drain(struct oracle *o, unsigned int ask);
 /** oracle_on_crash() - call @say before this process dies of a fault, even a stack overflow */
 void oracle_on_crash(void (*say)(void));
 
-/** oracle_pending() - return true if messages are due for @id according to the model */
+/** oracle_pending() - return true if, according to the model, messages are due for @id */
 bool oracle_pending(const struct oracle *o, unsigned int id);
 
 #endif

@@ -27,11 +27,11 @@ class Vm:
             raise AssertionError(f"{e}; QEMU: {self.process.err.seen}") from None
 
     def get(self, path, name):
-        """A property of an object."""
+        """Return: a property of an object."""
         return self.qmp.command("qom-get", path=path, property=name)
 
     def lines(self, text):
-        """Run commands of the monitor, one on each line."""
+        """Run monitor commands, one per line."""
         for line in text.splitlines():
             request = json.loads(line)
             self.qmp.command(request["execute"], **request["arguments"])
@@ -41,21 +41,21 @@ class Vm:
         return PciDevices(self.qmp.command("query-pci"))
 
     def on_root_bus(self):
-        """The ids of the ivshmem devices that the guest finds on the root bus."""
+        """Return: the ids of the ivshmem devices that the guest finds on the root bus."""
         return set(self.pci().ivshmem())
 
     def behind_ports(self):
-        """The ids of the ivshmem devices that have been plugged in. The paused guest has not given
-        its ports bus numbers, so query-pci does not list them."""
+        """Return: the ids of the ivshmem devices that have been plugged in. The paused guest has
+        not given its ports bus numbers, so query-pci does not list them."""
         return {each["name"] for each in
                 self.qmp.command("qom-list", path="/machine/peripheral")
                 if each["type"].startswith("child<ivshmem-")}
 
 
 class PciDevices:
-    """What query-pci reports.
+    """The output of query-pci.
 
-    all: a dictionary for each device of the root bus
+    all: a dictionary for each device on the root bus
     """
 
     def __init__(self, buses):
@@ -65,13 +65,14 @@ class PciDevices:
         return next(each["pci_bridge"] for each in self.all if each["qdev_id"] == ident)
 
     def ivshmem(self, port=None):
-        """The ivshmem devices on the root bus, or behind this port: {id: {BAR: size}}."""
+        """Return: the ivshmem devices on the root bus, or behind this port: {id: {BAR: size}}."""
         devices = self._port(port).get("devices", []) if port else self.all
         return {device["qdev_id"]: {region["bar"]: region["size"] for region in device["regions"]}
                 for device in devices
                 if (device["id"]["vendor"], device["id"]["device"]) == (0x1af4, 0x1110)}
 
     def window_len(self, port):
-        """The length of the port's window for a region; 0 until the firmware has assigned it."""
+        """Return: the length of the port's window for a region; 0 until the firmware has assigned
+        it."""
         window = self._port(port)["bus"]["prefetchable_range"]
         return max(0, window["limit"] + 1 - window["base"]) if window["base"] else 0

@@ -19,8 +19,7 @@ def join(place, vectors=1, keep=True):
 
 
 def as_user(uid, action):
-    """Call action() with the effective uid @uid, which the kernel then reports as that of a
-    client."""
+    """Call action() with the effective uid @uid, which the kernel then reports as the client's."""
     os.setresuid(-1, uid, -1)
     try:
         return action()

@@ -8,7 +8,7 @@ from support.py.programs import TIMEOUT
 
 TOOL = BUILD / "tools" / "ivshmem"
 
-#: Names with every character that has a meaning in a syntax that the tool writes
+#: Names with every character that is special in a syntax that the tool writes
 NAMES = ["demo", "a,b,,c", 'a "b" \'c', "50% $HOME ${x} `id`", "a;b&c|d<e>f#g", "\\a\\\\b\\",
          "*?[x]{y,z}^!~", "é ü"]
 
@@ -38,8 +38,7 @@ class Pieces:
         self.notes = self.json["notes"]
 
     def texts(self, language, where=""):
-        """Return: the texts of the pieces that are in this language and whose place contains
-        @where."""
+        """Return: the texts of the pieces in this language whose place contains @where."""
         return [piece["text"] for piece in self.all
                 if piece["language"] == language and where in piece["where"]]
 

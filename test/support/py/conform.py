@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run the suite in test/library/conform/: its cases, its partner on the host, and its output."""
+"""Run the suite in test/library/conform/: list its cases, start its partner on the host, and parse
+its output."""
 import re
 import signal
 import subprocess
@@ -68,7 +69,7 @@ class Report:
                 self.verdicts[name] = match["text"][len(name) + 2:] if match["bad"] else None
 
     def check_end(self, names):
-        """Check that each case has run once and that the status agrees with the results."""
+        """Check that each case has run once, and that the exit status agrees with the results."""
         plans = re.findall(r"^1\.\.(\d+)$", self.text, re.MULTILINE)
         assert sum(map(int, plans)) == len(names), self.text[-3000:]
         bad = re.findall(r"^not ok ", self.text, re.MULTILINE)

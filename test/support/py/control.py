@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A client of the control socket: sends and receives lines."""
+"""A client of the control socket, which sends and receives lines."""
 import json
 import socket
 
@@ -38,7 +38,7 @@ class Control:
             except ConnectionResetError:
                 more = b""
             if not more:
-                assert self._bytes == b"", f"the last line is not complete: {self._bytes[-80:]!r}"
+                assert self._bytes == b"", f"the last line is incomplete: {self._bytes[-80:]!r}"
                 return None
             self._bytes += more
         line, self._bytes = self._bytes.split(b"\n", 1)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks for many clients at a time: what all of them must know, and all doorbells between them;
-and a storm of clients that join, ring and leave concurrently."""
+"""Checks for many clients at once: what each of them must know, and every doorbell between them;
+also, a storm of clients that join, ring and leave concurrently."""
 import os
 import select
 import struct
@@ -43,8 +43,8 @@ def take_doorbells(client):
 
 
 def all_ring_all(clients):
-    """Let every client ring every other on each vector. Check that only that vector receives a
-    doorbell."""
+    """Let every client ring every other client on each vector. Check that only that vector receives
+    a doorbell."""
     for client in clients:
         take_doorbells(client)
     for rings in clients:

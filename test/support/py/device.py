@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 class Devices(Process):
-    """An ivshmem-device that waits for VMMs. It is ended by its Place.
+    """An ivshmem-device that waits for VMMs. Its Place ends it.
 
     n: number of configured devices
     """
@@ -61,8 +61,8 @@ def serve_two(place, *options, **keywords):
 
 
 class Guest:
-    """A client that has initialised the device like a guest's driver: MSI-X is enabled, and each
-    vector has an eventfd."""
+    """A client that has initialised the device the way a guest driver does: MSI-X is enabled, and
+    each vector has an eventfd."""
 
     def __init__(self, place, path, vectors=1, client=None):
         self.client = client or place.add(Client(path))
@@ -88,7 +88,7 @@ class Guest:
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def ring_until_heard(self, peer):
-        """Ring until ringing succeeds: the join may not have been announced to the device yet."""
+        """Ring until it succeeds: the join may not have been announced to the device yet."""
         def heard():
             self.ring(peer.id)
             return readable([peer.own[0]], 0.1)
@@ -107,7 +107,7 @@ class Guest:
 
 def start_server(place, vectors=2, size="1M", region=None):
     """Start a server. Without @region it uses the test's named region, which an earlier server may
-    have left."""
+    have left behind."""
     if region is None and not place.shm_path.exists():
         place.shm_path.write_bytes(bytes(MIB))
     return place.server("-n", str(vectors), "-l", size, region=region)

@@ -165,7 +165,8 @@ class Shell:
 
 
 def image_of(place, **more):
-    """Build the initramfs once, for all guests of a test. @more: arguments of initramfs.build()."""
+    """Build the initramfs once, for all guests of a test. @more: arguments for
+    initramfs.build()."""
     path = place.dir / "shell.img"
     found = kernel.find()
     if not path.exists():
@@ -177,8 +178,8 @@ def image_of(place, **more):
 
 
 def launch(place, devices, own=False, may_crash=False, image=None, **options):
-    """Start a guest without waiting until it has booted. own: use this machine's QEMU, even if it
-    does not support vfio-user; may_crash: prevent QEMU from dumping core; image: more arguments of
+    """Start a guest without waiting until it has booted. own: use this machine's QEMU even if it
+    does not support vfio-user; may_crash: prevent QEMU from dumping core; image: more arguments for
     initramfs.build()."""
     number = len(list(place.dir.glob("shell*.log")))
     options.setdefault("append", "iomem=relaxed")

@@ -6,7 +6,7 @@ errors.
     driver_guest.finish(guest, record_property, {"ring": lambda vector: ...})
 
 The guest runs a script with `driver-test SUITE` (test/driver/suites/), which prints TAP lines and,
-to request an action of the host, "ask WORD ARGUMENT...".
+to request an action from the host, "ask WORD ARGUMENT...".
 """
 import os
 import re
@@ -81,7 +81,7 @@ def start(place, script, devices, modules=("ivshmem", "ivs_walk"), programs=(), 
 
 class Console:
     """The guest's console: output line by line, and input. The output is read from the socket, not
-    from the log, because QEMU logs a character twice if the socket was temporarily full."""
+    from the log, because QEMU logs a character twice if the socket is temporarily full."""
 
     def __init__(self, guest):
         self._guest = guest
@@ -130,9 +130,10 @@ class Console:
 
 
 def finish(guest, record_property, answers=None, timeout=None):
-    """Answer the guest's requests until it has ended: the answer is the text that the function in
-    @answers returns, or "done". Each TAP line becomes a case. Fails if a case is "not ok", if a
-    program ended early or if the kernel logged errors. Return: the number of cases."""
+    """Answer the guest's requests until the guest has ended: the answer is the text that the
+    function in @answers returns, or "done". Each TAP line becomes a case. Fails if a case is
+    "not ok", if a program ended early or if the kernel logged errors. Return: the
+    number of cases."""
     console = guest.console
     deadline = time.monotonic() + (timeout or TIMEOUT)
     result = Result()
@@ -175,7 +176,8 @@ class Result:
             self._notes.append(line)
         elif re.match(r"1\.\.\d+$", line):
             if self._since_plan != int(line[3:]):
-                self._wrong.append(f"{self._since_plan} cases were seen, but the plan is {line}")
+                self._wrong.append(
+                    f"{self._since_plan} cases were reported, but the plan is {line}")
             self._since_plan = 0
         elif line.startswith("log: "):
             self._log.append(line[5:])
@@ -268,7 +270,7 @@ class Host:
 
 
 class Fd:
-    """An fd that Place.add() can close at the end."""
+    """An fd that can be passed to Place.add(), to be closed at the end."""
 
     def __init__(self, fd):
         self._fd = fd

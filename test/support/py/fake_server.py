@@ -87,7 +87,7 @@ class FakeServer:
         wait_until(lambda: self._greeted == self.came, "all clients are greeted")
 
     def drop(self):
-        """Close the last connection."""
+        """Close the most recent connection."""
         self.settle()
         self.sock.close()
 

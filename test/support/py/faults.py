@@ -22,19 +22,19 @@ SANITIZED_STEP = 3
 SKIPPED = 77
 MALLOC = 100000  # FAULTS_MALLOC_NR
 
-# What happens to clients if a call fails with one of these errors while the server serves.
-# HARMLESS: nothing but a delay. NEWCOMER: a client that is connecting at that time may be refused.
-# AFFECTED: the client whose socket the call used may be dropped; calls on other fds do not return
-# these errors.
+# What happens to clients if a call fails with one of these errors while the server is serving
+# clients. HARMLESS: nothing but a delay. NEWCOMER: a client that is connecting at that time may be
+# refused. AFFECTED: the client whose socket the call used may be dropped; calls on other fds do not
+# return these errors.
 HARMLESS, NEWCOMER, AFFECTED = "harmless", "newcomer", "affected"
 
 #: Errors of calls that create an fd.
 _FDS = "EMFILE ENFILE ENOMEM"
 
 # call -> {effect on clients: the errors that the call can really return}. A call without errors
-# cannot fail as it is used here. Calls at start and exit do not affect clients.
+# cannot fail as it is used here. Calls during startup and shutdown do not affect clients.
 #
-# EAGAIN of sendmmsg() is missing, because the kernel returns it only for a full socket, and reports
+# sendmmsg()'s EAGAIN is missing, because the kernel returns it only for a full socket, and reports
 # an event when there is room again. The scenario with a client that does not read covers it.
 ERRORS = {
     "accept4": {HARMLESS: "EINTR EAGAIN ECONNABORTED ENOBUFS ENOMEM EPERM",
@@ -129,7 +129,7 @@ ERRORS = {
 
 @functools.cache
 def numbers():
-    """Return: {name: number} of all system calls of this machine, according to the compiler."""
+    """Return: {name: number} for all system calls of this machine, according to the compiler."""
     for compiler in ("cc", "gcc", "clang"):
         try:
             text = subprocess.run([compiler, "-E", "-dM", "-include", "sys/syscall.h", "-xc",
@@ -138,11 +138,11 @@ def numbers():
             continue
         found = re.findall(r"^#define __NR_(\w+) (\d+)$", text, re.MULTILINE)
         return {"malloc": MALLOC, **{name: int(number) for name, number in found}}
-    pytest.skip("needs a C compiler for the numbers of system calls")
+    pytest.skip("needs a C compiler to look up system call numbers")
 
 
 def names():
-    """Return: {number: name} of all system calls of this machine."""
+    """Return: {number: name} for all system calls of this machine."""
     return {number: name for name, number in numbers().items()}
 
 
@@ -157,9 +157,11 @@ def kinds(call):
 class Seen:
     """What has happened since a fault was armed.
 
-    fired: whether the program has made the call that was to fail failed: whether that call was made
-    to fail, which is not possible for some close() calls; see faults.c link:   the file of that
-    call's fd, as in /proc/PID/fd counts: number of calls, by name
+    fired:  whether the program has made the call that was to fail
+    failed: whether that call was made to fail, which is not possible for some close() calls; see
+            faults.c
+    link:   the file behind that call's fd, as in /proc/PID/fd
+    counts: number of calls, by name
     """
 
     def __init__(self, text):
@@ -231,8 +233,8 @@ class Faulty:
         self._socket.send(f"arm {when} {number} {nth} {code}".encode())
 
     def arm(self, call=None, nth=0, error=None):
-        """From now on, count calls of @call, and make the n-th fail. If @call is None, no call
-        fails."""
+        """From now on, count calls of @call, and make the n-th fail. If @call is None, no call will
+        fail."""
         self._send_arm("now", call, nth, error)
         self._take("armed")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A FUSE file system with one file. Its server never answers chosen requests.
+"""A FUSE file system with one file, whose server can leave chosen requests unanswered.
 
 When run as a program, this file is that server: fuse.py DIRECTORY. It prints "mounted", reads the
 names of requests that it must leave unanswered from then on, and prints each such request.

@@ -2,8 +2,8 @@
 """The device in a test's guests: QEMU's own device or, with IVSHMEM_GUEST_DEVICE=ivshmem-device,
 one that ivshmem-device serves to a QEMU that is a vfio-user client.
 
-Both devices run the same tests. A test for only one of them is marked qemu_device or served_device,
-with the reason, and is deselected for the other.
+The same tests run with both devices. A test for only one of them is marked qemu_device or
+served_device, with the reason, and is deselected for the other.
 """
 import os
 

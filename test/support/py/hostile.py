@@ -21,7 +21,7 @@ from support.py.paths import TEST
 from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, rss_kib, wait_until
 from support.py.wire import ProtocolError, RawClient, connect as connect_socket, read_together
 
-GROWTH_MAX_KIB = 1500  # 100,000 leaks of 32 bytes, the smallest block of malloc(), exceed it
+GROWTH_MAX_KIB = 1500  # 100,000 leaks of 32 bytes, malloc()'s smallest block, exceed it
 #: The kernel counts fds in flight per user, so use a uid that no concurrent test has.
 OWN_USER = 2**30 + os.getpid()
 
@@ -35,9 +35,9 @@ class CannotRun(Exception):
 def wait_for_fds(server, expected):
     """Wait until the server has this number of open fds."""
     try:
-        wait_until(lambda: server.fds() == expected, "the server has as many fds as before")
+        wait_until(lambda: server.fds() == expected, "the server has as many fds open as before")
     except AssertionError:
-        raise AssertionError(f"the server has {server.fds()} fds instead of {expected}") from None
+        raise AssertionError(f"the server has {server.fds()} fds open, not {expected}") from None
 
 
 def doorbell_name(fd):
@@ -151,7 +151,7 @@ def idle_client(place, visitors, vectors):
 
 
 def out_of_fds(place, vectors, limit):
-    """At its limit of fds the server refuses each new client and logs a line. Connected clients
+    """At its limit of fds the server refuses each new client and logs a message. Connected clients
     stay, and when some of them leave, new clients are admitted."""
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
@@ -187,13 +187,13 @@ def out_of_fds(place, vectors, limit):
 
 
 def crowd(place, clients, vectors):
-    """Very many clients connect before any of them reads. Each then learns of all peers, as crowd.c
-    checks."""
+    """A great many clients connect before any of them reads. Each then learns of all peers, as
+    crowd.c checks."""
     needed = clients * (1 + vectors) + 64
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < needed:
-        raise CannotRun(f"{clients} clients with {vectors} vectors need a limit of {needed} open "
-                        f"files, and {hard} are allowed: raise it (ulimit -Hn)")
+        raise CannotRun(f"{clients} clients with {vectors} vectors need a limit of {needed} "
+                        f"open files, but only {hard} are allowed: raise the limit (ulimit -Hn)")
     program = place.build / "test" / "crowd"
     if not program.exists():
         raise CannotRun(f"{program} is not built: meson setup -Dtests=enabled")
@@ -207,7 +207,7 @@ def crowd(place, clients, vectors):
 
 
 def odd_size(place, size):
-    """If the region's size is not a power of two, the server uses exactly that size or names it in
+    """If the requested size is not a power of two, the server uses exactly that size or names it in
     an error."""
     region = ["-r", "memfd:"] if place.ours else ["-M", place.shm]
     assert size[-1] == "G"
@@ -246,7 +246,7 @@ def truncated_region(place, sealed):
     now = os.fstat(victim.memory).st_size
     assert now == (size if sealed else 0), f"the region has {now} bytes"
     if sealed:
-        assert not server.err.count(warning), "the server warns although the region is sealed"
+        assert not server.err.count(warning), "the server warns even though the region is sealed"
     elif place.ours:
         server.err.wait(warning)
     knows_all([hostile, victim, join(place, keep=False)])
@@ -401,7 +401,7 @@ def stopped_in_greeting(place, visitors, vectors):
         raise AssertionError("the client still waits for messages") from None
     assert stopped.out.count("knows all")
     knows_all(clients)
-    return f"{visitors} came and went meanwhile: no client lost a message, nor did this one"
+    return f"{visitors} came and went meanwhile: neither this client nor any other lost a message"
 
 
 def fds_in_flight(place, clients, limit):
@@ -434,8 +434,8 @@ class Case(NamedTuple):
     """One case of the comparison.
 
     title:       what the clients do, with names in braces for the numbers
-    full, short: the numbers of a normal run and of a quick one, which is also used with sanitizers
-                 because they make everything several times slower
+    full, short: the numbers for a normal run and for a quick one, which is also used with
+                 sanitizers because they make everything several times slower
     """
     name: str
     title: str

@@ -31,7 +31,8 @@ def _set_aside():
         meminfo = dict(line.split(":") for line in
                        pathlib.Path("/proc/meminfo").read_text().splitlines())
         if meminfo["Hugepagesize"].split() != ["2048", "kB"]:
-            pytest.skip(f"the huge pages of this machine are of {meminfo['Hugepagesize'].strip()}")
+            pytest.skip("this machine's huge pages have a size of "
+                        + meminfo["Hugepagesize"].strip())
         if int(meminfo["HugePages_Free"]) < 2:
             pytest.skip("the kernel cannot allocate two huge pages")
         yield

@@ -5,7 +5,7 @@ usage: in_root.py ROOT TMP USER [NAME=VALUE]... PROGRAM [ARGUMENT]...
 
 TMP:  the directory that is its /tmp
 USER: user and group, as a number
-NAME: a variable of its environment, in which there are few others
+NAME: a variable in its environment, which contains few others
 """
 import ctypes
 import os
@@ -18,13 +18,13 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result):
-    """Raise an OSError if a system call has failed."""
+    """Raise an OSError if a system call failed."""
     if result:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def bind(source, target):
-    """Mount a directory at another place, for this process and its children."""
+    """Mount a directory in a second place as well, for this process and its children."""
     check(LIBC.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC, None))
 
 
@@ -44,7 +44,7 @@ def main(root, tmp, user, *words):
     os.setgroups([])
     os.setresgid(int(user), int(user), int(user))
     os.setresuid(int(user), int(user), int(user))
-    # This comes last, because the kernel clears the setting when the user changes.
+    # This is done last, because the kernel clears the setting when the user changes.
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.execve(words[0], words, environment)
 

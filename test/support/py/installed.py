@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files from `meson install`, and where they are."""
+"""Run `meson install`, and look up the installed files."""
 import json
 import pathlib
 import shutil

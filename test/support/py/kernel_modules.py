@@ -7,7 +7,8 @@ from guestkit.proc import KitError, find_program, run_tool
 
 BOOT = 120
 
-#: Messages that building the driver must never print. They include warnings and errors of sparse.
+#: Messages that must never appear when the driver is built. They include warnings and errors of
+#: sparse.
 COMPLAINT = re.compile(r"warning:|WARNING:|error:|ERROR:")
 
 
@@ -32,9 +33,9 @@ def modinfo(path):
 
 
 def boot_and_insert(kernel, module, region, directory):
-    """Boot a guest that inserts the driver, checks the device node of an ivshmem-plain, removes
-    the driver again, and exits with status 0 if the kernel has logged no errors. Return: the
-    console."""
+    """Boot a guest that inserts the driver, checks the device node of an ivshmem-plain device,
+    removes the driver again, and exits with status 0 if the kernel has logged no errors. Return:
+    the console."""
     image = directory / "guest.img"
     initramfs.build(image, kernel, "insmod /modules/ivshmem.ko && ls -l /dev/ivshmem0 && "
                     "cat /sys/class/ivshmem/ivshmem0/size && rmmod ivshmem && "
@@ -56,7 +57,7 @@ def udev_files(kernel, module, rules, directory):
     modules = directory / "lib" / "modules" / kernel.version
     modules.mkdir(parents=True)
     (directory / "usr").mkdir()
-    (directory / "usr" / "lib").symlink_to("../lib")  # depmod searches in one of the two places
+    (directory / "usr" / "lib").symlink_to("../lib")  # depmod searches only one of the two places
     (modules / module.name).write_bytes(module.read_bytes())
     run_tool([find_program("depmod"), "-b", str(directory), kernel.version], 60)
     files |= {f"/lib/modules/{kernel.version}/{path.name}": path.read_bytes()

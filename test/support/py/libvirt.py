@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A private instance of libvirt's daemon: a session of an unprivileged user, in its own
+"""A private instance of libvirt's daemon: a session daemon of an unprivileged user, in its own
 directory."""
 import json
 import os
@@ -16,8 +16,8 @@ from support.py.programs import TIMEOUT, Process, wait_until
 NOBODY = 65534
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 
-#: QEMU loads modules from a directory that is compiled in. Hide those of this machine's QEMU from
-#: another QEMU, which libvirt makes load all of them. Only root can do that.
+#: QEMU loads modules from a directory that is compiled in. Hide those of this machine's QEMU from a
+#: different QEMU, because libvirt makes it load all of them. Only root can do that.
 _WITHOUT_MODULES = ["unshare", "--mount", "sh", "-ec",
                     "for dir in /usr/lib/*/qemu; do [ ! -d $dir ] || mount -t tmpfs none $dir; "
                     f"done; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "
@@ -25,12 +25,13 @@ _WITHOUT_MODULES = ["unshare", "--mount", "sh", "-ec",
 
 
 def _script(directory, qemu):
-    """Write a script that runs a QEMU. A QEMU in our cache, which other users cannot read, is
+    """Write a script that runs a QEMU. A QEMU from our cache, which other users cannot read, is
     copied into the directory. Return: the path of the script."""
     ours = cache.directory("vfio-user-qemu")
     if len(qemu) > 1:
         if os.getuid():
-            pytest.skip("only root can hide the modules of this machine's QEMU from another one")
+            pytest.skip("only root can hide the modules of this machine's QEMU from a different "
+                        "QEMU")
         entry = ours / pathlib.Path(qemu[0]).relative_to(ours).parts[0]
         shutil.copytree(entry, directory / "qemu", symlinks=True)
         qemu = [word.replace(str(entry), str(directory / "qemu")) for word in qemu]
@@ -45,7 +46,7 @@ class Libvirt:
 
     uid:      the user of the daemon and of its VMs
     emulator: the program that libvirt runs as QEMU: EMULATOR, or a script that runs @qemu, the
-              first words of the command line of another QEMU
+              first words of the command line of a different QEMU
     """
 
     def __init__(self, directory, qemu=None):
@@ -120,7 +121,7 @@ class Libvirt:
         return xml
 
     def qmp(self, name, command):
-        """Run a command without arguments in the monitor of a domain. Return: QEMU's reply."""
+        """Run a command without arguments in a domain's monitor. Return: QEMU's reply."""
         request = shlex.quote(json.dumps({"execute": command}))
         return json.loads(self.shell(f"virsh qemu-monitor-command {name} {request}"))["return"]
 

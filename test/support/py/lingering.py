@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files whose close() blocks, a measurement of how long clients wait, and stopped processes."""
+"""Create files whose close() blocks, measure how long clients wait, and stop processes."""
 import contextlib
 import os
 import pathlib
@@ -13,7 +13,7 @@ from support.py.programs import cpu_ticks, wait_until
 from support.py.vfio_user import BAR0, IV_POSITION
 
 LINGER = 8  # seconds that close() blocks
-QUICK = 3  # seconds that others may wait: slow machines need less, faulty programs much more
+QUICK = 3  # seconds that others may wait: slow machines need less, faulty programs take much more
 
 
 class Lingering:

@@ -83,7 +83,7 @@ class Client:
         struct.pack_into("<" + kind, self.memory, at, value)
 
     def is_published(self):
-        """Return: whether the magic number shows that there is a session."""
+        """Return: whether the magic number indicates a session."""
         return self.get(0) == MAGIC and self.get(4) == 6
 
     def wait_for_heartbeat(self):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The real client of Looking Glass, on a virtual screen, which is stored in a file. If the client
-cannot be run, importing this module skips the importing test file, with one reason."""
+"""The real Looking Glass client, on a virtual screen that is stored in a file. If the client cannot
+be run, importing this module skips the test file that imports it, and states the reason once."""
 import itertools
 import os
 import struct
@@ -19,7 +19,8 @@ except looking_glass.Unavailable as why:
     pytest.skip(str(why), allow_module_level=True)
 
 USER = 65534
-#: Timeout in seconds for the client, which draws without a graphics card, on a loaded machine
+#: Timeout in seconds for the client, which draws without a graphics card, on a heavily loaded
+#: machine
 PATIENCE = 60
 SOFTWARE = {"LIBGL_ALWAYS_SOFTWARE": "1", "LP_NUM_THREADS": "1"}
 
@@ -63,8 +64,7 @@ class Screen:
                 for at in range(0, height * line_len, step * line_len)]
 
     def shows(self, colours):
-        """Return: whether these colours are side by side in a row of the screen, and nothing
-        else."""
+        """Return: whether a row of the screen has these colours side by side, and no other ones."""
         return any([colour for colour, _ in itertools.groupby(row)] == list(colours)
                    for row in self.rows())
 

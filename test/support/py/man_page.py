@@ -10,7 +10,7 @@ from support.py.paths import SOURCE
 class ManPage:
     """The source of a man page.
 
-    replace: {text of the page: what a test uses instead}, for instance for paths
+    replace: {text of the page: what a test uses instead}, such as paths
     used:    literal paragraphs and messages that a test has requested
     """
 

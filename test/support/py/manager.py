@@ -44,7 +44,7 @@ class Manager:
         self._thread.start()
 
     def close(self):
-        """End the service, and close everything."""
+        """End the service, and close all fds."""
         if self.server:
             self.server.end()
         self.vanish()
@@ -94,7 +94,7 @@ class Manager:
         pairs = dict(line.split("=", 1) for line in text.splitlines())
         name = pairs.get("FDNAME", "stored")
         if "FDSTORE" in pairs:
-            assert fds, "FDSTORE=1 arrived without an fd"
+            assert fds, "FDSTORE=1 came without an fd"
             while fds and len(self.store) < self.store_max:
                 self.store.append((name, fds.pop(0)))
         if "FDSTOREREMOVE" in pairs:
@@ -113,7 +113,7 @@ class Manager:
     def stop_reading(self):
         """Stop reading, so that the queue (net.unix.max_dgram_qlen) fills."""
         self._may_read.clear()
-        self._send("STOP=1")  # wakes the reader, which may be waiting for a datagram
+        self._send("STOP=1")  # wake the reader, which may be waiting for a datagram
 
     def go_on_reading(self):
         """Resume reading notifications."""

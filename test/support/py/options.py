@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tests of the options that every program has. @program is the name of a program in tools/."""
+"""Tests of the options that all programs have. @program is the name of a program in tools/."""
 import re
 
 
@@ -51,7 +51,7 @@ def check_version(place, program, option):
 
 
 def check_refused(place, program, option):
-    """A bad option causes status 2, a message with its name, and a pointer to --help."""
+    """An invalid option causes status 2, a message that names it, and a pointer to --help."""
     done = run(place, program, option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr

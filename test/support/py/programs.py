@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Start the project's programs as processes, read their output, and end them no matter how a test
+"""Start the project's programs as processes, read their output, and end them, no matter how a test
 ends."""
 import contextlib
 import ctypes
@@ -80,7 +80,7 @@ def cpu_ticks(pid):
 
 
 def is_sanitized(program):
-    """Return whether a program was built with AddressSanitizer, which does not reuse freed memory
+    """Return: whether a program was built with AddressSanitizer, which does not reuse freed memory
     immediately."""
     return b"__asan_init" in pathlib.Path(program).read_bytes()
 
@@ -178,7 +178,7 @@ class Lines:
             return lines[times - 1]
 
     def text(self):
-        """Return: the whole output, after the process has ended."""
+        """Wait until the process has ended. Return: its whole output."""
         self._thread.join(TIMEOUT)
         return "\n".join(self._seen)
 

@@ -119,7 +119,7 @@ class Qemu:
         return answer[1] if len(answer) > 1 else None
 
     def settle(self):
-        """Wait for a full round of QEMU's event loop, so that all earlier events have been
+        """Wait for one full round of QEMU's event loop, so that all earlier events have been
         handled."""
         self.command("readb 0x0")
         self.command("readb 0x0")
@@ -142,8 +142,8 @@ class Qemu:
             self.command(f"write{LETTERS[size]} {base + offset:#x} {value:#x}")
 
     def messages(self, vectors):
-        """Return: the MSI-X messages sent since the last call, as {vector: value}. A message with
-        the value 0 is not detected."""
+        """Return: the MSI-X messages sent since the last call, as {vector: value}. Messages with
+        the value 0 are not detected."""
         size = 4 * vectors
         data = bytes.fromhex(self.command(f"read {MESSAGES:#x} {size:#x}")[2:])
         found = {vector: word for vector, (word,) in enumerate(struct.iter_unpack("<I", data))

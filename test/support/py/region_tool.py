@@ -31,8 +31,8 @@ def run_traced(place, options, *arguments):
 
 
 def without_leak_search():
-    """Return: an environment for programs under strace, without the search for leaks, which needs
-    ptrace(2) itself."""
+    """Return: an environment for programs under strace, with the leak check disabled, because it
+    needs ptrace(2) itself."""
     options = os.environ.get("ASAN_OPTIONS", "")
     return changed_environment({"ASAN_OPTIONS": f"{options}:detect_leaks=0".strip(":")})
 

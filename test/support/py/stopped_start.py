@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Stop a program at a chosen point of its start, where an attacker might win a race, and let it
-continue."""
+"""Stop a program at a chosen point during its startup, where an attacker might win a race, and let
+it continue."""
 import os
 import pathlib
 import signal
@@ -15,17 +15,17 @@ def is_stopped(pid):
 
 
 def start_stopped(place, after, made, program, *arguments):
-    """Start a program, and stop it after its n-th system call of a kind, which must create the file
-    @made. @after: (call, n). Return: the process; SIGCONT lets it continue."""
+    """Start a program, and stop it after its n-th call of a given system call, which must create
+    the file @made. @after: (call, n). Return: the process; SIGCONT lets it continue."""
     call, nth = after
     process = place.start(
-        "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too
+        "env", "ASAN_OPTIONS=detect_leaks=0",  # do not trace the leak check's vfork()
         "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
         f"inject={call}:signal=STOP:when={nth}", program, *arguments)
-    # strace itself stops the process, too, before the program starts.
+    # strace itself also stops the process, before the program starts.
     wait_until(lambda: process.popen.poll() is not None
                or os.path.lexists(made) and is_stopped(process.pid),
-               f"the program stops after {call}")
+               f"the program is stopped after {call}")
     assert process.popen.poll() is None, process.err.text()
     return process
 
@@ -44,7 +44,7 @@ def swap_socket_for_link(place, process, socket):
 
 
 def check_link_not_followed(process, precious, socket):
-    """The start must fail, say why, and change neither the file nor the link."""
+    """The program must fail to start, say why, and change neither the file nor the link."""
     def attributes():
         there = precious.stat()
         return oct(there.st_mode), there.st_uid, there.st_gid

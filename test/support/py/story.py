@@ -28,7 +28,7 @@ def peer_inode(sock):
             data = diag.recv(8192)
     except OSError:
         return None
-    at = 16 + 16  # after the headers of netlink and of the reply
+    at = 16 + 16  # after the headers of the netlink message and of the reply
     while struct.unpack_from("=H", data, 4)[0] == by_family and at + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, at)
         if kind == peer:
@@ -132,7 +132,7 @@ class Story:
             for client in self.asleep:
                 poller.register(client.sock, select.POLLRDHUP)
             left = deadline - time.monotonic()
-            assert left > 0 and poller.poll(left * 1000), "no more messages; they know " + str(
+            assert left > 0 and poller.poll(left * 1000), "no messages arrive; they know " + str(
                 {client.id: sorted(client.peers) for client in self.clients})
         for client in [*self.clients, *self.asleep]:
             if client not in self.greeted:
@@ -150,8 +150,8 @@ class Story:
         self.settle()
 
     def one_too_many(self):
-        """Connect a client when the maximum is reached: it must be refused. But if a client has
-        been lost, there is room for the new client, which joins."""
+        """Connect a client when the maximum has been reached: it must be refused. But if a client
+        has been lost, there is room for the new client, which joins."""
         client = self.connect()
         if len(self.clients) + len(self.asleep) < PEERS_MAX:
             self.join(client)
@@ -161,8 +161,8 @@ class Story:
         self.settle()
 
     def ring_all(self):
-        """Let every client ring every vector of every client, including its own. Check that only
-        that vector receives the doorbell."""
+        """Let every client ring every vector of every client, including its own vectors. Check that
+        only that vector receives the doorbell."""
         for sender in self.clients:
             for receiver in self.clients:
                 fds = receiver.own if receiver is sender else sender.peers[receiver.id]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Locks of the kernel that a process holds until it is told to release them.
+"""Kernel locks that a process holds until it is told to release them.
 
-epoll_wait(2) copies events to memory while it holds the epoll's mutex. If the memory has a page
+epoll_wait(2) copies events to memory while it holds the epoll's mutex. If that copy causes a page
 fault that is not resolved, here because of userfaultfd(2), epoll_wait(2) keeps the mutex. A process
 that then closes the last fd of a file that the epoll watches waits for the mutex, and no signal
 ends that wait. A process that adds this epoll to another epoll waits for its mutex while holding a
 second mutex, which every process that nests epolls needs. (With memory of a FUSE file system
 instead of userfaultfd(2), none of this needs privileges.)
 
-In the same way setsockopt(2) keeps the lock of a socket while it copies a value, and write(2) the
+In the same way, setsockopt(2) keeps a socket's lock while it copies a value, and write(2) keeps the
 lock of a file's inode.
 """
 import ctypes
@@ -40,7 +40,7 @@ class Stuck:
         reply = self._holder.stdout.readline()
         if reply != b"held\n":
             self.release()
-            pytest.skip(f"needs userfaultfd(2) for faults of the kernel: {reply.decode()}")
+            pytest.skip(f"needs userfaultfd(2) for page faults in the kernel: {reply.decode()}")
 
     def release(self):
         """Release the lock, which ends all waits for it."""
@@ -69,7 +69,7 @@ class StuckEpoll(Stuck):
 
 
 class StuckSocket(Stuck):
-    """Hold the lock of a socket."""
+    """Hold a socket's lock."""
 
     def __init__(self, sock):
         super().__init__("socket", [sock.fileno()])
@@ -83,8 +83,8 @@ class StuckInode(Stuck):
 
 
 def helpers(pid):
-    """Return: a dict from process ids to states, of the helper processes that close fds for the
-    program with process id @pid. The helper processes have the program's command line."""
+    """Return: {process id: state} for the helper processes that close fds for the program with
+    process id @pid. The helper processes have the program's command line."""
     command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     states = {}
     for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -103,7 +103,7 @@ def blocked_n(pid):
 
 
 def missing_page(libc):
-    """Map two pages; the first access to the second one waits. Return: both pages, the address of
+    """Map two pages; the first access to the second one blocks. Return: both pages, the address of
     the second one, and the userfaultfd."""
     pages = mmap.mmap(-1, 2 * mmap.PAGESIZE)
     pages[0] = 1

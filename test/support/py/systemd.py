@@ -57,7 +57,7 @@ def end_all(cgroup):
 
 
 def remove_cgroups(name):
-    """Remove the cgroups with this name and those below, in all hierarchies, with their
+    """Remove the cgroups with this name and those below them, in all hierarchies, and kill their
     processes."""
     for path in [*CGROUPS.glob(f"**/{name}")]:
         for each, _, _ in os.walk(path, topdown=False):
@@ -141,8 +141,8 @@ def install_units(place, manager_dir, changes):
               "Protect")
     if is_sanitized(place.server_program):
         unable += ("SystemCallFilter=", "MemoryDenyWriteExecute=")
-        # systemd sends SIGCONT after SIGTERM. This would cancel the stop that the search for leaks
-        # waits for.
+        # systemd sends SIGCONT after SIGTERM, which would cancel the stop that the leak check waits
+        # for.
         changes += "Environment=ASAN_OPTIONS=detect_leaks=0\n"
     source = place.source / "packaging" / "systemd"
     for path in [source / "ivshmem@.socket", place.build / "packaging" / "ivshmem@.service"]:
@@ -159,7 +159,7 @@ def needs(program):
 
 
 def exec_start(place, more=""):
-    """Return: the ExecStart= command of the service, with the path of the program under test."""
+    """Return: the service's ExecStart= command, with the path of the program under test."""
     service = (place.build / "packaging" / "ivshmem@.service").read_text()
     command = re.search(r"^ExecStart=\S+(.*)$", service, re.MULTILINE)[1]
     return f"{place.server_program} {more}{command}"

@@ -115,13 +115,13 @@ class Client:
         self.close()
 
     def close(self):
-        """Disconnect without a message, as VMMs do."""
+        """Disconnect without sending a message, as VMMs do."""
         self.sock.close()
 
     # Messages
 
     def send_raw(self, data, fds=()):
-        """Send bytes unchanged; the fds are attached to the first of them."""
+        """Send bytes unchanged; the fds are attached to the first byte."""
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self.sock.sendmsg([data], control)
@@ -155,7 +155,7 @@ class Client:
         return data
 
     def receive(self):
-        """Receive the next reply. Raises Gone if the connection was closed."""
+        """Receive the next reply. Raises Gone if the connection has been closed."""
         fds = array.array("i")
         header = HEADER.unpack(self._receive(HEADER.size, fds))
         assert header[3] & 0xf == REPLY, f"not a reply: {header}"
@@ -176,7 +176,7 @@ class Client:
         return reply
 
     def is_gone(self, timeout=TIMEOUT):
-        """Return whether the device closes the connection without further messages."""
+        """Return: whether the device closes the connection without further messages."""
         assert select.select([self.sock], [], [], timeout)[0], \
             "the device neither closes the connection nor answers"
         try:
@@ -185,7 +185,7 @@ class Client:
             return True
 
     def is_quiet(self, seconds=0.05):
-        """Return whether no message arrives for a while."""
+        """Return: whether no message arrives for a while."""
         return not select.select([self.sock], [], [], seconds)[0]
 
     # Commands
@@ -251,7 +251,7 @@ class Client:
         assert self.transact(RESET).body == b""
 
     def start(self, command=MEMORY_SPACE | BUS_MASTER):
-        """Initialise the device as a guest's driver does."""
+        """Initialise the device as a guest driver does."""
         self.write(CONFIG, COMMAND, struct.pack("<H", command))
 
     def find_capability(self, wanted):
@@ -332,7 +332,7 @@ def eventfd():
 
 
 def fired(fd):
-    """Return: how often an eventfd has been written to since the last call."""
+    """Return: the number of writes to an eventfd since the last call."""
     try:
         return os.eventfd_read(fd)
     except BlockingIOError:
@@ -431,8 +431,8 @@ class Device(Process):
         assert not self.err.count("runtime error:"), self.err.text()
 
     def stop(self):
-        """Let the program exit, and check for status 0. If a sanitizer reports an error, the status
-        is different."""
+        """Let the program exit, and check for status 0. If a sanitizer has reported an error, the
+        status is nonzero."""
         self.popen.stdin.close()
         status = self.wait()
         assert status == 0, f"serve-device ended with {status}: {self.err.text()}"

@@ -39,7 +39,7 @@ def connect(path, sock=None):
 
 
 def accepts(path):
-    """Return whether a process listens at a socket."""
+    """Return: whether a process is listening on a socket."""
     try:
         connect(str(path)).close()
     except (FileNotFoundError, ConnectionRefusedError):
@@ -187,7 +187,7 @@ class RawClient:
         return self
 
     def knows(self, ids):
-        """Return whether the client knows exactly these peers, each with all vectors."""
+        """Return: whether the client knows exactly these peers, each with all vectors."""
         return set(self.peers) == set(ids) and self._incomplete is None
 
     def read_until_knows(self, ids):
@@ -195,7 +195,7 @@ class RawClient:
         self.read_until(lambda: self.knows(ids), f"it knew {sorted(ids)}")
 
     def is_quiet(self, seconds=0.1):
-        """Return whether no message arrives for a while."""
+        """Return: whether no message arrives for a while."""
         return self.next(seconds) is None and not self.ended
 
     def read_to_end(self):

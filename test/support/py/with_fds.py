@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a program as a service manager does: move fds to 3, 4, ... and name them in the environment.
+"""Run a program the way a service manager does: move fds to 3, 4, ... and name them in the
+environment.
 
 usage: with_fds.py LISTEN_FDS|- FDNAMES FD,FD,... PROGRAM [ARGUMENT]...
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a program under the system call filter of a systemd unit, as systemd does. The unit's
+"""Run a program under a systemd unit's system call filter, as systemd does. The unit's
 SystemCallFilter= lists the calls that are allowed; any other call kills the program with SIGSYS.
 
 usage: with_unit_filter.py UNIT PROGRAM [ARGUMENT]...
@@ -12,7 +12,7 @@ import sys
 
 PR_SET_NO_NEW_PRIVS = 38
 KILL_PROCESS, ALLOW = 0x80000000, 0x7fff0000
-UNKNOWN = -1  # unknown to this architecture, or to libseccomp
+UNKNOWN = -1  # unknown on this architecture, or to libseccomp
 
 
 def members(name):

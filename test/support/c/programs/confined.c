@@ -50,12 +50,12 @@ static const struct call {
 	{"close", SYS_close, {-1}},
 	{"map memory", SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}},
 	/* files */
-	{"open to read", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_RDONLY}},
-	{"open to write", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_WRONLY}},
-	{"open to read and write", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_RDWR}},
-	{"open to make", SYS_openat, {AT_FDCWD, NAME("/nonexistent/x"), O_CREAT, 0600}},
-	{"open to truncate", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_TRUNC}},
-	{"open without a name", SYS_openat, {AT_FDCWD, NAME("/nonexistent"), O_TMPFILE, 0600}},
+	{"open for reading", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_RDONLY}},
+	{"open for writing", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_WRONLY}},
+	{"open for reading and writing", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_RDWR}},
+	{"open with creation", SYS_openat, {AT_FDCWD, NAME("/nonexistent/x"), O_CREAT, 0600}},
+	{"open with truncation", SYS_openat, {AT_FDCWD, NAME("/dev/null"), O_TRUNC}},
+	{"open an unnamed file", SYS_openat, {AT_FDCWD, NAME("/nonexistent"), O_TMPFILE, 0600}},
 	{"openat2", SYS_openat2, {AT_FDCWD, NAME("/dev/null")}},
 	{"fchmod", SYS_fchmod, {OUR_FILE, 06755}},
 	{"fchown", SYS_fchown, {OUR_FILE, 0, 0}},
@@ -85,10 +85,10 @@ static const struct call {
 	{"listen", SYS_listen, {OUR_FILE}},
 	{"connect", SYS_connect, {OUR_FILE}},
 	{"setsockopt", SYS_setsockopt, {OUR_FILE, SOL_SOCKET, SO_RCVBUF}},
-	/* code and processes */
+	/* calls for code and processes */
 	{"map code", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1}},
-	{"map code of a file", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, OUR_FILE}},
-	{"map code to write", SYS_mmap, {0, 4096, PROT_WRITE | PROT_EXEC, MAP_PRIVATE, OUR_FILE}},
+	{"map code from a file", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, OUR_FILE}},
+	{"map writable code", SYS_mmap, {0, 4096, PROT_WRITE | PROT_EXEC, MAP_PRIVATE, OUR_FILE}},
 	{"map shared code", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, OUR_FILE}},
 	{"make executable", SYS_mprotect, {NAME(somewhere), 4096, PROT_READ | PROT_EXEC}},
 	{"execve", SYS_execve, {NAME("/nonexistent"), 0, 0}},
@@ -104,7 +104,7 @@ static const struct call {
 	{"tgkill", SYS_tgkill, {1, 1, 0}},
 	{"setuid", SYS_setuid, {0}},
 	{"setgroups", SYS_setgroups, {0, 0}},
-	{"prlimit of another", SYS_prlimit64, {1, 0, 0, 0}},
+	{"prlimit of another process", SYS_prlimit64, {1, 0, 0, 0}},
 	{"prctl dumpable", SYS_prctl, {PR_SET_DUMPABLE, 1}},
 	{"prctl keep capabilities", SYS_prctl, {PR_SET_KEEPCAPS, 1}},
 	{"signal to an owner", SYS_fcntl, {OUR_FILE, F_SETOWN, 1}},
@@ -118,7 +118,7 @@ static const struct call {
 	{"init_module", SYS_init_module, {0, 0, 0}},
 	{"no such call", 999, {0}},
 #ifdef __x86_64__
-	{"call of another ABI", 0x40000000 | SYS_getpid, {0}},
+	{"call from another ABI", 0x40000000 | SYS_getpid, {0}},
 #endif
 };
 

@@ -10,7 +10,7 @@
  * all clients, they are greeted in the order of their ids, and each one receives its own vectors
  * after those of all clients with lower ids.
  *
- * This is written in C because a million doorbells are too many for Python. Like wire.py, it uses
+ * It is written in C because a million doorbells are too many for Python. Like wire.py, it uses
  * no code of the project.
  */
 #include <endian.h>
@@ -29,7 +29,7 @@
 
 #define BATCH 32
 #define GREETING_LEN 3
-#define IN_FLIGHT_MAX 23 /* number of fds that fit into a client's socket */
+#define IN_FLIGHT_MAX 23 /* number of fds that fit in a client's socket */
 #define SILENCE_MS 20000 /* long enough for a loaded machine and sanitizers */
 
 union control {
@@ -91,7 +91,7 @@ static int open_connection(const char *path)
 	if (strlen(path) >= sizeof(addr.sun_path))
 		fail("the socket's path is too long: %s", path);
 	strcpy(addr.sun_path, path);
-	/* Connecting waits while the listener's queue is full. */
+	/* connect() blocks while the listener's queue is full. */
 	if (sock < 0 || setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
 	    connect(sock, (struct sockaddr *)&addr, sizeof(addr)))
 		fail("cannot connect: %s", strerror(errno));
@@ -146,7 +146,7 @@ static void check_others_came_first(const struct member *member)
 {
 	for (int64_t id = 0; in_turn && id < member->id; id++) {
 		if (member->vectors[id] < vectors_n)
-			fail("client %lld was sent its own vectors before those of %lld",
+			fail("client %lld was sent its own vectors before those of client %lld",
 			     (long long)member->id, (long long)id);
 	}
 }
@@ -157,11 +157,11 @@ static void check_vector(struct member *member, int64_t value, bool has_fd)
 		fail("client %lld was sent %lld %s an fd", (long long)member->id, (long long)value,
 		     has_fd ? "with" : "without");
 	if (member->at != -1 && member->at != value)
-		fail("client %lld was sent %lld among the vectors of %lld", (long long)member->id,
-		     (long long)value, (long long)member->at);
+		fail("client %lld was sent %lld among the vectors of client %lld",
+		     (long long)member->id, (long long)value, (long long)member->at);
 	if (member->vectors[value] == vectors_n)
-		fail("client %lld was sent more than %u vectors of %lld", (long long)member->id,
-		     vectors_n, (long long)value);
+		fail("client %lld was sent more than %u vectors of client %lld",
+		     (long long)member->id, vectors_n, (long long)value);
 	if (value == member->id && !member->vectors[value])
 		check_others_came_first(member);
 	member->vectors[value]++;
@@ -174,7 +174,7 @@ static void take_message(struct member *member, struct msghdr *hdr, int64_t valu
 	int fd = -1;
 
 	if (hdr->msg_flags & MSG_CTRUNC)
-		fail("an fd was lost, or several came with one message");
+		fail("an fd was lost, or several fds came with one message");
 	if (cmsg) {
 		if (cmsg->cmsg_len != CMSG_LEN(sizeof(int)))
 			fail("several fds came with one message");

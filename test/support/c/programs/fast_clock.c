@@ -25,7 +25,7 @@ static int (*next_nanosleep)(const struct timespec *, struct timespec *);
 static int (*next_poll)(struct pollfd *, nfds_t, int);
 static int (*next_timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
 
-/* Return: the next definition of the symbol, in glibc or a sanitizer. */
+/* Return: the next definition of the symbol, which is in glibc or in a sanitizer's runtime. */
 static void *next(const char *name)
 {
 	void *found = dlsym(RTLD_NEXT, name);
@@ -118,6 +118,6 @@ EXPORT unsigned int alarm(unsigned int seconds)
 	struct timespec length = {.tv_sec = seconds}, shorter = shortened(&length);
 	struct itimerval timer = {.it_value = {shorter.tv_sec, shorter.tv_nsec / 1000}};
 
-	(void)setitimer(ITIMER_REAL, &timer, NULL); /* fails only for invalid values */
+	(void)setitimer(ITIMER_REAL, &timer, NULL); /* this fails only for invalid values */
 	return 0;
 }

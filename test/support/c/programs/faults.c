@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Run a program and make the n-th of its calls of one system call fail:
+ * Run a program and make its n-th call of a given system call fail:
  *
  *   faults PRELOAD|- PROGRAM [ARGUMENT]...
  *
  * A seccomp filter passes every call of the program and its children to this process, which counts
  * the call and either lets the kernel execute it or returns an error instead. So all calls are
- * counted, whichever code makes them, and the program runs unmodified.
+ * counted, no matter which code makes them, and the program runs unmodified.
  *
  * Standard input is a SOCK_SEQPACKET socket. Messages from the test:
  *
@@ -20,7 +20,7 @@
  *   pid NUMBER            the program was started
  *   armed                 reply to "arm", except the first
  *   waits                 the program waits for events for the first time
- *   asked OUTCOME FD NUMBER:COUNT... outcome of the fault; file of the call's fd, or "-"; counts
+ *   asked OUTCOME FD NUMBER:COUNT... outcome of the fault; file behind its fd, or "-"; counts
  *   ended STATUS          the program's exit status, or the negated number of the signal that
  *                         ended it
  */
@@ -118,7 +118,8 @@ static void say(const char *format, ...)
 		fail("cannot answer the test");
 }
 
-/* Runs in the child. A filter is permanent, so install it immediately before the program. */
+/* Runs in the child. A filter is permanent, so it is installed immediately before the program
+ * starts. */
 static int install_filter(void)
 {
 	struct sock_filter code[] = {
@@ -278,7 +279,7 @@ static bool is_first_of_main(const struct seccomp_data *call)
 	return call->nr == SYS_fcntl && call->args[0] == STDIN_FILENO && call->args[1] == F_GETFD;
 }
 
-/* Record the file of the call's fd. It tells the test which client the failure may affect. */
+/* Record the file behind the call's fd. It tells the test which client the failure may affect. */
 static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 {
 	unsigned int arg = notif->data.nr == SYS_epoll_ctl ? 2 : 0;
@@ -295,7 +296,7 @@ static void note_fd(struct faults *faults, const struct seccomp_notif *notif)
 /*
  * close() frees the fd even if it fails. The closest effect that another process can cause is to
  * replace the file behind the fd: the number then appears to be in use by a different file. This is
- * not possible if the program has lowered its limit of fds below that number in the meantime.
+ * not possible if the program has lowered its limit on fds below that number in the meantime.
  */
 static bool close_all_the_same(const struct faults *faults, const struct seccomp_notif *notif)
 {
@@ -328,7 +329,7 @@ static bool inject(struct faults *faults, const struct seccomp_notif *notif)
 	return possible;
 }
 
-/* Return: whether the call is one of a helper process. */
+/* Return: whether a helper process made the call. */
 static bool is_of_helper(struct faults *faults, const struct seccomp_notif *notif)
 {
 	for (unsigned int i = 0; i < faults->helpers_n; i++) {
@@ -345,7 +346,7 @@ static bool is_of_helper(struct faults *faults, const struct seccomp_notif *noti
 	return true;
 }
 
-/* Count a call. Return: whether this call is the one that must fail. */
+/* Count a call. Return: whether this is the call that must fail. */
 static bool count(struct faults *faults, const struct seccomp_notif *notif)
 {
 	long number = number_of(&notif->data);
@@ -371,9 +372,9 @@ static bool count(struct faults *faults, const struct seccomp_notif *notif)
 }
 
 /*
- * While a call waits for this process, a timer's signal could interrupt it with EINTR, even a call
- * that normally never waits: a close() that has not closed, a readlink(), a sanitizer's mmap(). So
- * setitimer() sets no timer here, but reports success.
+ * While a call waits for this process, a timer's signal could interrupt it with EINTR, even one
+ * that normally never blocks: a close() that has not closed the fd yet, a readlink(), a sanitizer's
+ * mmap(). So setitimer() sets no timer here, but reports success.
  */
 static bool is_timer(const struct seccomp_notif *notif)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Serve one PCI function at a socket, without a server or peers, to test src/vfio_user/ alone.
+ * Serve one PCI function on a socket, without a server or peers, to test src/vfio_user/ alone.
  *
  *   serve-device SOCKET [NAME=VALUE]...
  *     revision=1 vectors=4 intx=0 size=4194304 migration=not|device|memory
@@ -13,7 +13,7 @@
  *   rung                   print the doorbells that the guest has rung since the last "rung", as
  *                          PEER:VECTOR ...
  *   id N                   set the value of IVPosition
- * "gone RESULT TEXT" is printed when a client disconnects, "ready" at the start.
+ * "gone RESULT TEXT" is printed when a client disconnects, "ready" at startup.
  */
 #include <errno.h>
 #include <fcntl.h>

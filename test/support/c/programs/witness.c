@@ -7,9 +7,9 @@
  * It prints the result of opening, doorbells, joins and leaves, and the loss of the server. Each of
  * these lines ends with the longest time by which a call has exceeded its time limit so far. Then
  * the program measures how much processor time waiting takes, closes the peer and prints how long
- * that took. With "fork" a child process has copies of all fds of the peer; with "nest" an epoll of
- * the program watches the peer's fd; with "unmap" unmapping the region takes seconds, as if that
- * freed many GiB; with "close" each close(2) takes CLOSE_MS.
+ * that took. With "fork" a child process has copies of all fds of the peer; with "nest" an epoll
+ * instance in the program watches the peer's fd; with "unmap" unmapping the region takes seconds,
+ * as if it freed many GiB; with "close" each close(2) takes CLOSE_MS.
  */
 #include <errno.h>
 #include <poll.h>
@@ -35,7 +35,7 @@
 static int unmap_ms;
 static int close_ms;
 
-/* The library calls this function, and the next one, in place of libc's. */
+/* The library calls this function and the next one instead of libc's. */
 int munmap(void *memory, size_t len)
 {
 	if (unmap_ms)
@@ -83,8 +83,8 @@ static int nest(int fd)
 }
 
 /*
- * Wait for an event with short calls. @late_ms is raised if one of the calls is later. Return: as
- * ivs_peer_next().
+ * Wait for an event in a series of short calls. If one of them is late by more than
+ * @late_ms, store by how much there. Return: as ivs_peer_next().
  */
 static int next_event(struct ivs_peer *peer, struct ivs_event *event, long *late_ms)
 {
