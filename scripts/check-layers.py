@@ -14,7 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def read_tree(root):
-    """Return: {name: text} of all files that git tracks, or that are neither tracked nor ignored.
+    """Return: {name: text} for all files that are tracked by git, or are neither tracked nor
+    ignored.
     """
     listed = subprocess.run(
         ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard"],

@@ -6,9 +6,9 @@
                                [--quick] [--json]
 
 Each case is run against ivshmem-server (the one in the build directory, or --server) and against
-QEMU's server of the same name, if --qemu-server names it; no Debian package has it. Without
---qemu-server the list shows recorded results of QEMU 7.2's server. docs/comparison.md has such a
-list. --quick uses smaller numbers. The exit status is 1 if our server fails a case. The packages
+QEMU's server of the same name, if --qemu-server names it; no Debian package contains it. Without
+--qemu-server the list shows recorded results of QEMU 7.2's server. docs/comparison.md contains such
+a list. --quick uses smaller numbers. The exit status is 1 if our server fails a case. The packages
 that `make check` needs must be installed.
 """
 import argparse
@@ -68,7 +68,8 @@ class QemuPlace(Place):
 
 
 def servers_end(place):
-    """Return: how one of the servers has ended ("by signal 6"), or None if all of them still run.
+    """Return: how one of the servers ended ("by signal 6"), or None if all of them are still
+    running.
     """
     for server in place.servers():
         try:
@@ -80,8 +81,8 @@ def servers_end(place):
 
 
 def run_case(case, place, quick):
-    """Run a case. Return: whether the server passed (None if the case could not be run), and a text
-    that says what happened."""
+    """Run a case. Return: whether the server passed (None if the case could not be run), and a
+    description of what happened."""
     try:
         return True, case.run(place, **case.numbers(quick))
     except hostile.CannotRun as reason:
@@ -112,7 +113,7 @@ def measure(case, options):
 
 
 def markdown(rows, qemu):
-    """Return: the rows as a list in Markdown. @qemu: a text that says how the results of QEMU's
+    """Return: the rows as a list in Markdown. @qemu: a phrase that says how the results of QEMU's
     server were obtained."""
     lines = [f"QEMU's server ({qemu}) and ours (measured now):", ""]
     for row in rows:
@@ -121,7 +122,7 @@ def markdown(rows, qemu):
 
 
 def existing(path):
-    """Return: the absolute path of a program, which must exist and may be run from another
+    """Return: the absolute path of a program, which must exist; the path works from any
     directory."""
     found = pathlib.Path(path).resolve()
     if not found.is_file():

@@ -20,7 +20,7 @@ from guestkit import meeting, proc  # noqa: E402
 COLOURS = {"guest-a": 32, "peer-a": 32, "guest-b": 36, "peer-b": 36, "host": 33, "peer-c": 33,
            "server": 35, "demo": 1}
 
-#: Lines of output that are not shown, because they are only for meeting.py
+#: Lines of output that are not shown, because they are meant only for meeting.py
 HIDDEN = re.compile(r"meet: stage |meet: result |guest: exit |\[ *[0-9.]+\] reboot: Power down")
 
 

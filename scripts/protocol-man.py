@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Convert PROTOCOL.md to the source of a manual page:  protocol-man.py PROTOCOL.md
 
-Supports only the Markdown that PROTOCOL.md uses: headings, paragraphs, tables, lists with "-",
+It supports only the Markdown that PROTOCOL.md uses: headings, paragraphs, tables, lists with "-",
 **bold**, *emphasis* and `code`. Everything else is rejected.
 """
 import re

@@ -3,7 +3,7 @@
 """Count the tests of one or more `meson test` runs.
 
 Prints each skipped test with the reason, then the slowest tests, then each failure with the end of
-its output, so that failures are at the end of a long log, and last a line with the totals.
+its output, so that failures are at the end of a long log. The last line has the totals.
 
     scripts/tally.py LOG...
 

@@ -30,7 +30,7 @@ CHECKS = {
 
 
 def complaints_of(check, files):
-    """Return: the complaints of one check about @files, as lines of text."""
+    """Return: one check's complaints about @files, as lines of text."""
     return [f"{where}: {what}" for where, what in CHECKS[check](files)]
 
 

@@ -138,7 +138,7 @@ def check_limits(files):
                 derived[value.strip("()uUlL")].add(f"{macro} in {name}")
     for value, macros in sorted(derived.items()):
         if len(macros) > 1 or "+" not in value:
-            yield " and ".join(sorted(macros)), f"another name for {value}"
+            yield " and ".join(sorted(macros)), f"a second name for {value}"
 
 
 def check_private(files):
@@ -148,10 +148,11 @@ def check_private(files):
         if not name.startswith("src/") or not name.endswith(".h") or name.endswith("/private.h"):
             continue
         if _OLD_PRIVATE.search(name.rsplit("/", 1)[1]):
-            yield name, "a private header is called private.h"
+            yield name, "a private header must be called private.h"
         elif name[:-2] + ".c" not in files and csource.prototypes_of(text):
             declared = ", ".join(sorted(csource.prototypes_of(text))[:3])
-            yield name, f"declares {declared} and has no .c of its name: a private.h does that"
+            yield name, (f"declares {declared} but has no .c of its name: only a private.h may do "
+                         "that")
     for name in files:
         if name.endswith("/private.c") and rooms.room_of(name):
             yield name, "a private.h has no .c of its own"

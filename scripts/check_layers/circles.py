@@ -4,7 +4,7 @@
 A node is a .c file together with the .h of the same name. Node A depends on node B if A includes
 B's header, or uses a function or variable that B defines, whichever header declares it. So files
 that share a private.h and call each other form a cycle as well. A private.h is not a node: it has
-the types of the whole room, so including it does not show which files are needed. Calls do show
+the types of the whole room, so an include of it does not show which files are needed. Calls do show
 this, including calls through a macro or an inline function of the private.h. Cycles of headers,
 including private.h, are checked separately.
 """

@@ -35,7 +35,8 @@ def rules_in(text):
 
 
 def check_rules(files):
-    """Check that code or a test cites each rule of PROTOCOL.md, and that every cited rule exists.
+    """Check that each rule of PROTOCOL.md is cited in code or a test, and that every cited rule
+    exists.
     """
     rules = set(_RULE.findall(files.get("PROTOCOL.md", "")))
     cited = set()
@@ -46,4 +47,4 @@ def check_rules(files):
             for rule in sorted(here - rules):
                 yield name, f"cites {rule}, which PROTOCOL.md does not have"
     for rule in sorted(rules - cited):
-        yield "PROTOCOL.md", f"{rule} is cited by no code and no test"
+        yield "PROTOCOL.md", f"{rule} is cited in no code and no test"

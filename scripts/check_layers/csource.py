@@ -104,8 +104,8 @@ def inlines_of(text):
 
 
 def uses_of(name, text):
-    """Return: identifiers that @text, the file @name, uses. In a header, only the bodies of macros
-    and inline functions count."""
+    """Return: the identifiers that @text, the contents of the file @name, uses. In a header, only
+    the bodies of macros and inline functions count."""
     if name.endswith(".h"):
         return set().union(*inlines_of(text).values())
     return set(_IDENTIFIER.findall(code_of(text)))

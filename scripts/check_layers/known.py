@@ -19,6 +19,6 @@ def without_known(found, exceptions):
         kept = [line for line in left[check] if part not in line]
         if len(kept) == len(left[check]):
             kept.append(f'scripts/check_layers/known.py: KNOWN expects "{part}" from the check '
-                        f'"{check}", which no longer occurs: remove the entry')
+                        f'"{check}", but it no longer occurs: remove the entry')
         left[check] = kept
     return left

@@ -3,7 +3,7 @@
 use."""
 from check_layers import csource
 
-#: Room of src/ -> other rooms whose headers it may include, all of which are listed above it.
+#: Room of src/ -> other rooms whose headers it may include. Each of these is listed above the room.
 #: Folders inside a room (server/handover, server/observe) belong to that room. Every room may
 #: include public headers.
 MAY_INCLUDE = {
@@ -97,12 +97,12 @@ def check_folders(files):
              if name.startswith(("src/", "tools/")) and name.endswith((".c", ".h"))}
     expected = {"src/" + room for room in MAY_INCLUDE} | {SHARED, *PROGRAMS}
     for room in sorted(found - expected):
-        yield room, "add it to the table in scripts/check_layers/rooms.py, or move it"
+        yield room, "add the room to the table in scripts/check_layers/rooms.py, or move it"
     for room in sorted(expected - found):
-        yield "scripts/check_layers/rooms.py", f"{room} is in the table and has no source"
+        yield "scripts/check_layers/rooms.py", f"{room} is in the table but has no source"
     for place in PUBLIC_ONLY:
         if not any(name.startswith(place) for name in files):
-            yield "scripts/check_layers/rooms.py", f"{place} is in PUBLIC_ONLY and has no source"
+            yield "scripts/check_layers/rooms.py", f"{place} is in PUBLIC_ONLY but has no source"
     above = set()
     for room, others in MAY_INCLUDE.items():
         for other in sorted(others - above):

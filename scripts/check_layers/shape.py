@@ -8,8 +8,8 @@ from check_layers import csource
 COLUMNS_MAX = 100
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
-#: Files that are exempt from the checks of columns, length and licence. Those of Debian packages
-#: cannot have comments
+#: Files that are exempt from the checks of columns, length and licence. Those that belong
+#: to Debian packages cannot contain comments
 EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/|\.gitignore$|"
                     r"packaging/debian/(changelog|copyright|source|ivshmem-dkms\.dkms))")
 
@@ -40,7 +40,7 @@ _EXITS = re.compile(r"(?<!\w)(exit|_exit|_Exit|abort|quick_exit)\s*\(")
 
 EXITS_EXCEPTIONS = {("src/daemon/closer.c", "_exit"): "ends helper processes that it has forked"}
 
-#: What the guest driver may include: its own headers, public headers, and headers of the kernel
+#: What the guest driver may include: its own headers, public headers, and kernel headers
 _KERNEL_MAY_INCLUDE = re.compile(r"<(linux|asm)/[\w/.-]+>|\"ivshmem/[\w.-]+\"|\"[\w.-]+\"")
 KERNEL_LICENCE = "SPDX-License-Identifier: GPL-2.0-only"
 
@@ -118,7 +118,7 @@ def check_pure(files):
     for pattern in PURE:
         names = _matching(pattern, files)
         if not names:
-            yield pattern, "is said to be pure and does not exist"
+            yield pattern, "is listed as pure, but does not exist"
         for name in names:
             for kind, header in csource.includes_of(files[name]):
                 if kind == '"' or header in PURE_HEADERS or header.startswith("ivshmem/"):
@@ -127,6 +127,6 @@ def check_pure(files):
                            if key[1] == header and fnmatch.fnmatchcase(name, key[0])}
                 unused -= excused
                 if not excused:
-                    yield name, f"is pure and includes <{header}>"
+                    yield name, f"is listed as pure, but includes <{header}>"
     for pattern, header in sorted(unused):
         yield pattern, f"no longer includes <{header}>: remove it from PURE_EXCEPTIONS"

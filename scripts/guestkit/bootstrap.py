@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Install a Debian release other than this machine's in a directory of the cache. mmdebstrap does
-this with the mirror and the proxies of this machine's apt.
+this, using the mirror and the proxies from this machine's apt configuration.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def mirror():
     for uri in listed:
         if re.search(r"/debian/*$", uri):
             return uri
-    raise Unavailable("apt's sources have no Debian mirror")
+    raise Unavailable("apt's sources list no Debian mirror")
 
 
 def _settings():

@@ -23,8 +23,8 @@ def directory(*names):
 @contextlib.contextmanager
 def locked(where, what, timeout=900):
     """Lock directory @where while an entry is created in it. A process that has waited for the lock
-    finds a complete entry. The kernel releases the lock of a process that dies, so the next holder
-    may remove the directory that the dead process created with new()."""
+    finds a complete entry. If a process dies, the kernel releases its lock, so the next holder may
+    remove the directory that the dead process had created with new()."""
     try:
         pathlib.Path(where).mkdir(parents=True, exist_ok=True)
         lock = open(pathlib.Path(where, ".lock"), "w")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Download and unpack packages of the distribution, without installing them."""
+"""Download and unpack the distribution's packages, without installing them."""
 
 import os
 import re
@@ -36,8 +36,8 @@ def patiently(attempt, pauses):
 
 
 def need_apt(otherwise):
-    """Raise KitError if packages cannot be downloaded. @otherwise: text that says what the user can
-    do instead."""
+    """Raise KitError if packages cannot be downloaded. @otherwise: says what the user can do
+    instead."""
     if not find_program("apt-get") or not find_program("dpkg-deb"):
         raise KitError(f"apt-get is missing, so no package can be downloaded: {otherwise}")
 
@@ -64,7 +64,7 @@ def all_parts_of(package, pattern):
 
 
 def is_known(package):
-    """Return: whether apt's lists have the package."""
+    """Return: whether apt's lists contain the package."""
     try:
         return bool(run_tool(["apt-cache", "show", "--no-all-versions", package], 60))
     except KitError:
@@ -96,14 +96,14 @@ def download(packages, into, what):
         return f"downloading {what}: {size / 1e6:.0f} MB so far"
 
     def attempt():
-        for other in into.glob("*.deb"):  # these may be of an older version
+        for other in into.glob("*.deb"):  # these may belong to an older version
             other.unlink()
         run_tool(command + packages(), 900, so_far, cwd=into)
 
     try:
         patiently(attempt, PAUSES[:1])
     except KitError as e:
-        # The mirror may have replaced the version that apt's lists name.
+        # The mirror may have replaced the version named in apt's lists.
         update_lists(str(e))
         patiently(attempt, PAUSES)
 

@@ -25,7 +25,7 @@ CONFIG = pathlib.Path(__file__).with_name("debug_kernel.config")
 TOOLS = {"make": "make", "gcc": "gcc", "flex": "flex", "bison": "bison", "bc": "bc",
          "xz": "xz-utils"}
 
-#: The part of the build tree that module builds need; the rest takes up a gigabyte
+#: The part of the build tree that module builds need; the rest takes a gigabyte
 _KEPT = {"Kbuild", "Kconfig", "Makefile", "Module.symvers", ".config", "arch", "include", "scripts",
          "tools"}
 _KEPT_ARCH = {"x86", "Kconfig"}
@@ -37,7 +37,8 @@ _MUST_HAVE = ("KASAN_VMALLOC", "PROVE_LOCKING", "DEBUG_ATOMIC_SLEEP", "DEBUG_LIS
 
 
 def find():
-    """Return: the debug kernel, a kernel_image.Kernel, which is built if it is not in the cache."""
+    """Return: the debug kernel, a kernel_image.Kernel, which is built if the cache does not contain
+    it."""
     name = hashlib.sha256(CONFIG.read_bytes()).hexdigest()[:8]
     where = cache.directory("debug-kernel")
     if not (where / name).is_dir():
@@ -82,7 +83,7 @@ def _source(new):
     debs.unpack(new, new / "raw")
     archives = sorted(new.glob("raw/usr/src/**/linux-source-*.tar.*"))
     if not archives:
-        raise KitError("the package linux-source has no source archive")
+        raise KitError("the package linux-source contains no source archive")
     (new / "source").mkdir()
     run_tool(["tar", "-x", "-C", str(new / "source"), "-f", str(archives[0])], 900,
              "unpacking the kernel's source ...")
@@ -110,7 +111,7 @@ def _build(tree):
 
 
 def _strip(tree):
-    """Remove everything that module builds do not need from the tree."""
+    """Remove from the tree everything that module builds do not need."""
     unwanted = [path for path in tree.iterdir() if path.name not in _KEPT]
     unwanted += [path for path in (tree / "arch").iterdir() if path.name not in _KEPT_ARCH]
     unwanted += [path for path in (tree / "tools").iterdir() if path.name != "objtool"]

@@ -14,7 +14,7 @@ from . import cache, debs
 from .kernel_image import Kernel, sortable
 from .proc import KitError, find_program, run_tool
 
-#: Metapackages that depend on the newest kernel for virtual machines, in Debian and in Ubuntu
+#: Metapackages that depend on the newest kernel for virtual machines, for Debian and for Ubuntu
 METAPACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
 
 #: Packages that make up a kernel; distributions split it differently
@@ -64,7 +64,7 @@ def _packages():
     debs.need_apt(_OWN)
     for attempt in ("as it is", "after an update"):
         if attempt == "after an update":
-            debs.update_lists("apt's package lists have no guest kernel")
+            debs.update_lists("apt's package lists contain no guest kernel")
         for meta in METAPACKAGES:
             found = debs.all_parts_of(meta, PART)
             if found:
@@ -79,7 +79,7 @@ def arrange(raw, kernel):
     images = sorted(raw.glob("boot/vmlinuz-*")) + sorted(raw.glob("usr/lib/modules/*/vmlinuz"))
     trees = sorted(raw.glob("lib/modules/*")) + sorted(raw.glob("usr/lib/modules/*"))
     if not images or not trees:
-        raise KitError("the downloaded packages lack a kernel image or modules: " + _OWN)
+        raise KitError("the downloaded packages contain no kernel image or no modules: " + _OWN)
     version = trees[0].name
     images[0].rename(kernel / "vmlinuz")
     for config in raw.glob(f"boot/config-{version}"):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Build kernel modules for guests, outside the source tree: the driver (kernel/) and modules of
-tests.
+"""Build kernel modules for guests, outside the source tree: the driver (kernel/) and test modules.
 
     path = driver.module(kernel.find())    # .../ivshmem.ko
 
@@ -39,8 +38,8 @@ def module(kernel, directory=None):
 
 
 def modules(kernel, source_dir, names, directory=None):
-    """Return: the paths of the modules NAME.ko, built from a directory that has a NAME.c for each
-    name, or a Kbuild. The sources can include the public headers "ivshmem/driver.h" and
+    """Return: the paths of the modules NAME.ko, built from a directory that contains a NAME.c for
+    each name, or a Kbuild. The sources can include the public headers "ivshmem/driver.h" and
     "ivshmem/registers.h". @directory: as for module()."""
     source_dir = pathlib.Path(source_dir)
     where = pathlib.Path(directory or cache.directory("module")) / kernel.version
@@ -82,7 +81,7 @@ def _hash(kernel, source_dir, names):
 def _sources(source_dir):
     found = sorted(path for name in _SOURCE_NAMES for path in source_dir.glob(name))
     if not found:
-        raise KitError(f"{source_dir} has no kernel module sources")
+        raise KitError(f"{source_dir} contains no kernel module sources")
     return found
 
 
@@ -147,8 +146,8 @@ def _need_compiler():
 
 
 def headers(kernel):
-    """Return: the directory to build modules in for a kernel: Kernel.headers, an installed one, or
-    a downloaded one."""
+    """Return: the build directory for a kernel's modules: Kernel.headers, an installed one, or a
+    downloaded one."""
     return kernel.headers or installed_headers(kernel.version) or downloaded_headers(kernel.version)
 
 
@@ -198,8 +197,8 @@ def _fetch_headers(version, where):
 
 
 def relocate(root, final):
-    """Redirect the packages' makefiles and links from /usr/src and /usr/lib to the directory
-    @final."""
+    """Change the packages' makefiles and links, so that they refer to the directory @final instead
+    of /usr/src and /usr/lib."""
     for makefile in [*root.glob("usr/src/*/Makefile"), *root.glob("usr/src/*/.kernelvariables")]:
         text = makefile.read_text()
         makefile.write_text(re.sub(r"(?<![\w/])/usr/(src|lib)/linux-", rf"{final}/usr/\1/linux-",

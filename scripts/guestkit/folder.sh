@@ -5,7 +5,7 @@
 # All writes go to a tmpfs, except those to /build, where BUILD_DIRECTORY is mounted. The mounts
 # disappear when the command exits.
 set -e
-exec 2>&1 # keep errors in order with the output
+exec 2>&1 # keep errors and output in order
 cd "$1"
 mount -t tmpfs tmpfs mnt
 mkdir mnt/upper mnt/work mnt/root

@@ -12,7 +12,8 @@ mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm /tmp
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
-# Silence kernel messages, which would interrupt lines that programs print. Panics are still shown.
+# Silence kernel messages, which would otherwise interrupt lines that programs print. Panics are
+# still shown.
 dmesg -n 1
 
 while read -r module; do

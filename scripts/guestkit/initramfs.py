@@ -13,7 +13,7 @@ import subprocess
 from . import cpio
 from .proc import KitError, find_program, run_tool
 
-#: Modules to load for interrupts in user space; modules that these depend on are loaded, too
+#: Modules to load for interrupts in user space; the modules on which they depend are loaded, too
 VFIO = ("vfio_iommu_type1", "vfio-pci")
 
 _INIT = pathlib.Path(__file__).with_name("init.sh")
@@ -59,7 +59,7 @@ def _static(path):
         raise KitError(f"cannot read {path} for the guest: {e.strerror}") from e
     # In the guest, a dynamically linked program would fail with a misleading "not found".
     if data[:4] == b"\x7fELF" and b"/ld-linux" in data[:4096]:
-        raise KitError(f"{path} is not statically linked: the guest has no libraries")
+        raise KitError(f"{path} must be statically linked, because the guest has no libraries")
     return data
 
 

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shlex
 
-#: Timeout in seconds for a guest to become ready for doorbells
+#: How many seconds a guest may take to become ready for doorbells
 READY = 30
 
 _STOP = """#!/bin/sh
@@ -39,7 +39,7 @@ def leave(meeting):
     """Detach the server and the guests from this process. Return: lines with commands to try."""
     programs = [peer.program for peer in meeting.result.peers if peer.exit_regex]
     for guest in programs:
-        guest.wait_for(r"^peer \d+ through", READY)  # doorbells before that would be lost
+        guest.wait_for(r"^peer \d+ through", READY)  # earlier doorbells would be lost
     for peer in meeting.result.peers:
         if not peer.exit_regex:
             peer.program.stop()
@@ -64,7 +64,7 @@ def _commands(meeting):
     for peer in meeting.result.peers:
         if peer.exit_regex:
             lines.append((f"watch {peer.name}:", f"tail -f {shlex.quote(peer.program.log)}"))
-    lines.append(("be a peer yourself:", client))
+    lines.append(("become a peer yourself:", client))
     lines.append(("watch the server:", f"tail -f {shlex.quote(meeting.server.log)}"))
     lines.append(("stop everything:", shlex.quote(meeting.path("stop"))))
     width = max(len(what) for what, _ in lines)

@@ -2,8 +2,7 @@
 """The kernel that guests boot, selected by the environment:
 
 IVSHMEM_GUEST_KERNEL   default: the distribution's kernel (distribution_kernel.py);
-                       oldest, stable, newest: the kernel of a release of Debian
-                       (release.py);
+                       oldest, stable, newest: the kernel of a Debian release (release.py);
                        debug: a kernel with runtime checks (debug_kernel.py)
 IVSHMEM_KERNEL         path of a kernel image to use instead
 IVSHMEM_MODULES        its modules: a directory like /lib/modules/VERSION, with a modules.dep

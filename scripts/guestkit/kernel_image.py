@@ -55,7 +55,7 @@ class Kernel:
         try:
             return (self.modules / name).read_text().split("\n")[:-1]
         except OSError as e:
-            raise KitError(f"{e.filename}: {e.strerror}; create it with depmod") from e
+            raise KitError(f"{e.filename}: {e.strerror}; create the file with depmod") from e
 
 
 def _name(module):

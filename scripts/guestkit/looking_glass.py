@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Install the client of Looking Glass B7, with an X server that needs no display.
+"""Install the Looking Glass B7 client, with an X server that needs no display.
 
     root = looking_glass.find()       # a root directory for chroot(2)
 
-mmdebstrap unpacks the packages into the cache, looking-glass/, without root (in a minute or two,
-280 MB): the client from Debian's unstable release, the only release that has it, and everything
-else from the stable one. Raises Unavailable, with the reason, if that fails. If unstable has
-another release of Looking Glass, which speaks another protocol, that is noted in the cache.
+mmdebstrap unpacks the packages into the cache, looking-glass/, without root (this takes a minute or
+two, and 280 MB): the client from Debian's unstable release, the only release that has it, and
+everything else from the stable one. Raises Unavailable, with the reason, if that fails. If unstable
+has a different release of Looking Glass, which uses a different protocol, this is noted in the
+cache.
 """
 
 import os
@@ -17,7 +18,7 @@ from .bootstrap import Unavailable
 from .proc import KitError
 
 SUITES = ("trixie", "unstable")
-#: The X server starts a program by the shell.
+#: The X server starts a program through the shell.
 PACKAGES = ("looking-glass-client=0+b7*", "xvfb", "libegl-mesa0", "libgl1-mesa-dri",
             "libglx-mesa0", "dash")
 
@@ -34,9 +35,9 @@ def find():
     """Return: the path of the root directory."""
     root = bootstrap.folder(cache.directory("looking-glass"),
                             f"{' '.join(PACKAGES)} {' '.join(SUITES)}",
-                            "the client of Looking Glass", _make)
+                            "the Looking Glass client", _make)
     if (root / _ABSENT).exists():
-        raise Unavailable(f"Debian {SUITES[1]} has another release of Looking Glass than B7 "
+        raise Unavailable(f"Debian {SUITES[1]} has a release of Looking Glass other than B7 "
                           f"(remove {root} to try again)")
     return root
 
@@ -53,7 +54,7 @@ def _make(new, final):
         raise
     except KitError as e:
         if not _OTHER_RELEASE.search(str(e)):
-            raise Unavailable("mmdebstrap cannot unpack the client of Looking Glass: "
+            raise Unavailable("mmdebstrap cannot unpack the Looking Glass client: "
                               + debs.why_not(e)) from e
         root.mkdir(exist_ok=True)
         (root / _ABSENT).touch()

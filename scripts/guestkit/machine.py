@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run one guest: QEMU with a kernel, an initramfs, and a console whose output is in a file.
+"""Run one guest: QEMU with a kernel, an initramfs, and a console whose output is written to a file.
 
     with Guest("a", kernel.find(), "a.img", "a.log", env={"role": "x"}) as guest:
         status = int(guest.wait_for(r"^guest: exit (\\d+)", 60).group(1))
@@ -28,9 +28,9 @@ IOMMU_DEVICE = "intel-iommu,intremap=on,caching-mode=on"
 _EMULATED = "max,-cx16"
 
 #: Boot on one CPU; init.sh starts the others. During boot Linux patches its code by means of a
-#: breakpoint. If another CPU runs at that time, QEMU 7.2's emulation (not 11.1's) can keep a stale
-#: breakpoint, which Linux then hits forever. This happened in about one of several hundred boots,
-#: often without a message.
+#: breakpoint. If another CPU is running at that time, QEMU 7.2's emulation (not 11.1's) can keep a
+#: stale breakpoint, which Linux then hits forever. This happened in about one of several hundred
+#: boots, often without a message.
 _ONE_AFTER_THE_OTHER = "maxcpus=1"
 
 #: Kernel parameters that shorten the boot by not probing for absent hardware
@@ -41,8 +41,8 @@ _FAST_BOOT = "no_timer_check tsc=reliable i8042.noaux=1 i8042.nokbd=1 8250.nr_ua
 def accelerator():
     """Return: "kvm" if it works, otherwise "tcg".
 
-    KVM is not used if /proc/cpuinfo has neither vmx nor svm: on some virtual machines /dev/kvm can
-    then be opened, but guests hang in the firmware.
+    KVM is not used if /proc/cpuinfo lists neither vmx nor svm: on some virtual machines /dev/kvm
+    can then be opened, but guests hang in the firmware.
     """
     forced = os.environ.get("IVSHMEM_ACCEL")
     if forced:
@@ -72,8 +72,7 @@ def escaped(path):
 
 
 def doorbell(socket_path, vectors, ident="ivshmem0", bus=None):
-    """Return: QEMU arguments for an ivshmem-doorbell device that connects to the socket of a
-    server."""
+    """Return: QEMU arguments for an ivshmem-doorbell device that connects to a server's socket."""
     place = f",bus={bus}" if bus else ""
     return ["-chardev", f"socket,id=c-{ident},path={escaped(socket_path)}",
             "-device", f"ivshmem-doorbell,id={ident},chardev=c-{ident},vectors={vectors}{place}"]
@@ -89,7 +88,7 @@ def plain(path, size, ident="ivshmem0", bus=None):
 
 
 def vfio_user(socket_path, ident="ivshmem0", bus=None):
-    """Return: QEMU arguments for a vfio-user device that a program serves at a socket. Only the
+    """Return: QEMU arguments for a vfio-user device that a program serves on a socket. Only the
     QEMU of vfio_user_qemu.find() is certain to accept them."""
     device = {"driver": "vfio-user-pci", "id": ident,
               "socket": {"type": "unix", "path": str(socket_path)}}
@@ -209,7 +208,7 @@ class Guest:
 
 
 def _drain(connection):
-    """Discard the console's output on the socket, because it is also in the log. If nothing read
+    """Discard the console's output from the socket, because it is also in the log. If nothing read
     the socket, the guest would block after about 300 characters, because each character occupies a
     separate buffer in the socket."""
     try:

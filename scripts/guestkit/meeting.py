@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run a server and three peers that meet: the demo without its output.
+"""Run a server and three peers that meet: the demo, without its output.
 
     result = meeting.run(meeting.Config(build="build"))
     assert result.ok, result.problems
@@ -28,7 +28,7 @@ STAGES = ("opened", "met", "written", "read", "rung", "measured", "done")
 #: Longest path of a socket: sun_path has 108 bytes, including the terminating NUL.
 SOCKET_PATH_MAX = 107
 
-#: Seconds that the other peers have to report after one peer has failed
+#: Seconds that the other peers have left to report after one peer has failed
 AFTERMATH = 5
 
 _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "$timeout" pci:
@@ -76,7 +76,7 @@ class Peer:
 
 @dataclass
 class Result:
-    """What a run has found: the peers, in the order of their ids, and problems, a list of error
+    """What a run found: the peers, in the order of their ids, and problems, a list of error
     messages that is empty on success."""
 
     peers: list = field(default_factory=list)
@@ -95,7 +95,7 @@ class Result:
         return {(a, b, v) for a in ids for b in ids if a != b for v in range(self.vectors)}
 
     def arrived(self):
-        """Return: the expected doorbells that have been reported by the peers that were rung."""
+        """Return: those of the expected doorbells that the rung peers have reported."""
         said = {(ring["from"], report["id"], ring["vector"]) for report in self.reports()
                 for ring in report["rings"] if ring["arrived"] is True}
         return said & self.expected()
@@ -119,7 +119,7 @@ class Result:
 
 
 class Meeting:
-    """The processes, files and results of one call of run()."""
+    """The processes, files and results of one call to run()."""
 
     def __init__(self, config):
         self.config = config

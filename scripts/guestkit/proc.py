@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Run host processes. Each one is stopped in the end, signals are handled only at safe points, and
+"""Run host processes. Each one is stopped eventually, signals are handled only at safe points, and
 every wait has a timeout.
 
 All output of a process is written to a log file, never to a pipe: a log need not be drained, it is
@@ -44,7 +44,7 @@ def catch_signals():
     """Make INT, TERM and HUP only set a flag, which makes the next pause() raise Interrupted."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # If HUP is ignored, nohup started this process, so keep ignoring it. An ignored INT (shells
-        # ignore it for "&") is handled nevertheless.
+        # ignore it for commands started with "&") is handled nevertheless.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda got, _frame: _caught.append(got))
 
@@ -64,7 +64,7 @@ def pause(seconds=TICK):
 
 
 def wait_until(condition, timeout):
-    """Call condition() until its result is true, or the timeout has expired. Return: its last
+    """Call condition() until its result is true or the timeout has expired. Return: its last
     result."""
     end = time.monotonic() + timeout
     while True:
@@ -127,10 +127,10 @@ class Process:
     name      the child's name, for messages
     argv      the command
     log       path of the file to which the child's output and errors are appended
-    keep      False: the child is killed when this process dies, even of SIGKILL.
+    keep      False: the child is killed when this process dies, even if by SIGKILL.
               True: the child can outlive this process after detach().
-    on_death  the signal that the child gets when this process dies; SIGTERM for a child that has to
-              clean up
+    on_death  the signal that the child gets when this process dies; use SIGTERM for a child that
+              has to clean up
     """
 
     def __init__(self, name, argv, log, keep=False, on_death=signal.SIGKILL, env=None):
@@ -266,7 +266,7 @@ def run_tool(argv, timeout, note=None, cwd=None, lines=8, every=2):
         finally:
             late = tool.poll() is None
             if late:
-                os.killpg(tool.pid, signal.SIGKILL)  # and its children, as it leads a session
+                os.killpg(tool.pid, signal.SIGKILL)  # also its children, because it leads a session
                 tool.wait()
         out.seek(0)
         text = out.read().decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from .proc import KitError, pause
 
 
 def connect(path, timeout):
-    """Return: a stream socket connected to @path. Waits until a process listens there."""
+    """Return: a stream socket connected to @path. Waits until a process is listening there."""
     end = time.monotonic() + timeout
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -81,14 +81,14 @@ class Qmp:
         end = time.monotonic() + timeout
         while b"\n" not in self._data:
             if time.monotonic() >= end:
-                raise KitError("QEMU's monitor does not reply")
+                raise KitError("QEMU's monitor is not replying")
             pause(0)
             try:
                 got = self._socket.recv(65536)
             except socket.timeout:
                 continue
             if not got:
-                raise KitError("QEMU closed its monitor")
+                raise KitError("QEMU closed the connection to its monitor")
             self._data += got
         line, self._data = self._data.split(b"\n", 1)
         return json.loads(line)

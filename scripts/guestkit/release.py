@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Install a release of Debian in a directory: a kernel for guests, its headers and the compiler.
-This machine may run another release.
+"""Install a Debian release in a directory: a kernel for guests, its headers and the compiler. This
+machine may run a different release.
 
     kernel = release.find("oldest")   # driver.module(kernel) builds in the directory
     release.folder("stable").run(["udevadm", "verify", "/build/x.rules"], 60, build=directory)
 
-The directory is created by mmdebstrap (in half a minute, 570 MB) in the cache. Functions raise
-Unavailable, with the reason, if that is not possible; the caller then skips whatever needs the
-directory.
+The directory is created by mmdebstrap (this takes half a minute, and 570 MB) in the cache.
+Functions raise Unavailable, with the reason, if that is not possible; the caller then skips
+whatever needs the directory.
 """
 
 import os
@@ -25,7 +25,7 @@ _DESKTOP = ("linux-headers-amd64", "linux-image-amd64")
 
 
 class Release:
-    """A release of Debian.
+    """A Debian release.
 
     what      its name in messages
     suites    alternatives; the first one that can be installed is used. Each is a sequence of
@@ -51,7 +51,7 @@ RELEASES = {
                       (*_BUILD, *_CLOUD)),
 }
 
-#: Guests need hardly any of the kernel's own modules, which take 200 MB.
+#: Guests need hardly any of the kernel's own modules, which take up 200 MB.
 _NO_DRIVERS = ("--dpkgopt=path-exclude=*/lib/modules/*/kernel/drivers/*",
                "--dpkgopt=path-include=*/lib/modules/*/kernel/drivers/vfio/*")
 

@@ -5,10 +5,10 @@
     Guest("a", ..., qemu=qemu, devices=machine.vfio_user(socket))
 
 Uses this machine's QEMU (IVSHMEM_QEMU, or the installed one) if it has the device. Otherwise
-mmdebstrap unpacks the QEMU of Debian's backports into the cache, vfio-user-qemu/, without root (in
-ten seconds, 100 MB). That QEMU is run with its own loader and libraries, but without a mount
-namespace, so all paths are this machine's, and the process is QEMU itself. Raises Unavailable, with
-the reason, if that fails.
+mmdebstrap unpacks the QEMU from Debian's backports into the cache, vfio-user-qemu/, without root
+(this takes ten seconds, and 100 MB). That QEMU is run with its own loader and libraries, but
+without a mount namespace, so all paths are this machine's, and the process is QEMU itself. Raises
+Unavailable, with the reason, if that fails.
 """
 
 import os
@@ -46,8 +46,8 @@ def find():
 
 
 def _need_device(command):
-    # Do not use "-device help": it would load the modules of this machine's QEMU, which has another
-    # version.
+    # Do not use "-device help": it would load the modules of this machine's QEMU, whose version
+    # differs.
     if "socket=" not in run_tool([*command, "-device", "vfio-user-pci,help"], 60):
         raise KitError("it lacks the device vfio-user-pci")
 

@@ -9,8 +9,8 @@ from guestkit import cache, debs, distribution_kernel, driver, kernel
 from guestkit.proc import KitError, run_tool
 from support.py.kernel_modules import complaints, modinfo
 
-#: Limit on the driver's lines of code, without comments and empty lines. Reviewers must read all of
-#: the driver.
+#: Limit on the driver's lines of code, without comments and empty lines. Reviewers have to read the
+#: whole driver.
 LINES_MAX = 1420
 
 
@@ -60,8 +60,8 @@ def test_driver_builds_without_warnings(distribution, tmp_path, monkeypatch):
 
 
 def test_driver_builds_without_memory_hotplug(distribution, tmp_path):
-    """The driver builds for a kernel that has dma-bufs but no struct pages of device memory. There
-    is no such kernel, so its headers may cause warnings of their own."""
+    """The driver builds for a kernel that has dma-bufs but no struct pages of device memory. No
+    such kernel exists, so the modified headers may cause warnings of their own."""
     work = tmp_path / "work"
     driver.copy_sources(driver.SOURCES, work)
     (work / "undef.h").write_text("#undef CONFIG_ZONE_DEVICE\n")
@@ -84,7 +84,7 @@ def test_information_of_the_module(distribution):
 
 
 def test_make_driver(distribution, tmp_path):
-    """"make driver" works as README says, for a kernel whose headers are installed."""
+    """"make driver" works as README.md says, for a kernel whose headers are installed."""
     if not driver.installed_headers(distribution.version):
         pytest.skip(f"linux-headers-{distribution.version} is not installed")
     run_tool(["make", "-C", str(driver.ROOT), "driver", f"BUILD={tmp_path}/b",
@@ -138,7 +138,7 @@ def test_driver_is_built_once(distribution, sources, tmp_path):
     with open(sources / "one.c", "a") as source:
         source.write("/* another */\n")
     assert built() != first
-    assert first.exists(), "another process may be about to use it"
+    assert first.exists(), "another process may be about to use the module"
     assert sorted(path.name for path in sources.iterdir()) == before
     assert not list((tmp_path / "built").rglob(".new-*"))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test the guest driver with the oldest kernel that it supports and with Debian's newest one."""
+"""Test the guest driver with the oldest kernel that it supports and with Debian's newest kernel."""
 import re
 
 import pytest
@@ -49,7 +49,7 @@ def test_older_kernels_are_refused_in_one_sentence(tmp_path, version, refused):
 
 
 def test_dkms_skips_the_same_kernels():
-    """DKMS does not build for the kernels that compat.h refuses."""
+    """DKMS does not build the driver for kernels that compat.h refuses."""
     conf = (driver.ROOT / "packaging/dkms/dkms.conf.in").read_text()
     compat = (driver.SOURCES / "compat.h").read_text()
     minimum = re.search(r'BUILD_EXCLUSIVE_KERNEL_MIN="([\d.]+)"', conf)[1]

@@ -14,7 +14,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def installed(build, root):
-    """The names of all installed files. Tests are skipped without the build option "driver"."""
+    """The names of all installed files. Tests that use it are skipped if the build option "driver"
+    is off."""
     if not option(build, "driver"):
         pytest.skip("this build is without the driver (-Ddriver=false)")
     return install(build, root)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Test the guest driver and its packaging with Debian's current release, even if this machine runs
-another release."""
+a different release."""
 import re
 
 import pytest
@@ -57,7 +57,7 @@ def test_dkms_builds_the_driver(build, tmp_path):
 
 
 def test_udev_accepts_the_rules(tmp_path):
-    """udevadm verify accepts the file of udev rules."""
+    """udevadm verify accepts the udev rules file."""
     wrong, said = verify(FOLDER, {RULES.stem: RULES.read_text(encoding="utf-8")}, tmp_path)
     assert not wrong, said
 

@@ -92,7 +92,7 @@ def test_all_files_are_below_the_prefix(installed):
 
 def test_one_version_everywhere(installed):
     """pkg-config, the name of the library's file and ivshmem-client have the version that is in
-    meson.build. The library's symbolic links lead to the library's file."""
+    meson.build. The library's symbolic links resolve to the library's file."""
     assert installed.pkg_config("--modversion") == [version()]
     library = (installed.libraries / "libivshmem.so").resolve()
     assert library.name == f"libivshmem.so.{version()}"
@@ -115,7 +115,7 @@ def test_library_exports_what_its_map_lists(installed):
 
 
 def test_headers_declare_what_is_exported(installed):
-    """The headers declare exactly the exported functions as public."""
+    """The functions that the headers declare as public are exactly the exported ones."""
     text = "".join(path.read_text() for path in sorted(installed.headers.iterdir()))
     declared = re.findall(r"^IVS_PUBLIC[^;(]*?\b(ivs_\w+)\(", text, re.M)
     assert len(declared) == len(set(declared))
@@ -131,7 +131,7 @@ def test_every_function_has_a_man_page(installed):
 
 
 def test_no_path_of_the_build_is_installed(installed):
-    """No installed text file contains a path of the source or build directory."""
+    """No installed text file contains a path in the source or build directory."""
     for name in installed.files():
         path = installed.root / name
         if path.suffix in (".pc", ".h", ".conf", ".service", ".socket") or "/man/" in name:
@@ -171,7 +171,8 @@ int main()
 
 @pytest.mark.parametrize("linked", ["shared", "static"])
 def test_installed_program_works(installed, place, linked):
-    """The example hello, built with the flags from pkg-config, connects to the installed server."""
+    """The example hello, built with the flags from pkg-config, connects to the installed server
+    program."""
     if is_sanitized(installed.libraries / "libivshmem.so"):
         pytest.skip("a library built with a sanitizer needs programs built with it")
     place.server_program = installed.programs / "ivshmem-server"

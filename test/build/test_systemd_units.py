@@ -57,8 +57,8 @@ def test_exposure_is_low_and_as_documented(unit_files, place, unit):
 @pytest.mark.parametrize("unit, instance", [("ivshmem@.service", "demo"),
                                             ("ivshmem-device@.service", "device-demo")])
 def test_each_instance_has_a_user(place, unit, instance):
-    """Each server and each device runs as its own user, which the unit in its Wants= creates: the
-    kernel's limits per user are not shared."""
+    """Each server and each device runs as its own user, so that they do not share the kernel's
+    limits per user. The unit in Wants= creates the user."""
     needs("systemd-sysusers")
     lines = (place.build / "packaging" / unit).read_text().replace("%i", "demo").splitlines()
     user = f"ivshmem-user@{instance}.service"
@@ -82,7 +82,7 @@ def test_memory_is_bounded(place, unit):
 @pytest.mark.parametrize("call, status", [("os.getpid()", 0),
                                           ("os.chown('.', -1, -1)", -signal.SIGSYS)])
 def test_filter_of_a_unit_is_enforced(place, call, status):
-    """A system call that the unit does not allow kills the process."""
+    """A system call that is not allowed by the unit kills the process."""
     needs("systemd-analyze")
     unit = place.dir / "unit"
     unit.write_text("[Service]\nSystemCallFilter=@system-service\nSystemCallFilter=~@privileged\n")

@@ -81,7 +81,7 @@ def test_break_is_reported(tmp_path, what):
     status, text = check(make_library(tmp_path, "old"),
                          make_library(tmp_path, "new", HEADER.replace(before, after), code))
     assert status == 8, text
-    assert "\nnot ok 1 - abi: programs built with the old library do not work any more" in text
+    assert "\nnot ok 1 - abi: programs built with the old library no longer work" in text
     assert message in text
 
 

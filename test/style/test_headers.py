@@ -30,7 +30,7 @@ def compile_text(text, kind, standard, *options):
 @pytest.mark.parametrize("kind", ["gcc", "clang"])
 @pytest.mark.parametrize("header", HEADERS)
 def test_header_compiles_alone(header, kind, standard):
-    """Each header can be included first and twice, and causes no warnings."""
+    """Each header can be included first, can be included twice, and causes no warnings."""
     text = f"#include <ivshmem/{header}>\n" * 2 + "extern int something;\n"
     assert compile_text(text, kind, standard) == ""
 
@@ -45,7 +45,7 @@ def test_headers_compile_together(kind, standard):
 
 
 def test_missing_include_is_found():
-    """compile_text() itself works: it reports a header that lacks an include."""
+    """compile_text() itself works: it reports a header in which an include is missing."""
     assert "size_t" in compile_text("size_t ivs_broken(void);\n", "gcc", "c11")
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from support.py.paths import SOURCE
 
-#: Replacements for the programs that the script calls. Each call of "apt-get update" removes a line
-#: from the file "update", and prints it and fails; it succeeds if the line is empty or no line is
+#: Replacements for the programs that the script calls. Each "apt-get update" removes a line from
+#: the file "update", prints the line, and fails; it succeeds if the line is empty or no line is
 #: left. "apt-get install" does the same with the file "install".
 PROGRAMS = {
     "apt-get": """

@@ -25,7 +25,7 @@ CASES = [
      {"src/server/a.c": '#include "roster/roster.h"\n', "src/roster/roster.h": "",
       "src/client/greeting.h": ""},
      {"src/server/a.c": '#include "client/greeting.h"\n'}, "server must not include it"),
-    ("part of a room", "rooms",
+    ("a part of a room", "rooms",
      {"src/server/handover/a.c": '#include "server/client.h"\n#include "server/observe/b.h"\n',
       "src/server/a.c": '#include "server/handover/a.h"\n#include "ivshmem/api.h"\n',
       "src/server/handover/a.h": "", "src/server/observe/b.h": "", "src/server/client.h": "",
@@ -54,11 +54,11 @@ CASES = [
     ("src includes tools", "rooms",
      {"src/server/a.c": '#include "base/a.h"\n', "src/base/a.h": "", "tools/shared/ask.h": ""},
      {"src/server/a.c": '#include "tools/shared/ask.h"\n'}, "server must not include it"),
-    ("an example with more than public headers", "rooms",
+    ("an example that includes more than public headers", "rooms",
      {"examples/meet/a.c": '#include <ivshmem/peer.h>\n#include "meet.h"\n#include <poll.h>\n',
       "examples/meet/meet.h": "", "include/ivshmem/peer.h": "", "src/base/clock.h": ""},
      {"examples/meet/a.c": '#include "base/clock.h"\n'}, "examples/ sees public headers only"),
-    ("conformance with more than public headers", "rooms",
+    ("a conformance test that includes more than public headers", "rooms",
      {"test/library/conform/a.c": '#include "conform.h"\n', "test/library/conform/conform.h": "",
       "src/base/clock.h": "", "test/unit/base/clock.c": '#include "base/clock.h"\n'},
      {"test/library/conform/a.c": '#include "base/clock.h"\n'}, "sees public headers only"),
@@ -93,7 +93,7 @@ CASES = [
      {"src/base/a.c": "int a(void)\n{\n\treturn b(a);\n}\n",
       "src/base/b.c": "static int d(void)\n{\n}\n\nint b(int (*f)(void))\n{\n\tf = a;\n}\n"},
      "src/base/a -(b)-> src/base/b -(a)-> src/base/a"),
-    ("a call by what a private.h has inline", "circles",
+    ("a call by an inline function of a private.h", "circles",
      {"src/peer/private.h": "static inline int a1(void)\n{\n\treturn A();\n}\n#define A() a()\n",
       "src/peer/a.c": "int a(void)\n{\n\tb();\n}\n", "src/peer/b.c": "int b(void)\n{\n}\n"},
      {"src/peer/b.c": "int b(void)\n{\n\treturn a1();\n}\n"},
@@ -155,7 +155,7 @@ CASES = [
     ("the driver's licence", "licences",
      {"kernel/a.c": "/* SPDX-License-Identifier: GPL-2.0-only */\n"},
      {"kernel/a.c": "/* SPDX-License-Identifier: BSD-3-Clause */\n"}, "must begin with SPDX"),
-    ("the driver and the programs", "licences",
+    ("a header of the programs in the driver", "licences",
      {"kernel/a.c": '/* SPDX-License-Identifier: GPL-2.0-only */\n#include <linux/fs.h>\n'
                     '#include "ivshmem/driver.h"\n'},
      {"kernel/a.c": '/* SPDX-License-Identifier: GPL-2.0-only */\n#include "base/fd.h"\n'},
@@ -171,7 +171,7 @@ CASES = [
      {"src/server/syscalls.c": "/* ivs_a_syscalls */\n"}, "ivs_a_syscalls is in no filter"),
     ("a rule that is cited nowhere", "rules",
      {"PROTOCOL.md": "**W-1** a\n**W-2** b\n", "test/a.py": "# W-1 to W-2\n"},
-     {"test/a.py": "# W-1\n"}, "W-2 is cited by no code"),
+     {"test/a.py": "# W-1\n"}, "W-2 is cited in no code"),
     ("a rule that does not exist", "rules",
      {"PROTOCOL.md": "**W-1** a\n", "test/a.py": "# W-1\n"},
      {"src/base/a.c": "/* W-3 */\n"}, "cites W-3, which"),
@@ -182,7 +182,7 @@ CASES = [
      {"src/base/a.h": "/**\n * f() - open\n *\n * Return: 0, IVS_A_E_X,\n * IVS_B_E_*, -errno.\n"
                       " */\nint f(void);\n"},
      "f() returns codes of 2 enums: IVS_A_E_*, IVS_B_E_*"),
-    ("codes of two enums, said once for several functions", "returns",
+    ("codes of two enums, documented once for several functions", "returns",
      {"src/base/a.h": "/* a.c. Return: 0, IVS_A_E_X. */\n\n/** f() - it */\nint f(void);\n"},
      {"src/base/a.h": "/* Return: IVS_A_E_X, IVS_B_E_X. */\n\n/** f() - it */\nint f(void);\n"},
      "this returns codes of 2 enums"),
@@ -212,19 +212,19 @@ CASES = [
      {"src/base/a.h": "#define IVS_PEERS_MAX 65535u\n"}, "IVS_PEERS_MAX is 65535u: use the name"),
     ("a second name for a sum", "limits", {"src/base/a.h": "#define IDS_N (IVS_ID_MAX + 1)\n"},
      {"src/base/b.c": "#define IDS_MAX (IVS_ID_MAX + 1)\n"},
-     "IDS_MAX in src/base/b.c and IDS_N in src/base/a.h: another name for IVS_ID_MAX + 1"),
+     "IDS_MAX in src/base/b.c and IDS_N in src/base/a.h: a second name for IVS_ID_MAX + 1"),
     ("an alias", "limits", {"src/base/a.h": "#define IDS_N (IVS_ID_MAX + 2)\n"},
-     {"src/base/a.h": "#define IDS_N IVS_ID_MAX\n"}, "another name for IVS_ID_MAX"),
+     {"src/base/a.h": "#define IDS_N IVS_ID_MAX\n"}, "a second name for IVS_ID_MAX"),
     ("a second name for the vectors", "limits",
      {"src/base/a.h": "#define NAME_LEN 256\n#define VECTORS_N 255\n"},
      {"src/base/a.h": "#define IVS_SERVER_VECTORS_MAX 2048\n"}, "IVS_SERVER_VECTORS_MAX is 2048"),
     ("an old name of a private header", "private", {"src/peer/private.h": "int f(void);\n"},
-     {"src/peer/state.h": ""}, "src/peer/state.h: a private header is called private.h"),
+     {"src/peer/state.h": ""}, "src/peer/state.h: a private header must be called private.h"),
     ("a header without a .c of its name", "private",
      {"src/peer/a.h": "int f(void);\n", "src/peer/a.c": "",
       "src/base/bitmap.h": "static inline int g(int x)\n{\n\treturn h(x);\n}\n"},
      {"src/peer/b.h": "#include <stdio.h>\n\nint g(int x,\n      int y);\n"},
-     "declares g and has no .c of its name"),
+     "declares g but has no .c of its name"),
     ("a private.c", "private", {"src/peer/private.h": ""}, {"src/peer/private.c": ""}, "no .c"),
 ]
 
@@ -251,16 +251,17 @@ def rooms_tree():
 
 
 def test_folders(monkeypatch):
-    """The check "folders" complains about a room that is missing from the table or the tree."""
+    """The check "folders" complains about a room that is missing from the table or from the
+    tree."""
     tree = rooms_tree()
     assert check_layers.complaints_of("folders", {**tree, "src/server/observe/a.c": ""}) == []
     for name in ("src/util/a.c", "src/a.c", "tools/fourth/a.c", "tools/a.c"):
         (complaint,) = check_layers.complaints_of("folders", {**tree, name: ""})
-        assert "add it to the table" in complaint
+        assert "add the room to the table" in complaint
     for name in ("src/pci/a.c", "tools/device/a.c", "examples/a.c"):
         (complaint,) = check_layers.complaints_of(
             "folders", {other: "" for other in tree if other != name})
-        assert name.removesuffix("/a.c") in complaint and "and has no source" in complaint
+        assert name.removesuffix("/a.c") in complaint and "but has no source" in complaint
     monkeypatch.setitem(check_layers.rooms.MAY_INCLUDE, "base", {"peer"})
     (complaint,) = check_layers.complaints_of("folders", tree)
     assert "base -> peer, which is not above it" in complaint
@@ -285,12 +286,12 @@ def test_pure():
     tree = pure_tree()
     assert check_layers.complaints_of("pure", tree) == []
     assert check_layers.complaints_of("pure", {**tree, "src/pci/b.c": "#include <unistd.h>\n"}) \
-        == ["src/pci/b.c: is pure and includes <unistd.h>"]
+        == ["src/pci/b.c: is listed as pure, but includes <unistd.h>"]
     assert check_layers.complaints_of("pure", {**tree, "src/base/parse.c": ""}) == [
         "src/base/parse.c: no longer includes <stdio.h>: remove it from PURE_EXCEPTIONS"]
     del tree["src/base/bitmap.h"]
     assert check_layers.complaints_of("pure", tree) == [
-        "src/base/bitmap.h: is said to be pure and does not exist"]
+        "src/base/bitmap.h: is listed as pure, but does not exist"]
 
 
 LANGUAGE = [

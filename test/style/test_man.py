@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test that the manual pages cover the whole public API, and cause no warnings of groff."""
+"""Test that the manual pages cover the whole public API, and cause no warnings from groff."""
 import os
 import re
 import subprocess

@@ -9,7 +9,7 @@ from support.py.paths import SOURCE
 
 
 def tally(path, tests):
-    """Run the script on the log of these tests. Return: (exit status, lines of output)."""
+    """Run the script on a log of these tests. Return: (exit status, lines of output)."""
     log = path / "meson-logs" / "testlog.json"
     log.parent.mkdir()
     log.write_text("".join(json.dumps(test) + "\n" for test in tests))

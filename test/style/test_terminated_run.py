@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test that a terminated test run, for instance at meson's timeout, leaves nothing behind."""
+"""Test that a test run that is terminated, for instance when meson's timeout expires, leaves
+nothing behind."""
 import os
 import pathlib
 import signal
