@@ -119,7 +119,8 @@ void bench_clients_free(struct bench_clients *all)
 	free(all);
 }
 
-/* Return: whether to retry connect(2): the listener's queue is full, or it does not listen yet. */
+/* Return: whether to retry connect(2): the listener's queue is full, or the server is not listening
+ * yet. */
 static bool is_temporary(int errnum)
 {
 	return errnum == EAGAIN || errnum == ECONNREFUSED || errnum == ENOENT || errnum == EINTR;

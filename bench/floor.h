@@ -43,7 +43,7 @@ struct bench_floor {
 IVS_MUST_USE int bench_floor_start(const char *path, unsigned int clients_n, unsigned int vectors_n,
 				   unsigned int batch, struct bench_floor *out);
 
-/** bench_floor_leave() - have @floor send the leaves of clients 0, 2, 4 ... Return: 0, -errno. */
+/** bench_floor_leave() - have @floor send the leaves of clients 0, 2, 4 ... Return: 0 or -errno. */
 IVS_MUST_USE int bench_floor_leave(struct bench_floor *floor);
 
 /** bench_floor_cost() - get the cost, after all messages have been read. Return: 0 or -errno. */

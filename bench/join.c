@@ -7,7 +7,7 @@
  * client knows all others, every second client disconnects, and the rest read the leaves. The CPU
  * time of the server process is read before the storm and when the server is idle again.
  *
- * The floor is a process of this program that replaces the server. The comparison is fair:
+ * The floor is a process of this program that takes the server's place. The comparison is fair:
  *
  *   - The clients run the same code. The cost of waking them is part of the CPU time of both server
  *     and floor; their own work is part of neither.
@@ -202,7 +202,7 @@ static unsigned int default_rounds(const struct bench_shape *shape)
 	return messages < 1000000 ? 11 : 3;
 }
 
-/* Return: whether the limit of fds is high enough for the server and for the clients' process. */
+/* Return: whether the limit on fds is high enough for the server and for the clients' process. */
 static bool has_fds(struct bench_result *result)
 {
 	const struct bench_shape *shape = &result->shape;
@@ -223,7 +223,8 @@ static bool has_fds(struct bench_result *result)
 static void measure_round(const struct bench_server *server, struct bench_result *result,
 			  unsigned int round)
 {
-	/* Each floor runs right before or after BENCH_ALONE. Odd rounds run in reverse order. */
+	/* Each floor runs immediately before or after BENCH_ALONE. Odd rounds run in reverse
+	 * order. */
 	static const enum bench_kind order[BENCH_KINDS] = {BENCH_SENDMSG, BENCH_ALONE,
 							   BENCH_SENDMMSG, BENCH_STALLED};
 

@@ -50,7 +50,7 @@ long bench_sender_rss_kib(const struct bench_sender *sender);
 
 /**
  * bench_sender_stop() - terminate the sender by SIGTERM or, after 5 s, SIGKILL
- * @how: set to a text that says how the sender exited, if it had exited before; otherwise to ""
+ * @how: set to a description of how the sender exited, if it had already exited; otherwise to ""
  */
 void bench_sender_stop(struct bench_sender *sender, char *how, size_t how_len);
 

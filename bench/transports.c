@@ -3,7 +3,7 @@
  * Measure one transport and print a line of JSON; bench/guest runs it in guests and on the host.
  *
  *   transports ADDRESS          measure; if an echo is running, also measure round trips to it
- *   transports --echo ADDRESS   be an echo: answer doorbells on vector 0 until standard input ends
+ *   transports --echo ADDRESS   be the echo: answer doorbells on vector 0 until end of input
  *
  * Each run also measures a floor: a copy of the same size in private memory, and an eventfd round
  * trip between two threads. Under emulation only ratios to the floor are meaningful.
@@ -30,10 +30,10 @@
 #define COPY_LEN ((size_t)1 << 20)
 #define SKEW 20544 /* offset so that source and target use different entries of an emulated TLB */
 
-/* Data at the start of the region, by which the peer that measures and the echo find each other. */
+/* Data at the start of the region, by which the measuring peer and the echo find each other. */
 struct mailbox {
 	_Atomic uint32_t echo;	/* the echo's id plus 1; 0 if no echo is running */
-	_Atomic uint32_t asker; /* id of the peer that measures */
+	_Atomic uint32_t asker; /* id of the measuring peer */
 };
 
 static double now_us(void)
@@ -150,8 +150,8 @@ static void *answer_eventfd(void *data)
 }
 
 /*
- * Measure eventfd round trips between two threads. Both run on one processor, because the time to
- * wake an idle processor varies most.
+ * Measure eventfd round trips between two threads. Both run on one processor, because the time
+ * needed to wake an idle processor varies most.
  */
 static void measure_floor_trips(void)
 {

@@ -4,7 +4,7 @@
  *
  * Input: records. The low half of a record's first byte is the length of a chunk, 0 to 15, whose
  * bytes follow. If the flag FD is set in the first byte, an fd arrives with the chunk's first byte.
- * The same bytes split into other chunks must yield the same messages.
+ * The same bytes, split into different chunks, must yield the same messages.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(first.type == IVS_REQUEST_STATUS || !first.doorbells);
 	again = parse(text, write_request(&first, text, sizeof(text)), &result);
 	CHECK(result == 0 && again.type == first.type && again.doorbells == first.doorbells);
-	/* Without its last byte the request must be refused. */
+	/* Without its last byte, the request must be rejected. */
 	parse(text, strlen(text) - 1, &result);
 	CHECK(result == IVS_REQUEST_E_BAD);
 	return 0;

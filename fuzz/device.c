@@ -3,7 +3,7 @@
  * Fuzz target for the PCI function.
  *
  * Input: three bytes that choose the device (init_device()), then records of 5 bytes: an operation
- * and its arguments. Operations are accesses of any offset and length, doorbells, changes of
+ * and its arguments. Operations are accesses with any offset and length, doorbells, changes of
  * routes, resets, and loading a damaged state. After each operation, everything that a guest cannot
  * change must be unchanged, and only vectors that exist may be pending or sent.
  */

@@ -2,9 +2,9 @@
 /*
  * Fuzz target for ivs_host_vm_parse().
  *
- * Input: the bytes of a /proc/PID/cmdline. Parsing must yield a VM whose texts are complete, or
- * say that the program is another one. If the last argument's NUL is missing, that argument is
- * ignored, and parsing must not yield more than with it.
+ * Input: the bytes of a /proc/PID/cmdline. Parsing must yield a VM whose strings are complete, or
+ * report that the process is a different program. If the last argument's NUL is missing, that
+ * argument is ignored, and parsing must not yield more than it would with the NUL.
  */
 #include <limits.h>
 #include <stdint.h>
@@ -70,7 +70,7 @@ static uint64_t rng_next(uint64_t *rng)
 	return z ^ (z >> 31);
 }
 
-/* QEMU options composed of pieces, some of which do not fit together. */
+/* QEMU options assembled from pieces, some of which do not fit together. */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {
 	static const char *const pieces[] = {

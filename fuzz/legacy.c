@@ -2,7 +2,7 @@
 /*
  * Fuzz target for legacy_parse().
  *
- * Input: an argument of --legacy. Parsing must yield an error with a text, or a valid device.
+ * Input: an argument of --legacy. Parsing must yield an error with a message, or a valid device.
  * Writing out all options of that device and parsing them again must yield the same device.
  */
 #include <stdint.h>

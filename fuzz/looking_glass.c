@@ -143,8 +143,8 @@ static uint64_t pick(uint64_t *rng, uint64_t n)
 }
 
 /*
- * Create operations: clients subscribe; then there are steps, and writes to words that clients
- * write, too.
+ * Create operations: clients subscribe; then come steps, and writes to words that clients also
+ * write.
  */
 size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 {

@@ -71,7 +71,7 @@ static void check_again(const struct ivs_roster_page_header *header, uint64_t le
 
 /*
  * Check that one join is reported for each peer except the reader itself and, after the roster has
- * become empty, one leave for each of them.
+ * become empty, one leave for each of these peers.
  */
 static void check_events(struct ivs_roster_page_entry *entries, uint32_t entries_n)
 {

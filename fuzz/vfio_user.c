@@ -2,7 +2,7 @@
 /*
  * Fuzz target for src/vfio_user/: whole sessions over a socket pair, with fds.
  *
- * Input: a byte that chooses the device (OPTION_*), then records. A record is a byte with an
+ * Input: a byte that chooses the device (OPTION_*), then records. A record is a byte that holds an
  * operation (OP_*) and, in its upper five bits, a number of fds; a byte with a length; and bytes of
  * that length. Each reply must be valid, no call may block, and at the end no fd may have been
  * leaked.

@@ -26,7 +26,8 @@ LIVE = ["-DNOREDUCE", "-DNOFAIR"]
 
 @dataclasses.dataclass
 class Run:
-    """One search. rule: the error that it must find, or None if it must not find any."""
+    """One search. rule: the rule whose violation it must find, or None if it must find no
+    violation."""
     name: str
     what: str
     defines: str

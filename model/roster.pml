@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A model of the server's roster (src/roster/roster.c) with few ids and few peers, and of the state
- * that its clients build from the messages they receive. Clients join and leave at any time and
+ * that its clients build from the messages they receive. Clients join and leave at any time,
  * without end, and a socket may or may not have room for a message at any time. See README.md.
  *
  * The server's part works as roster.c does, one message at a time. The clients' part is independent
@@ -46,7 +46,7 @@ inline find_first()
 	od
 }
 
-/* Spin reports the name of a rule that is violated. check.py can ignore all rules but one. */
+/* Spin reports the name of a violated rule. check.py can ignore all rules but one. */
 #define RULE(name, condition) name = (condition); assert(name)
 #define IGNORED(name, condition) name = (condition)
 
@@ -72,7 +72,7 @@ byte present;
 byte dead[IDS];
 /* By viewer: peers whose vectors must precede its own: greeted before it, and not left since. */
 byte awaited[IDS];
-/* Clients that were assigned an id that another client has seen, because every id was seen. */
+/* Clients that were assigned an id that another client had seen, because every id had been seen. */
 byte forced;
 #if REACH == 1
 byte used; /* ids assigned since the server was empty */
@@ -344,7 +344,7 @@ inline choose_id()
 	:: else
 #else
 	:: else ->
-		/* Choose the free id that the fewest clients have been sent. */
+		/* Choose the free id that has been sent to the fewest clients. */
 		found = PEERS + 1;
 		i = 0;
 		do
@@ -437,7 +437,7 @@ inline send_vector(v)
 		cursor[v] = at_id[v] + 1
 	:: at_id[v] == v ->
 		knows_self[v] = 1;
-		self_after[v] = 0 /* it is not used again; this reduces the number of states */
+		self_after[v] = 0 /* not used again; clearing it reduces the number of states */
 	:: else
 	fi;
 	receive_vector(v, at_id[v], at_vector[v]);

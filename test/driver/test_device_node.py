@@ -75,7 +75,7 @@ driver-test mapping
 @pytest.mark.driver_alone("the driver maps BAR 2 by its size, whichever device has it")
 def test_two_gib(place, record_property):
     """The driver works with a region of 2 GiB that is a sparse file. If another driver has claimed
-    a part of BAR 2 or BAR 0, the log says which part, and which driver."""
+    a part of BAR 2 or BAR 0, the log names that part and that driver."""
     host = Host()
     guest = driver_guest.start(place, """
 driver-test device high 0 2147483648 0

@@ -26,7 +26,7 @@ driver-test life modules 1
 
 def test_more_than_one_scatter_list_entry(place, record_property):
     """A region of 2 GiB needs several entries in a scatter list. A region of 1 MiB is too small for
-    struct pages. For the struct pages of a region of 16 GiB, the guest has too little memory."""
+    struct pages. The guest has too little memory for the struct pages of a region of 16 GiB."""
     host = Host()
     devices = host.plain(place, 2 * GIB, number=0) + host.plain(place, MIB, "small")
     devices += host.plain(place, 16 * GIB, "large", number=2)
@@ -52,7 +52,7 @@ def test_no_import_through_forced_bounce_buffers(place, record_property):
 
 def test_no_import_through_bounce_buffers_beside_an_iommu(place, record_property):
     """With iommu=pt a device with 32-bit DMA uses bounce buffers for memory above 4 GiB, because
-    its IOMMU translates no addresses. The device that imports is another ivshmem device."""
+    its IOMMU translates no addresses. The importing device is another ivshmem device."""
     host = Host()
     devices = PORT + host.plain(place, MIB, "small", number=0)
     devices += host.plain(place, 64 * MIB, bus="rp0")
@@ -67,8 +67,8 @@ driver-test -d 1 dmabuf bounce
 
 class Slot:
     """A slot with either two devices, at successive addresses, or one device at the addresses of
-    both. Each device has its own memory backend, because QEMU 7.2 aborts when a backend is used
-    again."""
+    both. Each device has its own memory backend, because QEMU 7.2 aborts when a backend is
+    reused."""
 
     def __init__(self, host, place, sizes):
         self.guest = None

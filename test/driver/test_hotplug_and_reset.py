@@ -2,7 +2,7 @@
 """Plug in, unplug, reset and suspend devices that the guest driver uses, and ring them as fast as
 possible.
 
-There are fewer rounds with the device of ivshmem-device, because every round does the same to that
+There are fewer rounds with ivshmem-device's device, because every round does the same to that
 device. Races within the driver, which may appear only once in hundreds of rounds, are found with
 QEMU's device.
 """
@@ -70,7 +70,7 @@ class Storm:
 class Plugs:
     """Plugs devices in and unplugs them through QMP: first a doorbell device, then plain ones.
 
-    QEMU 7.2 without KVM does not remove its handlers of a doorbell's fds, and crashes when the
+    QEMU 7.2 without KVM does not remove its handlers for a doorbell's fds, and crashes when the
     number of such an fd is reused for a readable one. So vectors are not rung during an unplug, and
     no fd is opened after an unplug.
 
@@ -109,8 +109,8 @@ class Plugs:
 
 @pytest.mark.parametrize("boot", range(BOOTS))
 def test_hot_plug(place, record_property, boot):
-    """Devices are plugged in and unplugged while in use. Host and guest stop ringing a moment
-    before an unplug, because otherwise QEMU crashes. test_unbind keeps ringing."""
+    """Devices are plugged in and unplugged while in use. The host and the guest stop ringing a
+    moment before an unplug, because otherwise QEMU crashes. test_unbind keeps ringing."""
     del boot  # each run does the same with that device
     host = Host()
     served = None
@@ -204,7 +204,7 @@ class Sleep:
         try:
             self._guest.qmp().wait_event("SUSPEND", 0.3)
         except KitError:
-            return  # not suspended yet, or another event has aborted the suspend
+            return  # not suspended yet, or a different event has aborted the suspend
         self.slept.append("mem")
         self._guest.qmp().command("system_wakeup")
 
@@ -227,7 +227,7 @@ driver-test events 0
 
 def test_storm(place, record_property):
     """The host rings as fast as it can, while the guest opens and closes files and eventfds. The
-    last doorbell of each vector arrives."""
+    last doorbell on each vector arrives."""
     host = Host()
     vectors = 4
 

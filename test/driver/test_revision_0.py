@@ -15,8 +15,8 @@ served = pytest.mark.served_device("there is no such device in QEMU")
 
 @pytest.mark.qemu_device("the test needs neither device")
 def test_module(place, record_property):
-    """The driver receives a vector through a shared interrupt pin (R-1, R-3), and accepts valid
-    names only (R-9)."""
+    """The driver receives a vector through a shared interrupt pin (R-1, R-3), and accepts only
+    valid names (R-9)."""
     guest = driver_guest.start(place, "driver-test pin; rmmod ivs_legacy && rmmod ivshmem && "
                                "insmod /modules/ivshmem.ko", [],
                                modules=("ivshmem", "ivs_walk", "ivs_legacy"),
@@ -74,8 +74,8 @@ driver-test events 0
 
 @served
 def test_revision_0_before_its_server(place, record_property):
-    """Until its server starts, a device of revision 0 has id -1. Afterwards the driver reports the
-    id that the server has assigned, and doorbells work."""
+    """Until its server starts, a device of revision 0 has the id -1. Afterwards the driver reports
+    the id that the server has assigned, and doorbells work."""
     def serve():
         with stopped(device.program):  # the device must be the second client
             host.serve(place, 1, ident="late")

@@ -6,7 +6,7 @@
  *   peek ADDRESS read OFFSET        print the text at the offset
  *   peek ADDRESS write OFFSET TEXT
  *   peek ADDRESS ring PEER VECTOR
- *   peek ADDRESS wait VECTOR        wait up to 30 s for a ring, or print why waiting is impossible
+ *   peek ADDRESS wait VECTOR        wait up to 30 s for a doorbell, or print why that fails
  */
 #include <stdio.h>
 #include <stdlib.h>

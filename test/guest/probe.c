@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests: report on a device, and access it, as a guest sees it through sysfs, to compare two
+ * For tests: report on a device and access it, as a guest sees it through sysfs, to compare two
  * implementations.
  *
  *   probe [-d N] report                       all fields, one line "NAME VALUE" per field
@@ -40,7 +40,7 @@
 #define MSIX_ENABLE 0x8000
 #define MSIX_MASK 0x4000
 #define ENTRY_LEN 16
-/* Time to wait for a doorbell to arrive through the host. */
+/* How long to wait for a doorbell to arrive through the host. */
 #define WAIT_US 200000
 
 static char device[512];

@@ -57,7 +57,7 @@ class Guest:
         return seen
 
     def dump(self, address):
-        """Return: what ivshmem-client prints about a device that it can open."""
+        """Return: ivshmem-client's output about a device that it can open."""
         return self.run(f"ivshmem-client -a {address} -c dump")
 
     def refused(self, address, user=None):
@@ -107,7 +107,7 @@ def choose(guest):
 
 
 def no_driver(guest):
-    """If no driver holds the devices, our driver must be built or, if it is installed, loaded."""
+    """If no driver holds the devices, our driver has to be built or, if it is installed, loaded."""
     told = guest.refused("/dev/ivshmem0")
     because = "there is no device /dev/ivshmem0, because our driver holds no device: "
     assert because + BUILD_IT in told
@@ -150,7 +150,7 @@ def held_by_uio(guest):
 
 
 def held_by_none(guest):
-    """Our driver is loaded, but the device was unbound, or is reserved for another driver."""
+    """Our driver is loaded, but the device has been unbound, or is reserved for another driver."""
     guest.bind("")
     told = guest.dump(f"pci:{guest.doorbell}")
     assert "our driver is loaded, but does not hold the device (dmesg may say why): " in told
@@ -165,7 +165,7 @@ def held_by_none(guest):
 
 
 def nodes(guest):
-    """The device node is given as a region, does not exist, or may not be opened by the user."""
+    """The device node is given as a region, does not exist, or cannot be opened by the user."""
     told = guest.refused("file:/dev/ivshmem0")
     assert "/dev/ivshmem0 is not a file, but a device of a guest's driver: the address of a peer " \
         'there is /dev/ivshmem0, without "file:"' in told
@@ -197,8 +197,8 @@ def nodes(guest):
 
 
 def files_of_the_node(guest):
-    """The process has no free fd; the driver permits no more open files; another file has the name
-    of the node."""
+    """The process has no free fd; the driver permits no more open files; a different file has the
+    name of the node."""
     told = guest.shell.ask("(ulimit -n 3; ivshmem-client -a /dev/ivshmem0 -c dump)")[1]
     assert "cannot open /dev/ivshmem0: out of file descriptors; raise the limit (ulimit -n)" in told
     guest.run("(ulimit -n 4096; i=0; while [ $i -lt 256 ]; do i=$((i + 1)); "
@@ -221,7 +221,7 @@ def files_of_the_node(guest):
 
 
 def vfio(guest):
-    """The user may not open vfio's group; the IOMMU's module is not loaded."""
+    """The user is not permitted to open vfio's group; the IOMMU's module is not loaded."""
     guest.bind("vfio-pci")
     group = "/dev/vfio/" + guest.run(
         f"basename $(readlink /sys/bus/pci/devices/{guest.doorbell}/iommu_group)")

@@ -22,7 +22,7 @@ status=$?
 dmesg | sed '1,/Run .init as init process/d' | grep -E '{"|".join(COMPLAINTS)}' && exit 99
 exit $status"""
 # Run the suite, and have the kernel remove the device when the suite requests it. Do not wait for
-# the removal, because with vfio-pci it lasts until the suite has closed the device.
+# the removal, because with vfio-pci it does not complete until the suite has closed the device.
 REMOVE = f"""
 take_away() {{
 	while IFS= read -r line; do
@@ -54,10 +54,10 @@ class InGuest:
         device = guest_device.Device(place, ID, bus="slot1")
         self.devices = PORT + (device.plain(place.shm_path, conform.SIZE) if plain else
                                device.doorbell(server.socket, conform.VECTORS)).arguments
-        # QEMU may crash when a device with doorbells is unplugged: QEMU 7.2 frees the table of a
-        # peer twice if the peer has left twice, and does not remove handlers of fds; QEMU 11.1
-        # aborts for a vfio-user device with MSI-X. So the guest's kernel removes the device, which
-        # looks the same to programs.
+        # QEMU may crash when a device with doorbells is unplugged: QEMU 7.2 frees a peer's table
+        # twice if the peer has left twice, and does not remove handlers for fds; QEMU 11.1 aborts
+        # for a vfio-user device with MSI-X. So the guest's kernel removes the device, which looks
+        # the same to programs.
         self.removed_inside = not plain
 
     def run(self, transport, address="pci:", module=False, **options):
@@ -124,7 +124,7 @@ TRANSPORTS = {
     "driver-doorbell-node": lambda place: ours(place, "/dev/ivshmem0"),
     "driver-plain": lambda place: ours(place, plain=True),
 }
-# The transports that are tested with the device of ivshmem-device: each with and without doorbells,
+# The transports that are tested with ivshmem-device's device: each with and without doorbells,
 # and two of them with the roster page, which that device treats as any other memory.
 SERVED_TRANSPORTS = ("sysfs-doorbell", "sysfs-plain", "vfio-doorbell", "vfio-plain-roster",
                      "driver-doorbell-roster", "driver-plain")

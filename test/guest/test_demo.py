@@ -94,7 +94,7 @@ def test_demo_with_a_guest_that_dies(build):
 
 
 def test_demo_that_keeps_its_guests(build):
-    """KEEP=1 leaves the guests running. Clients can ring them, and the script that the demo names
+    """KEEP=1 leaves the guests running. Clients can ring them, and the script that the demo prints
     stops them."""
     demo = run_demo(build, KEEP="1")
     output, _ = demo.communicate(timeout=180)

@@ -15,13 +15,13 @@ MODELS = ("plain", "doorbell-1", "doorbell-4")
 VECTORS = (1, 4)
 
 SCRATCH = "QEMU stores what a guest writes to configuration space that has no register"
-EIGHT_BITS = "QEMU uses 8 bits of a vector's number: a higher one rings another vector (R-6)"
-PIECES = "QEMU 7.2, and not the device, splits unaligned accesses in another way"
+EIGHT_BITS = "QEMU uses 8 bits of a vector's number: a higher number rings a different vector (R-6)"
+PIECES = "QEMU 7.2, and not the device, splits unaligned accesses in a different way"
 
 
 def scratch(begin):
-    """Return: the differences in configuration space from offset @begin on, where QEMU keeps what a
-    guest writes and ivshmem-device does not."""
+    """Return: the differences in configuration space from offset @begin onwards, where QEMU keeps
+    what a guest writes and ivshmem-device does not."""
     return {f"writable.{at:02x}": (SCRATCH, "ffffffff", "00000000") for at in range(begin, 256, 4)}
 
 
@@ -93,8 +93,8 @@ def ours(place):
 
 
 def probe(shell, first):
-    """Return: the reports about the guest's devices from number @first on, as {model: {field:
-    value}}."""
+    """Return: the reports about the guest's devices, beginning with number @first, as {model:
+    {field: value}}."""
     return {model: fields(shell.run(f"probe -d {first + at} report"))
             for at, model in enumerate(MODELS)}
 
@@ -154,8 +154,8 @@ def test_reports_equal_those_of_this_machines_qemu(reports, model, record_proper
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_follow_the_specification(reports, model):
-    """The reports about our devices follow the rules of the specification, regardless of what QEMU
-    does (R-1 to R-3, R-6)."""
+    """The reports about our devices comply with the rules of the specification, regardless of what
+    QEMU does (R-1 to R-3, R-6)."""
     report = reports["ours"][model]
     vectors = 0 if model == "plain" else int(model.split("-")[1])
     assert report["config.vendor"] == "1af4"

@@ -27,8 +27,8 @@ class Setting:
         self.host = place.add(RawClient(self.server.socket, VECTORS).greeting())
 
     def start_device(self, name):
-        """Start ivshmem-device. A process that is started with the same @name as an earlier one has
-        the same socket."""
+        """Start ivshmem-device. A process that is started with the same @name as an earlier one
+        uses the same socket."""
         return Device(self._place, ["--server", self.server.socket, "--vectors", VECTORS],
                       options=["--control", self._place.dir / f"{name}.control"], name=name)
 
@@ -125,7 +125,7 @@ def test_reset_and_kill(place, record_property):
 
 def killed(place, setting, shell, ident, record_property):
     """When ivshmem-device is killed, the VM continues with its memory but without working
-    registers. A new ivshmem-device at the same socket serves a new VM."""
+    registers. A new ivshmem-device on the same socket serves a new VM."""
     setting.device.process.signal(signal.SIGKILL)
     setting.server.err.wait(f"client {ident} left")
     assert shell.position() == -1

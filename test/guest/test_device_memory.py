@@ -33,8 +33,8 @@ def messages(device, at):
 
 
 def found_by_name(shell, way, record_property):
-    """Check that the library finds each device by the name of its region, and finds none by another
-    name (R-9)."""
+    """Check that the library finds each device by the name of its region, and finds none by any
+    other name (R-9)."""
     for name, size in (("frames.0", MIB), ("only-a-name", GIB)):
         assert f"through {way}, {size} bytes" in shell.run(f"peek pci:name={name} id")
     assert 'no device has the name "frames"' in shell.ask("peek pci:name=frames id 2>&1")[1]
@@ -43,9 +43,9 @@ def found_by_name(shell, way, record_property):
 
 
 def test_guest_and_host_share_the_region(place, record_property):
-    """With a region of 1 MiB and one of 1 GiB, guest and host read what the other has written at
-    both ends, and no access involves ivshmem-device (R-2). Devices are found by the names of their
-    regions (R-9)."""
+    """With a region of 1 MiB and one of 1 GiB, guest and host each read what the other has written
+    at both ends, and no access involves ivshmem-device (R-2). Devices are found by the names of
+    their regions (R-9)."""
     small, big = f"{place.shm}-small", f"{place.shm}-big"
     device = Device(place,
                     ["--region", f"shm:{small}", "--size", "1M", "--name", "frames.0", "--uuid",
@@ -120,7 +120,7 @@ def test_read_only_memory(place, record_property):
     paths = [bar2(shell, at) for at in range(len(parts))]
     for at, (path, (offset, length)) in enumerate(zip(paths, parts)):
         assert shell.number(f"stat -c %s {path}") == length
-        step = 8192 if at in (0, 3) else 0  # these devices get a message for each access
+        step = 8192 if at in (0, 3) else 0  # each access to these devices is sent as a message
         for begin in {0, length - (step or length)}:
             assert shell.run(f"probe check {path} {begin} {step or length} 5 {offset}") \
                 == "probe: as expected"

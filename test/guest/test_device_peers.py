@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Guests with devices of ivshmem-device share memory and exchange doorbells with each other, with a
+"""Guests with ivshmem-device's devices share memory and exchange doorbells with each other, with a
 guest that has QEMU's own device, and with the host."""
 import pytest
 
@@ -10,7 +10,7 @@ from support.py.wire import RawClient
 
 VECTORS = 2
 SIZE = 4 << 20
-#: Length of the part of the region that each peer writes. The parts follow one another.
+#: Length of the part of the region that each peer writes. The parts are adjacent.
 PART = 64 << 10
 NODE = "/dev/ivshmem0"
 
@@ -62,7 +62,7 @@ def test_two_guests_and_the_host(place, record_property, processes):
 
 
 def test_beside_qemus_own_device(place, record_property):
-    """One guest has QEMU's ivshmem-doorbell, another has our device, and the host runs
+    """One guest has QEMU's ivshmem-doorbell, the other has our device, and the host runs
     ivshmem-client. All three ring each other. When ivshmem-device exits, the other two continue
     without it."""
     server = start_server(place)

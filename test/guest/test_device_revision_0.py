@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Devices of revision 0, which QEMU has not had since 4.0, in a guest without and with the driver.
-Some have an interrupt pin, and some start before their server."""
+"""Devices of revision 0, which QEMU has not had since 4.0, in a guest, first without and then with
+the driver. Some have an interrupt pin, and some start before their server."""
 import time
 
 from support.py import device_guest

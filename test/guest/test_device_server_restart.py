@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A guest uses ivshmem-device while its server is killed, is restarted, and is restarted with
-another region."""
+"""A guest uses ivshmem-device while its server is killed, restarted, and restarted with a different
+region."""
 import signal
 
 from support.py import device_guest
@@ -31,7 +31,7 @@ def state(device):
 def test_server_ends_and_returns(place, record_property):
     """After the server is killed, memory and known doorbells still work. After the server has
     restarted with the same region, the device is a peer again and the guest reads its new id. If
-    the server restarts with another region, the guest keeps the old memory until the VM
+    the server restarts with a different region, the guest keeps the old memory until the VM
     restarts."""
     server = place.server("-n", VECTORS, "-l", "1M")
     device = Device(place, ["--server", server.socket, "--vectors", VECTORS],

@@ -32,7 +32,7 @@ class Masks:
 
     def master(self, to):
         """Disable bus mastering, or enable it again. An interrupt is a write to memory, which only
-        a bus master may do (R-7)."""
+        a bus master may perform (R-7)."""
         self._config(COMMAND, MASTER, not to)
 
     def msix(self, to):

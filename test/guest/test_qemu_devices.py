@@ -74,8 +74,8 @@ def test_three_peers_meet(build):
 
 
 def test_plain_device_shares_the_region(build, boot, place):
-    """With ivshmem-plain, guest and host read what the other has written, and dump has a reason for
-    each capability that is missing (R-2)."""
+    """With ivshmem-plain, guest and host each read what the other has written, and dump states a
+    reason for each missing capability (R-2)."""
     devices = make_region(build, place, "1M")
     peek(build, f"shm:{place.shm}-plain", "write", 4096, "from-the-host")
     with boot("peek pci: id; peek pci: read 4096; peek pci: write 8192 from-the-guest; "
@@ -161,8 +161,8 @@ def test_guest_sees_joins_and_leaves(build, boot, place):
 
 
 def test_doorbells_and_roster_through_vfio(boot, place):
-    """A single wait reports that a peer joins, rings, and leaves (P-8, W-9). If the device has more
-    vectors than the server assigns, dump says which cannot be rung."""
+    """A single waiting call reports that a peer joins, rings, and leaves (P-8, W-9). If the device
+    has more vectors than the server assigns, dump says which cannot be rung."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("ivshmem-client -a pci: -c dump; sleep 600 | ivshmem-client -v -a pci:",
               machine.doorbell(server.socket, 3), iommu=True, bind="vfio-pci") as guest:
@@ -191,8 +191,8 @@ def test_too_many_vectors_requested(boot, place):
 
 
 def test_several_devices(build, boot, place):
-    """The address "pci:" lists the devices and their properties. A full or a short PCI address
-    selects one of them."""
+    """The address "pci:" lists the devices and their properties. A full or an abbreviated PCI
+    address selects one of them."""
     server = place.server("-n", "1")
     with boot("peek pci: id; for d in /sys/bus/pci/devices/*; do "
               "grep -q 0x1110 $d/device || continue; peek pci:${d##*/} id; "

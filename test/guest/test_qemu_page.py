@@ -120,7 +120,7 @@ def libvirt_devices(setting, model):
 
 
 def libvirt_address(setting):
-    """Return: the page's <address> of a device, as libvirt 9.0 passes it to QEMU."""
+    """Return: the page's <address> for a device, as libvirt 9.0 passes it to QEMU."""
     address = ET.fromstring(setting.page.block("LIBVIRT", "<address"))
     assert (address.get("type"), address.get("function")) == ("pci", "0x0")
     return {"bus": f"pci.{int(address.get('bus'), 0)}", "addr": address.get("slot")}
@@ -147,7 +147,7 @@ class Guest:
                         "[ -e $d/resource0 ]; then echo ${d##*/}; fi; done").split()
 
     def plugged(self):
-        """Wait for a newly plugged device. Return: its address."""
+        """Wait for a newly plugged-in device. Return: its address."""
         def new():
             return set(self.devices()) - set(self.known)
 
@@ -330,7 +330,7 @@ def test_save_and_restore(setting, place):
 
 def test_everything_is_tested():
     """The tests above use each literal paragraph and message of the page, except commands for
-    security modules, which the machine may lack."""
+    security modules, which may be missing from this machine."""
     left = ManPage("ivshmem-qemu.7").everything() - USED
     untested = ManPage("ivshmem-qemu.7").blocks["APPARMOR AND SELINUX"]
     assert left == set(untested)

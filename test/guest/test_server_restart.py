@@ -21,7 +21,7 @@ SCRIPT = ("ivshmem-client -v -a pci:; peek pci: read 4096; peek pci: write $OFFS
 
 @pytest.fixture
 def guests(build, place):
-    """Return: guests(socket), which starts two guests that are connected to the server at this
+    """Return: guests(socket), which starts two guests that are connected to the server on this
     socket. They are stopped after the test."""
     started = []
 
@@ -86,7 +86,7 @@ def all_ring_all(peers):
 
 
 def quiet(guest):
-    """Wait until a guest prints no more doorbells of the storm."""
+    """Wait until a guest prints no more doorbells from the storm."""
     deadline = time.monotonic() + ARRIVES
     before = None
     while before != (before := len(guest.text())):

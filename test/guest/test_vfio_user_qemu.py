@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Tests with guests of two QEMUs: the one that has a vfio-user client, and this machine's own."""
+"""Tests with guests in two QEMUs: the one that has a vfio-user client, and this machine's own."""
 import os
 
 import pytest

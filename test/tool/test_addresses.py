@@ -35,8 +35,8 @@ WORDS = {
     "looking-glass test": (["looking-glass", "test", "--json"], []),
 }
 
-#: What a command does with a region of which "mark" are the first bytes. The region is equal to
-#: what "create" is asked for. Without a server, a peer has no doorbells and no roster.
+#: What a command does with a region whose first bytes are "mark". The region is equal to the one
+#: that "create" is told to create. Without a server, a peer has no doorbells and no roster.
 DONE = {
     "create": lambda done, path: f"{path} is already there" in done.stdout,
     "resize": lambda done, path: path.stat().st_size == 2 * MIB,
@@ -48,7 +48,7 @@ DONE = {
     "dump": lambda done, path: "mark" in done.stdout,
     "config": lambda done, path: done.stdout.endswith(f"{path} rw,\n"),
 }
-#: What a command says if the region is absent
+#: What a command says if the region does not exist
 ABSENT = {
     "resize": "{path} does not exist",
     "remove": "{path} does not exist",
@@ -98,7 +98,7 @@ def test_same_region(place, made, command, spelling):
 
 @pytest.mark.parametrize("spelling", SHM_SPELLINGS + FILE_SPELLINGS + RELATIVE_SPELLINGS)
 def test_same_region_for_a_test_pattern(place, made, spelling):
-    """Also "looking-glass test" publishes in this region."""
+    """"looking-glass test" publishes in this region, too."""
     path = made[spelling not in SHM_SPELLINGS]
     process = place.start("env", "-C", place.dir, TOOL, *WORDS["looking-glass test"][0], "--mode",
                           "128x96", spell(place, spelling))
@@ -110,7 +110,8 @@ def test_same_region_for_a_test_pattern(place, made, spelling):
 
 @pytest.mark.parametrize("spelling", ["{name}", "shm:{name}", "shm:/{name}"])
 def test_name_of_looking_glass(place, spelling):
-    """--name of "looking-glass" is understood like an address, which has to be that of a name."""
+    """The option --name of "looking-glass" is understood like an address, which has to be a
+    name."""
     done = give(place, "looking-glass", spell(place, spelling))
     assert done.returncode == 0 and f"looking-glass-client -f {place.shm_path}\n" in done.stdout
 
@@ -118,7 +119,7 @@ def test_name_of_looking_glass(place, spelling):
 @pytest.mark.parametrize("command", ABSENT)
 @pytest.mark.parametrize("spelling", SHM_SPELLINGS + FILE_SPELLINGS)
 def test_absent_region(place, command, spelling):
-    """The region that is missed is the same for all spellings; nothing is made."""
+    """For all spellings, the same region is reported as missing; nothing is created."""
     (place.dir / "sub").mkdir()
     path = (SHM if spelling in SHM_SPELLINGS else place.dir / "sub") / place.shm
     spelled = spell(place, spelling)
@@ -132,7 +133,7 @@ def test_absent_region(place, command, spelling):
 
 @pytest.mark.parametrize("spelling", SOCKET_SPELLINGS)
 def test_socket(place, spelling):
-    """A path at which there is a socket is that of a server; a command that needs a region says
+    """A path at which there is a socket stands for a server; a command that needs a region says
     so."""
     place.server("-n", "1", "-l", "1M")
     address = spell(place, spelling)
@@ -163,7 +164,7 @@ def test_socket(place, spelling):
     ("x" * 4096, f'"{"x" * 4096}": it is too long'),
 ])
 def test_same_error(place, command, address, message):
-    """What is not an address is the same mistake for all commands."""
+    """All commands report the same mistake if a word is not an address."""
     done = give(place, command, address)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"ivshmem {command}: invalid address {message}\n"
@@ -176,8 +177,8 @@ def test_same_error(place, command, address, message):
     ("unix:/s", "this is the socket of a server"),
 ])
 def test_not_a_region(place, command, address, message):
-    """An address that is not that of a region is the same mistake for all commands that need
-    one."""
+    """All commands that need a region report the same mistake if an address is not that of a
+    region."""
     done = give(place, command, address)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f'ivshmem {command}: invalid address "{address}": {message}')

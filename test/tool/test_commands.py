@@ -41,7 +41,7 @@ def test_help_of_a_command(name):
 
 @pytest.mark.parametrize("name", commands())
 def test_unknown_option(name):
-    """The error message names an unknown option, and the status is that of a usage error."""
+    """The error message names an unknown option, and the exit status is that of a usage error."""
     done = run(name, "--no-such-option")
     assert done.returncode == 2 and not done.stdout
     assert f"ivshmem {name}: " in done.stderr and "--no-such-option" in done.stderr
@@ -53,7 +53,7 @@ def test_unknown_option(name):
     (("",), 'no such command ""'),
 ])
 def test_mistakes(arguments, message):
-    """A missing or unknown command is reported, and the status is that of a usage error."""
+    """A missing or unknown command is reported, and the exit status is that of a usage error."""
     done = run(*arguments)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith(f"ivshmem: {message}") and "--help" in done.stderr

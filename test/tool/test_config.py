@@ -90,7 +90,7 @@ def test_tmpfiles_makes_the_file(place, name):
 
 
 def test_tmpfiles_makes_the_directory_of_a_socket(place):
-    """For a device with a server, the line creates the directory of the server's socket."""
+    """For a device with a server, the line creates the directory for the server's socket."""
     assert Pieces("config", "tmpfiles", "unix:/run/a b/c.sock").text("tmpfiles") == \
         'd "/run/a b" 0755 root root -\n'
 
@@ -187,7 +187,7 @@ def test_node_needs_an_entry_in_qemu_conf():
 
 def test_vfio_user():
     """A vfio-user device is a JSON argument of QEMU, even in libvirt's XML; ivshmem-device is
-    started beforehand, by hand or by its unit."""
+    started beforehand, either manually or by its unit."""
     words = ["vm1", "--kind", "vfio-user", "--size", "64M", "--role", "master"]
     socket = "/run/ivshmem-device-vm1/vmm.sock"
     expected = {"driver": "vfio-user-pci", "id": "vm1", "socket": {"type": "unix", "path": socket}}
@@ -241,7 +241,7 @@ def test_several_devices():
     ("demo", "demo"), ("a b", "a_b"), ("1", "ivshmem-1"), ("é", "ivshmem-__"),
     ("x" * 200, "x" * 40)])
 def test_ids_are_made_of_names(name, expected):
-    """QEMU accepts only few characters in an id."""
+    """QEMU accepts only a few characters in an id."""
     words = shell_words(Pieces("config", "qemu", name, "--size", "4M").text("shell"))
     assert words[-1] == f"ivshmem-plain,id={expected},memdev={expected}-mem"
 
@@ -250,7 +250,7 @@ def test_ids_are_made_of_names(name, expected):
     ("demo", "/dev/shm/demo"), ("shm:demo", "/dev/shm/demo"), ("file:/a/demo", "/a/demo"),
     ("/a/demo", "/a/demo")])
 def test_addresses(address, path):
-    """A region is given by its name, an address or a path."""
+    """A region can be given by its name, an address or a path."""
     assert Pieces("config", "apparmor", address).text("apparmor") == path + " rw,\n"
 
 
@@ -319,8 +319,8 @@ def test_each_piece_says_where_it_goes(target):
 
 
 def test_size_of_an_existing_region(place):
-    """Without --size, the size is that of the region; a note reports a different size and what it
-    would cause."""
+    """Without --size, the size is that of the region; a note reports a size that differs, and the
+    consequences."""
     os.truncate(os.open(place.shm_path, os.O_CREAT | os.O_RDWR, 0o600), 8 * MIB)
     pieces = Pieces("config", "qemu", place.shm)
     assert pieces.text("shell").count("size=8M") == 1 and not pieces.notes

@@ -62,7 +62,7 @@ def test_every_name_reaches_qemu(libvirt):
 
 
 def test_roles_reach_qemu(libvirt):
-    """libvirt passes the role to QEMU; for a doorbell device, the argument does so."""
+    """libvirt passes the role to QEMU; for a doorbell device, an argument specifies it."""
     pieces = Pieces("config", "libvirt", "--role", "master", "a", "--size", "4M", "b", "--kind",
                     "doorbell")
     libvirt.define("roles", pieces.text("xml", "In <devices>"), pieces.text("xml", "In <domain>"))
@@ -73,7 +73,8 @@ def test_roles_reach_qemu(libvirt):
 
 
 def make_region(place, libvirt):
-    """Let systemd-tmpfiles create the region from the line. The region belongs to the VM's user."""
+    """Let systemd-tmpfiles create the region that the line describes. The region belongs to the
+    VM's user."""
     line = Pieces("config", "tmpfiles", place.shm, "--owner", libvirt.uid, "--group", libvirt.uid,
                   "--mode", "0600").text("tmpfiles")
     (place.dir / "region.conf").write_text(line)

@@ -50,7 +50,7 @@ def test_commands_plug_in_and_unplug(place, regions):
         assert vm.get(f"/objects/n{index}-mem", "mem-path") == f"/dev/shm/{name}"
     delete, remove = pieces.text("qmp", "To unplug n0").splitlines()
     vm.lines(delete)
-    vm.qmp.command("system_reset")  # releases the device, which otherwise only a running guest does
+    vm.qmp.command("system_reset")  # releases the device, as otherwise only a running guest does
     vm.qmp.wait_event("DEVICE_DELETED")
     vm.lines(remove)
     assert "n0" not in vm.behind_ports()

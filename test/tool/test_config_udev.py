@@ -31,7 +31,7 @@ def printed():
 
 
 def test_udev_accepts_printed_rules(tmp_path):
-    """udevadm accepts every rule, and finds no fault with its style."""
+    """udevadm accepts every rule, and has no complaints about its style."""
     files = printed()
     wrong, said = verify(FOLDER, files, tmp_path)
     assert not wrong, said

@@ -20,8 +20,8 @@ SIZES = {"plain": 8 * MIB, "bell": 4 * MIB}
 
 def served(place, target, *options, group=None):
     """Print the pieces for a plain device and one that is a client of a server, and start the
-    ivshmem-devices with the printed commands. The paths of the sockets have characters with a
-    meaning in QEMU's options. Return: the Pieces."""
+    ivshmem-devices with the printed commands. The paths of the sockets contain characters that are
+    special in QEMU's options. Return: the Pieces."""
     server = place.dir / "a, server"
     place.server("-l", "4M", "-n", "3", socket=server)
     kind = ["--kind", "vfio-user", "--group", os.getgid() if group is None else group, "--socket"]
@@ -37,7 +37,7 @@ def served(place, target, *options, group=None):
 
 
 def check_on_root_bus(devices):
-    """Check the devices that were there from the start."""
+    """Check the devices that were present from the start."""
     found = devices.ivshmem()
     assert {ident: bars[2] for ident, bars in found.items()} == SIZES
     assert 1 in found["bell"] and 1 not in found["plain"], "MSI-X only with a server"
@@ -68,7 +68,7 @@ def test_commands_plug_in_and_unplug(place):
         vm.lines(pieces.text("qmp", f"to plug in {ident}"))
         assert vm.pci().ivshmem(f"{ident}-port")[ident][2] == size
     vm.lines(pieces.text("qmp", "To unplug plain"))
-    vm.qmp.command("system_reset")  # releases the device, which otherwise only an OS does
+    vm.qmp.command("system_reset")  # releases the device, as otherwise only an OS does
     vm.qmp.wait_event("DEVICE_DELETED")
     assert not vm.pci().ivshmem("plain-port")
 
@@ -94,7 +94,7 @@ def test_domain_starts(place, libvirt):
 
 
 def test_devices_are_plugged_into_a_domain(place, libvirt):
-    """The commands of virsh plug the devices into libvirt's ports."""
+    """The virsh commands plug the devices into libvirt's ports."""
     place.dir.chmod(0o755)
     pieces = served(place, "libvirt", "--hotplug", "--domain", "hot", group=libvirt.uid)
     libvirt.define("hot", pieces.text("xml", "In <devices>"), pieces.text("xml", "In <domain>"))

@@ -16,7 +16,7 @@ from support.py.programs import TIMEOUT
 
 MIB = 1 << 20
 #: The owner and group of the test's regions: those of this process, or those of nobody if it runs
-#: as root, because root as owner causes a note
+#: as root, because a region that root owns causes a note
 USER = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
 GROUP = grp.getgrgid(USER.pw_gid).gr_name
 KVMFR = "/dev/kvmfr0"
@@ -116,7 +116,8 @@ def test_apply(place, root, words):
 
 
 def test_apply_does_not_change_another_region(place, root, words):
-    """A region of another size is not changed: a message says what differs and how to fix it."""
+    """A region of a different size is not changed: a message says what differs and how to fix
+    it."""
     make_file(place, MIB)
     done = run(*words, "--apply", "--root", root)
     assert done.returncode == 1 and not done.stdout
@@ -159,8 +160,8 @@ def test_empty_file_is_noted(place, words):
 
 @needs_root
 def test_user_is_the_caller_of_sudo():
-    """The region is for the user who has called sudo. The client refuses to run as root, and no
-    step that runs it tells root to do that."""
+    """The region is for the user who called sudo. The client refuses to run as root, and no step
+    tells root to run it."""
     for sudo, options, owner, user in (("nobody", [], "nobody", "nobody"),
                                        ("", [], "root", "a user of group kvm"),
                                        ("", ["--group", "root"], "root", "the user to be named"),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test "ivshmem looking-glass test" with the real client of Looking Glass B7, and each failure that
-the client reports."""
+"""Test "ivshmem looking-glass test" with the real Looking Glass B7 client, and test each failure
+that the client reports."""
 import os
 import signal
 
@@ -99,7 +99,7 @@ def test_no_such_region(place, screen):
 
 
 def test_no_rights(place, screen, region):
-    """The client cannot open a region that belongs to another user; the publisher has warned of
+    """The client cannot open a region that belongs to another user; the publisher has warned about
     that."""
     region.chmod(0o600)
     publisher = publish(place)
@@ -129,8 +129,8 @@ def test_a_file_that_is_too_small(place, screen):
 
 
 def test_a_stale_file(place, screen, region):
-    """The client keeps the file that it has opened, even after another file has taken its name. The
-    publisher then exits, and a new client shows what is published in the new file."""
+    """The client keeps the file that it has opened, even after a different file has taken its name.
+    The publisher then exits, and a new client shows what is published in the new file."""
     client = screen.client(region)
     client.err.wait("Waiting for the host application to start", timeout=PATIENCE)
     publisher = publish(place)

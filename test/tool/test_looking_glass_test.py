@@ -196,7 +196,8 @@ def test_absent(place):
 
 @pytest.mark.parametrize("form", ["{name} it's", "shm:{name}:2", "/dev/shm/{name} it's"])
 def test_advice_makes_this_region(place, form):
-    """The commands that are advised for an absent region make it, whatever its name is."""
+    """The commands that are recommended if the region does not exist create it, whatever its name
+    is."""
     address = form.format(name=place.shm)
     path = SHM / address.removeprefix("/dev/shm/").removeprefix("shm:")
     commands = re.findall(r'"ivshmem ([^"]*)"', run(place, address, "--mode", "64x64").stderr)
@@ -211,15 +212,15 @@ def test_advice_makes_this_region(place, form):
 
 
 def test_advice_for_a_file(place):
-    """The command looking-glass cannot make a file, so it is not advised."""
+    """The command looking-glass cannot create a file, so it is not recommended."""
     done = run(place, place.dir / "a b", "--mode", "64x64")
     assert f"\"ivshmem create 'file:{place.dir}/a b' --size 16M\"" in done.stderr
     assert "--apply" not in done.stderr
 
 
 def follow(place, advice):
-    """Run the advised command, which creates or resizes the region. Then check that the test can
-    publish there."""
+    """Run the recommended command, which creates or resizes the region. Then check that the test
+    can publish there."""
     command = re.search(r"ivshmem (create|resize) \S+ --size 16M", advice)[0]
     assert place.run("sh", "-c", f"{BUILD}/tools/{command}").returncode == 0
     stop(publish(place), 1)

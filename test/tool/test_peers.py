@@ -99,7 +99,7 @@ def test_absent_region(place):
 
 
 def test_put_and_get(place, region):
-    """put writes a text, hexadecimal digits or standard input, and get prints what was written."""
+    """put writes text, hexadecimal digits or standard input, and get prints what was written."""
     assert run("put", place.shm, 0, "a b").returncode == 0
     assert run("put", place.shm, 3, "-x", "00ff").returncode == 0
     assert run("put", place.shm, "0x5", "-", data=b"\n\0x").returncode == 0
@@ -108,7 +108,7 @@ def test_put_and_get(place, region):
 
 
 def test_put_that_does_not_fit(place, region):
-    """A text that extends beyond the region is not written."""
+    """Text that would extend beyond the region is not written."""
     before = region.read_bytes()
     done = run("put", place.shm, SIZE - 1, "ab")
     assert done.returncode == 1 and b"ivshmem put: put: the data does not fit" in done.stderr
@@ -225,7 +225,8 @@ def test_wait_for_any_vector(place, socket):
 
 
 def test_wait_for_one_vector(place, socket):
-    """wait for one vector ignores the others, and ends after the requested number of doorbells."""
+    """wait, if given a vector, ignores the others, and ends after the requested number of
+    doorbells."""
     waiting = start_wait(place, socket, 0, "-n", "2")
     for _ in range(2):
         assert run("ring", socket, 0, 1).returncode == 0
@@ -251,7 +252,7 @@ def test_wait_without_vectors(place, region):
 
 
 def test_server_ends_while_waiting(place):
-    """wait continues when the server ends, because doorbells continue to work."""
+    """wait continues when the server exits, because doorbells still work."""
     server = place.server("-n", "2", "-l", "1M")
     waiting = start_wait(place, place.socket)
     client = join(place, 2)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* For tests: claim a part of the BAR at the address @at, as another driver might. */
+/* For tests: claim the part of a BAR at the address @at, as another driver might. */
 #include <linux/ioport.h>
 #include <linux/module.h>
 

@@ -16,7 +16,7 @@
 
 static char *pci_device;
 module_param(pci_device, charp, 0600);
-MODULE_PARM_DESC(pci_device, "PCI address of the device that imports, or empty for a virtual one");
+MODULE_PARM_DESC(pci_device, "PCI address of the importing device; empty to use a virtual device");
 
 static struct platform_device *importer;
 

@@ -97,7 +97,7 @@ static int ivs_legacy_config_write(struct pci_bus *to, unsigned int devfn, int w
 		value |= where == PCI_BASE_ADDRESS_2 ? PCI_BASE_ADDRESS_MEM_PREFETCH : 0;
 	} else if (where != PCI_COMMAND && where != PCI_INTERRUPT_LINE &&
 		   where != PCI_CACHE_LINE_SIZE) {
-		return PCIBIOS_SUCCESSFUL; /* the register is read-only */
+		return PCIBIOS_SUCCESSFUL; /* this register is read-only */
 	}
 	for (i = 0; i < size; i++)
 		config[where + i] = value >> (8 * i);
@@ -169,7 +169,7 @@ static int ivs_legacy_add(const struct ivs_legacy *wanted)
 
 /*
  * Record whether an interrupt was unhandled, and reset the kernel's own count of unhandled
- * interrupts, because the kernel disables the line if that count gets too high.
+ * interrupts, because the kernel would disable the line if that count got too high.
  */
 static void ivs_legacy_handle_irq(struct irq_desc *desc)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * /dev/ivs-legacy is a PCI bus with one device that resembles the device of QEMU before 2.6:
- * 1af4:1110, revision 0, INTx, no MSI-X. BAR 0 and BAR 2 are RAM that the kernel does not use,
+ * /dev/ivs-legacy is a PCI bus with one device that resembles the device of QEMU versions before
+ * 2.6: 1af4:1110, revision 0, INTx, no MSI-X. BAR 0 and BAR 2 are RAM that the kernel does not use,
  * because the kernel parameter memmap=16M$0x8000000 reserves it.
  */
 #ifndef IVS_LEGACY_H

@@ -21,8 +21,8 @@ void ask(const char *format, ...)
 	va_end(args);
 	/* Skip empty lines, which the host sends to wake a suspended guest. */
 	while (*answer == '\n' || !*answer)
-		need(fgets(answer, sizeof(answer), stdin), "the host answers");
-	need(!strcmp(answer, "done\n"), "the host answers \"done\", not \"%s\"", answer);
+		need(fgets(answer, sizeof(answer), stdin), "the host replies");
+	need(!strcmp(answer, "done\n"), "the host replies \"done\", not \"%s\"", answer);
 }
 
 int64_t now_ms(void)

@@ -51,8 +51,8 @@ static void *ring_ourselves(void *data)
 	while (!crew->stop && !crew->status->gone)
 		usleep(100);
 	/*
-	 * After the device is removed, the registers are mapped to a page of zeroes. Writing to it
-	 * must not fail.
+	 * After the device has been removed, the mapping of the registers refers to a page of
+	 * zeroes. Writing to it must not fail.
 	 */
 	while (!crew->stop && crew->registers) {
 		crew->registers[IVS_REG_DOORBELL / 4] = IVS_DOORBELL(crew->self, 0);

@@ -128,8 +128,8 @@ static void test_change(int fd)
 }
 
 /*
- * An eventfd whose counter is at its maximum, so that write(2) would block, does not block the
- * driver.
+ * An eventfd whose counter has reached its maximum, so that write(2) would block, does not block
+ * the driver.
  */
 static void test_full(int fd)
 {

@@ -10,7 +10,8 @@
 #define ERRORS_MAX 4
 
 /*
- * The errors that are accepted as the result of a call. If there are none, the call must succeed.
+ * The errors that are accepted as the result of a call. If the list is empty, the call must
+ * succeed.
  */
 struct expected {
 	int errors[ERRORS_MAX];
@@ -30,7 +31,7 @@ static const struct mode {
 } modes_template[] = {{"O_RDONLY", O_RDONLY, -1}, {"O_RDWR", O_RDWR, -1}};
 static struct mode modes[N(modes_template)];
 
-/* Kinds of address that are passed as the argument of an ioctl. */
+/* Kinds of addresses that are passed as the argument of an ioctl. */
 enum place { GOOD, ONLY_READABLE, NULL_POINTER, KERNEL, NOT_CANONICAL, HALF_MAPPED, FORBIDDEN };
 static const char *const place_names[] = {"good",	   "read-only page", "NULL",	 "kernel",
 					  "not canonical", "half mapped",    "PROT_NONE"};

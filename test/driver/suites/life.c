@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test life unbind ROUNDS    unbind and bind the device while it is in use
- * driver-test life modules ROUNDS   remove the module (must fail while it is in use) and insert it
+ * driver-test life modules ROUNDS   remove the module (must fail while in use) and reinsert it
  */
 #include "common.h"
 

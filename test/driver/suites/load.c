@@ -30,7 +30,7 @@ static void unplug(int rounds)
 		crew_start(&crew, true, true);
 		check_repeated(eventually(has_rung, &crew), "the device is in use");
 		/*
-		 * QEMU 7.2 without KVM does not remove its handlers of the device's vectors, and
+		 * QEMU 7.2 without KVM does not remove its handlers for the device's vectors, and
 		 * crashes if a vector is rung during the unplug.
 		 */
 		crew.hush = true;
@@ -52,7 +52,7 @@ static bool is_counted(void *data)
 	return *(const volatile uint64_t *)was[0] > was[1];
 }
 
-/* Check that everything still works after the reset or suspend. */
+/* Check that everything still works after a reset or suspend. */
 static void check_works(struct crew *crew)
 {
 	uint64_t was[2];
@@ -124,8 +124,8 @@ static int reset(void)
 static const char *state;
 
 /*
- * Suspend the guest until the host wakes it. If another wakeup event aborts the suspend with EBUSY,
- * retry.
+ * Suspend the guest until the host wakes it. If a different wakeup event aborts the suspend with
+ * EBUSY, retry.
  */
 static int sleep_now(void)
 {

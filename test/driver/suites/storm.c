@@ -2,7 +2,7 @@
 /*
  * driver-test storm RINGS: the host rings all vectors in turn as fast as it can. Before each ring
  * it writes a sequence number to the start of the region, 8 bytes per vector. Meanwhile threads
- * open and close files and eventfds. Two permanent listeners must see the last number of each
+ * open and close files and eventfds. Two permanent listeners must see the last number for each
  * vector.
  */
 #include "common.h"

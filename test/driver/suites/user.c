@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * driver-test user GROUP: test access to the device node by members of its group and by others. The
- * mode of the node is first 0660, then 0640, which allows the group only to read, and then 0620.
+ * mode of the node is first 0660, then 0640, with which the group may only read, and then 0620.
  */
 #include "common.h"
 

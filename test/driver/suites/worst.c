@@ -92,7 +92,7 @@ static void open_all(int fds[IVS_DRIVER_FILES_MAX + 1])
 	while (n <= IVS_DRIVER_FILES_MAX && (fds[n] = open_number(device_number, O_RDWR)) >= 0)
 		events_n += leave_eventfds(fds[n++], vectors_n);
 	check(n == IVS_DRIVER_FILES_MAX && errno == EMFILE, "%d files can be opened", n);
-	check(events_n == n * vectors_n, "each file has %d eventfds, held by the driver alone",
+	check(events_n == n * vectors_n, "each file has %d eventfds, held only by the driver",
 	      vectors_n);
 	check(before_kib - available_kib() < FILES_KIB, "together they take %ld KiB",
 	      before_kib - available_kib());
