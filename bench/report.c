@@ -10,7 +10,8 @@
 #define RSS_BASE_KIB 4096
 #define RSS_PAIR_LEN 4 /* bytes of memory allowed for each pair of peers */
 
-/* @low to @high: range of the middle half of the rounds, or of all rounds if fewer than four */
+/* @low to @high: range of the middle half of the rounds, or of all rounds if there are fewer than
+ * four */
 struct spread {
 	double min;
 	double low;
@@ -179,7 +180,7 @@ static double rss_limit_kib(const struct bench_result *result, enum bench_kind k
 	return RSS_BASE_KIB + RSS_PAIR_LEN * peers * peers / 1024;
 }
 
-/* Return: why the row for this kind of storm has no numbers, or NULL if it has numbers. */
+/* Return: why the row for this kind of storm has no numbers, or NULL if it has some. */
 static const char *why_not(const struct bench_result *result, enum bench_kind kind)
 {
 	static const enum bench_kind floors[] = {BENCH_SENDMSG, BENCH_SENDMMSG};

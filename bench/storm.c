@@ -49,7 +49,7 @@ static bool server_probe(const char *path, unsigned int vectors_n, struct bench_
 	return fine;
 }
 
-/* Connect clients that never read. Return: the clients' sockets, or NULL. */
+/* Connect clients that never read. Return: the clients' sockets, or NULL on an error. */
 static int *connect_stalled(const char *path, unsigned int stalled_n, struct bench_storm *out)
 {
 	int *socks = calloc(stalled_n + 1, sizeof(*socks));

@@ -30,7 +30,7 @@ struct bench_part {
 
 /**
  * struct bench_storm - measurements of one storm
- * @why:      "" or an error message; on an error only fields measured before it are set
+ * @why:      "" or an error message; after an error, only the fields measured before it are set
  * @rss_kib:  peak memory of the server in KiB
  * @idle_kib: peak memory of the server in KiB after a single client has joined and left
  */

@@ -78,8 +78,8 @@ static void count_ring(void *context, unsigned int peer, unsigned int vector)
 }
 
 /*
- * The device has not sent the rest of a reply yet. After that it may find that the next request is
- * not valid, and disconnect the client, which then still reads what has been sent.
+ * The device has not sent the rest of a reply yet. Once it has, it may find the next request
+ * invalid and disconnect the client, which can still read what was sent before.
  */
 static void serve_rest(struct world *world)
 {
@@ -172,7 +172,7 @@ static void send_bytes(struct world *world, const uint8_t *bytes, size_t len, un
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(fds_n * sizeof(int));
-		/* Mostly send eventfds, because other fds are not valid as interrupts. */
+		/* Mostly send eventfds, because other fds are invalid as interrupts. */
 		for (unsigned int i = 0; i < fds_n; i++)
 			memcpy(CMSG_DATA(cmsg) + i * sizeof(int),
 			       &world->given[len % 5 ? 0 : (i + len) % 3], sizeof(int));

@@ -41,7 +41,7 @@ def locked(where, what, timeout=900):
 
     with lock:
         if not taken():
-            print(f"waiting for another process that creates {what} ...", flush=True)
+            print(f"waiting for another process, which is creating {what} ...", flush=True)
             if not wait_until(taken, timeout):
                 raise KitError(f"another process has held {where}/.lock for {timeout // 60} min")
         for left_over in pathlib.Path(where).glob(".new-*"):

@@ -120,9 +120,9 @@ class Fuse:
 
     @contextlib.contextmanager
     def as_region_of(self, server, *names):
-        """Have a FakeServer send the file as its region, and leave these requests unanswered
-        from then on. (They cannot be left unanswered earlier, because starting a process closes the
-        fd in a child, which would wait.)"""
+        """Make a FakeServer send the file as its region, and leave these requests unanswered from
+        then on. (They cannot be left unanswered earlier, because starting a process closes the fd
+        in a child, which would wait.)"""
         def greet(sock):
             if names:
                 self.stall(*names)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Kernel locks that a process holds until it is told to release them.
 
-epoll_wait(2) copies events to memory while it holds the epoll's mutex. If that copy causes a page
+epoll_wait(2) copies events to memory while it holds the epoll's mutex. If the copying causes a page
 fault that is not resolved, here because of userfaultfd(2), epoll_wait(2) keeps the mutex. A process
 that then closes the last fd of a file that the epoll watches waits for the mutex, and no signal
 ends that wait. A process that adds this epoll to another epoll waits for its mutex while holding a

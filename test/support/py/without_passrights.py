@@ -19,7 +19,7 @@ NUMBER_AT, OPTION_AT = 0, 16 + 2 * 8  # in struct seccomp_data
 
 
 def is_possible():
-    """Return: whether this machine's system call number of setsockopt(2) is known."""
+    """Return: whether the system call number of setsockopt(2) on this machine is known."""
     return platform.machine() in SETSOCKOPT
 
 
