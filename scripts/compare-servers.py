@@ -40,7 +40,7 @@ RECORDED = {
     "truncate-sealed": "does not have such regions",
     "truncate-named": "possible: SIGBUS in every VM and process",
     "crimes": "never notices that a client has stopped reading",
-    "stopped": "afterwards the client still waits for messages that it was not sent",
+    "stopped": "afterwards the client still waits for messages that it was never sent",
     "in-flight": "terminates",
 }
 LISTENS = 0x10000  # flag of a listening socket in /proc/net/unix

@@ -190,8 +190,8 @@ class Process:
         return f"ended with status {status}"
 
     def stop(self, grace=5.0, first=signal.SIGTERM):
-        """Send the signal @first and, after @grace seconds, SIGKILL. Never raises; may be called
-        again."""
+        """Send the signal @first and, after @grace seconds, SIGKILL. Never raises an exception; may
+        be called repeatedly."""
         if self.status() is not None:
             return
         # Do not call pause() here, because the clean-up must complete even after a signal.

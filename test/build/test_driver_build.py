@@ -22,7 +22,8 @@ def distribution():
 
 @pytest.fixture
 def sources(tmp_path):
-    """A directory with two small modules that use the public headers, and without a Kbuild file."""
+    """A directory that contains two small modules that use the public headers, but no Kbuild
+    file."""
     directory = tmp_path / "sources"
     directory.mkdir()
     for name in ("one", "two"):
@@ -98,7 +99,7 @@ def test_modules_of_tests_build_without_warnings(distribution, sources, tmp_path
 
 
 def test_headers_need_not_be_installed(distribution, sources, tmp_path):
-    """Headers that were downloaded and unpacked work like installed ones."""
+    """Headers that were downloaded and unpacked work the same way as installed ones."""
     headers = driver.downloaded_headers(distribution.version)
     assert headers.is_relative_to(cache.directory("headers"))
     other = kernel.Kernel(distribution.version, distribution.image, distribution.modules,
@@ -108,8 +109,8 @@ def test_headers_need_not_be_installed(distribution, sources, tmp_path):
 
 
 def test_unpacked_headers_refer_to_themselves(tmp_path):
-    """Absolute paths in unpacked packages are changed, because with the original paths a build
-    would use installed headers."""
+    """Absolute paths in unpacked packages are changed, because a build would use installed headers
+    if the paths were not changed."""
     here = tmp_path / "usr/src/linux-headers-1-a"
     (tmp_path / "usr/lib/linux-kbuild-1").mkdir(parents=True)
     here.mkdir(parents=True)

@@ -74,8 +74,8 @@ def test_interrupted_demo_leaves_nothing(build, number):
 
 
 def test_demo_with_a_guest_that_dies(build):
-    """If a guest dies, the demo exits with status 1, and prints the step that each peer has reached
-    and the last lines of that guest's console."""
+    """If a guest dies, the demo exits with status 1, and prints the stage that each peer has
+    reached and the last lines of that guest's console."""
     demo = run_demo(build)
     waits = joined(demo, 0)
     # While client 0 is stopped, no peer gets past the meeting, so there is time to kill client 1.

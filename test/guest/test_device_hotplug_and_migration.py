@@ -90,8 +90,8 @@ def unplug_doorbell(shell):
 
 def test_reset_and_kill(place, record_property):
     """The VM is reset by QEMU and by the guest; then QEMU is killed and restarted. The device
-    remains the same peer with the same id, and the driver works. Doorbells that arrive while no VM
-    runs are discarded."""
+    remains the same peer with the same id, and the driver still works. Doorbells that arrive while
+    no VM runs are discarded."""
     setting = Setting(place)
     shell = device_guest.start(place, REBOOTS + setting.device.vmm(),
                                qmp=str(place.dir / "qmp")).insert()

@@ -323,7 +323,7 @@ def test_truncated(place, region):
 @pytest.mark.parametrize("change, message", [("remove", "name was removed"),
                                              ("replace", "name was"), ("grow", "size")])
 def test_changed(place, region, change, message):
-    """If new clients would no longer open this region, the test ends."""
+    """The test ends once new clients would no longer open this region."""
     process = publish(place)
     if change == "grow":
         os.truncate(region, 2 << 20)
@@ -371,7 +371,7 @@ def test_a_client_that_does_not_read(place, region, fast_clock):
 
 
 def test_an_inconsistent_queue(place, region):
-    """A queue with an impossible count is created again."""
+    """A queue with an impossible count is recreated."""
     process = publish(place)
     client = client_of(place)
     client.put(client.queue + 440, 0xffffffff)

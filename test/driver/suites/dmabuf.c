@@ -89,7 +89,7 @@ static void check_imported(uint64_t offset, uint64_t len, bool peer)
 	close(buf);
 	word.value = 0;
 	check(!ioctl(importer, IVS_IMPORT_READ, &word) && word.value == 0xef01,
-	      "the import works after the fd is closed");
+	      "the import still works after the fd is closed");
 	close(importer);
 }
 

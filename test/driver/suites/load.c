@@ -79,7 +79,7 @@ static void check_works(struct crew *crew)
 	check_repeated(!strcmp(cache_type((void *)crew->memory), "WB"), "afterwards: write-back");
 	check_repeated(physical((void *)crew->memory), "afterwards: the region is mapped");
 	check_repeated(info_of(crew->device_fd).position == (int)crew->self,
-		       "afterwards: the same id");
+		       "afterwards: the id is the same");
 }
 
 /*

@@ -48,7 +48,7 @@ static void test_two_types(void)
 	other = map(fd, IVS_MMAP_MEMORY, len, PROT_READ);
 	check(other, "map the region write-back");
 	munmap(memory, PAGE);
-	check(type_now() == IVS_MEMORY_WB, "write-back while one mapping is left");
+	check(type_now() == IVS_MEMORY_WB, "still write-back while one mapping is left");
 	munmap(other, len);
 	check(type_now() == IVS_MEMORY_NONE, "not mapped after the last munmap");
 	memory = map(fd, IVS_MMAP_MEMORY_WC, PAGE, PROT_READ);

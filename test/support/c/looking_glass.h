@@ -64,7 +64,7 @@ size_t lg_next_slot(const struct lg_world *world, const struct lg_client *client
  */
 void lg_done(struct lg_world *world, struct lg_client *client);
 
-/* Read all messages. Return: how many there were. */
+/* Read all messages. Return: how many messages there were. */
 unsigned int lg_read_all(struct lg_world *world, struct lg_client *client);
 
 #endif

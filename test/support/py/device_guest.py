@@ -141,7 +141,7 @@ class Shell:
         return [int(line.split()[1]) for line in lines if line]
 
     def wait_counts(self, wanted, at=0):
-        """Wait until the interrupt counts of all vectors are exactly @wanted."""
+        """Wait until the interrupt counts of the vectors are exactly @wanted."""
         deadline = time.monotonic() + 20
         while (found := self.counts(at)) != wanted:
             assert time.monotonic() < deadline, f"the counts are {found}, not {wanted}"

@@ -222,8 +222,8 @@ class Host:
         return socket
 
     def plain(self, place, size, ident="plain", bus=None, number=1):
-        """Create a sparse file as a region. Return: QEMU's arguments for a plain device with that
-        region."""
+        """Create a sparse file as a region. Return: QEMU's arguments for a plain device that has
+        this region."""
         path = place.dir / f"{ident}.region"
         with open(path, "wb") as region:
             region.truncate(size)

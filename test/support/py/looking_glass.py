@@ -87,7 +87,7 @@ class Client:
         return self.get(0) == MAGIC and self.get(4) == 6
 
     def wait_for_heartbeat(self):
-        """Wait until the publisher's heartbeat changes."""
+        """Wait for the publisher's heartbeat to change."""
         before = self.get(16, "Q")
         wait_until(lambda: self.is_published() and self.get(16, "Q") != before, "a heartbeat")
 

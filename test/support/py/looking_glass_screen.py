@@ -73,7 +73,7 @@ class Screen:
         wait_until(lambda: self.shows(colours), "the colours on the screen", PATIENCE)
 
     def wait_for_end(self, colours):
-        """Wait until the screen does not show these colours."""
+        """Wait until the screen no longer shows these colours."""
         wait_until(lambda: not self.shows(colours), "the end of the colours", PATIENCE)
 
     def wait_for_motion(self, colour):

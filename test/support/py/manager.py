@@ -154,8 +154,8 @@ class Manager:
         return dict(self.store)[name]
 
     def start(self, *options, region=None, count="-", prefix=(), environment=None, ready=True):
-        """Start the service with the fds in the store. options, region: default to those of the
-        previous start; count: value of LISTEN_FDS; prefix: command of a program that runs the
+        """Start the service with the fds in the store. options, region: default to those used for
+        the previous start; count: value of LISTEN_FDS; prefix: command of a program that runs the
         service."""
         assert not self.server or self.server.popen.poll() is not None
         if options or region or not self.server:
@@ -207,7 +207,7 @@ class Manager:
         return self.start(**start)
 
     def restart(self, *options, **start):
-        """Restart the service like `systemctl restart`."""
+        """Restart the service as `systemctl restart` does."""
         status = self.end_service(signal.SIGTERM)
         assert status == 0, self.server.err.text()
         return self.start(*options, **start)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A QEMU that is a vfio-user client. If there is no such QEMU, importing this module skips the
+"""A QEMU that can be a vfio-user client. If there is no such QEMU, importing this module skips the
 whole test file that imports it."""
 import pytest
 

@@ -16,7 +16,7 @@ def three(place):
 
 def one_more(place, clients, vectors=VECTORS):
     """Let another client join. Check that all clients ring each other, see the same memory, and
-    receive no further messages."""
+    receive no more messages."""
     clients.append(join(place, vectors))
     all_know_all(clients)
     all_ring_all(clients)

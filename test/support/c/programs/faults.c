@@ -55,7 +55,7 @@
 #endif
 
 #define NUMBERS 1024
-#define SKIPPED 77 /* exit status if the kernel lacks a necessary feature */
+#define SKIPPED 77 /* exit status if the kernel lacks a required feature */
 #define CONTROL STDIN_FILENO
 #define LISTENER_TRIES 5000
 #define LISTENER_PAUSE_US 1000
@@ -71,7 +71,7 @@ enum phase {
 enum outcome {
 	OUTCOME_NOT_REACHED,
 	OUTCOME_FAILED,
-	OUTCOME_NOT_POSSIBLE, /* the kernel executed the call instead */
+	OUTCOME_NOT_POSSIBLE, /* the kernel executed the call, instead of failing it */
 };
 
 /**
@@ -115,7 +115,7 @@ static void say(const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (send(CONTROL, text, strlen(text), MSG_NOSIGNAL) < 0 && errno != EPIPE)
-		fail("cannot answer the test");
+		fail("cannot reply to the test");
 }
 
 /* Runs in the child. A filter is permanent, so it is installed immediately before the program
@@ -407,7 +407,7 @@ static void judge(struct faults *faults)
 		out.resp.flags = 0;
 	}
 	if (ioctl(faults->listener, SECCOMP_IOCTL_NOTIF_SEND, &out) && errno != ENOENT)
-		fail("cannot answer a system call");
+		fail("cannot respond to a system call");
 }
 
 /*
