@@ -80,12 +80,13 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    # meson sends SIGTERM at a test's timeout. Let fixtures still stop and remove what they created.
+    # meson sends SIGTERM at a test's timeout. Fixtures must still stop and remove what they have
+    # created.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
     config.addinivalue_line(
         "markers", "driver_alone(reason): only with QEMU's own device, except in check-slow")
-    config.addinivalue_line("markers", "served_device(reason): only with ivshmem-device's")
+    config.addinivalue_line("markers", "served_device(reason): only with ivshmem-device's device")
     if config.getoption("--tap-lines"):
         config.pluginmanager.unregister(config.pluginmanager.get_plugin("terminalreporter"))
         stream = os.fdopen(os.dup(1), "w")
@@ -151,7 +152,7 @@ def huge_pages():
 def fast_clock(build, tmp_path, monkeypatch):
     """Make time pass ten times as fast for the programs that a test starts (fast_clock.c)."""
     library = shutil.copy(build / "test" / "libfast-clock.so", tmp_path)
-    tmp_path.chmod(0o755)  # programs of other users may enter it, too
+    tmp_path.chmod(0o755)  # programs run by other users must be able to enter it
     monkeypatch.setenv("LD_PRELOAD", str(library))
     monkeypatch.setenv("IVS_CLOCK_RATE", "10")
     options = os.environ.get("ASAN_OPTIONS", "")

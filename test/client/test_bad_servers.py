@@ -150,7 +150,8 @@ def test_garbage_after_the_greeting(place, garbage):
 
 
 def test_leave_of_an_unknown_peer_is_ignored(place):
-    """A leave of a peer that the client does not know is ignored. QEMU's server sends such leaves.
+    """A leave message for a peer that the client does not know is ignored. QEMU's server sends such
+    messages.
     """
     server = bad_server(place, GREETING + [(7, [])])
     client = place.start_client()
@@ -173,4 +174,4 @@ def test_client_that_fails_closes_its_connection(place):
     """A client that fails closes its connection, so that the server reads end of file."""
     server = bad_server(place, GREETING[:3] + [(-1, [])])
     check(place.run_client(), "has an id outside the range 0 to 65535")
-    wait_until(server.closed_by_client.is_set, "the client has closed")
+    wait_until(server.closed_by_client.is_set, "the client has closed its connection")

@@ -14,7 +14,7 @@ from support.py.wire import BadServer, readable
 
 
 def check(done, status, out="", err=""):
-    """Check the exit status of a program, and that its output contains these texts."""
+    """Check the exit status of a program, and that its output contains these strings."""
     assert done.returncode == status, done.stderr
     assert out in done.stdout
     assert err in done.stderr
@@ -24,8 +24,8 @@ def check(done, status, out="", err=""):
 # Commands
 
 def test_dump_shows_transport_region_and_peers(place):
-    """dump shows the transport, the region's size, and the client and the other peers with their
-    numbers of vectors."""
+    """dump shows the transport, the region's size, and how many vectors the client and each other
+    peer have."""
     place.server("-n", "3", "-l", "2M")
     clients = [join(place, 3), join(place, 3)]
     done = place.run_client("-c", "dump")
@@ -40,7 +40,8 @@ def test_dump_shows_transport_region_and_peers(place):
 
 @pytest.mark.parametrize("vectors", [0, 1, 2, 64])
 def test_dump_of_the_only_client(place, vectors):
-    """A client that is alone gets all of its vectors, although the server does not say how many."""
+    """A server's only client gets all of its vectors, although the server does not say how many
+    there are."""
     place.server("-n", vectors)
     check(place.run_client("-c", "dump"), 0, f"peer     0  {vectors} vectors (this one)")
 
@@ -96,7 +97,7 @@ def test_failed_command_ends_the_client(place):
     pytest.param("# int all", [[], []], id="comment"),
 ])
 def test_int_rings_the_named_vectors(place, command, expected):
-    """int rings exactly the vectors that it names. Other commands ring none."""
+    """int rings exactly the vectors given to it. Other commands ring none."""
     place.server("-n", "3")
     clients = [join(place, 3), join(place, 3)]
     check(place.run_client("-c", command), 0)
@@ -121,8 +122,8 @@ def test_int_rings_the_named_vectors(place, command, expected):
     ("x" * 300, "command: too long"),
 ], ids=lambda text: text[:20])
 def test_bad_command_is_an_error(place, command, message):
-    """A bad command causes status 1 and an error message, both as an option and in a script. The
-    rest of the script is run."""
+    """A bad command results in status 1 and an error message, whether it is given as an option or
+    in a script. The rest of the script still runs."""
     place.server()
     client = join(place)
     check(place.run_client("-c", command), 1, "", f"ivshmem-client: {message}\n")
@@ -134,7 +135,7 @@ def test_bad_command_is_an_error(place, command, message):
 
 
 def test_ringing_a_missing_own_vector_is_an_error(place):
-    """Ringing a vector that the client itself does not have is an error, too."""
+    """Ringing a vector that the client itself does not have is also an error."""
     place.server()
     check(place.run_client("-c", "int 0 1"), 1, "",
           "ivshmem-client: cannot ring peer 0 vector 1: the peer has no such vector (see dump)\n")
@@ -171,7 +172,7 @@ def test_empty_input_ends_the_client(place, given):
 
 
 def test_idle_client_does_not_spin(place):
-    """A client that waits for input uses no processor time."""
+    """A client that is waiting for input uses no processor time."""
     place.server()
     client = place.start_client()
     before = cpu_ticks(client.pid)
@@ -283,8 +284,8 @@ def test_server_without_vectors(place):
 
 
 def test_no_server(place):
-    """If there is no socket, or no process listens on it, the message has the path and how to start
-    a server."""
+    """If there is no socket, or no process listens on it, the message gives the path and says how
+    to start a server."""
     message = (f"no server is listening at {place.socket}: start it with "
                f"ivshmem-server -S {place.socket}")
     check(place.run_client(), 1, "", message)
@@ -294,6 +295,6 @@ def test_no_server(place):
 
 
 def test_socket_is_a_file(place):
-    """If the socket's path is a file, the message has the path."""
+    """If the path given for the socket is that of a file, the message contains the path."""
     place.socket.touch()
     check(place.run_client(), 1, "", str(place.socket))

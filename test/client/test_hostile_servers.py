@@ -99,10 +99,11 @@ def test_peer_that_joins_later_without_an_eventfd(place, kind):
 
 
 class Chatterer(BadServer):
-    """A server that sends leaves of other peers after the greeting, without pause or end.
+    """A server that sends other peers' leaves after the greeting, without pause or end.
 
-    The server sends small portions through a large buffer. The kernel then wakes the server while
-    much is still unread, so that the client always has input, even if the server is scheduled late.
+    The server sends small chunks through a large buffer. The kernel then wakes the server while
+    much of the data is still unread, so that the client always has input even if the server is
+    scheduled late.
     """
 
     stops_client = False
@@ -134,7 +135,7 @@ def test_greeting_without_end_times_out(place):
     assert time.monotonic() - begin < 13
     assert done.returncode in (0, 1)
     assert done.returncode == 0 or done.stderr.startswith("ivshmem-client: ")
-    wait_until(server.closed_by_client.is_set, "the client has closed")
+    wait_until(server.closed_by_client.is_set, "the client has closed its connection")
 
 
 def test_own_vector_that_comes_late_is_usable(place):

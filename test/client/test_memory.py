@@ -105,7 +105,8 @@ def test_put_of_standard_input(place, region, n):
     ("put 0 " + "x" * 300, "command: too long"),
 ])
 def test_bad_get_or_put_is_an_error(place, region, command, message, script):
-    """A mistake causes status 1 and a message with the value; nothing is read or written."""
+    """A mistake results in status 1 and a message that quotes the value; nothing is read or
+    written."""
     before = region.read_bytes()
     done = run(place, command, script=script)
     assert (done.returncode, done.stdout) == (1, b"")
@@ -125,7 +126,7 @@ def test_bad_get_or_put_is_an_error(place, region, command, message, script):
 ])
 @pytest.mark.usefixtures("region")
 def test_bad_standard_input_is_an_error(place, command, data, message):
-    """Data that is too long or not hexadecimal causes status 1; nothing is written beyond the
+    """Data that is too long or not hexadecimal results in status 1; nothing is written beyond the
     region."""
     done = run(place, command, data=data)
     assert done.returncode == 1 and message in done.stderr.decode()
@@ -133,7 +134,7 @@ def test_bad_standard_input_is_an_error(place, command, data, message):
 
 @pytest.mark.usefixtures("region")
 def test_put_of_standard_input_in_a_script(place):
-    """If commands are read from standard input, put does not read its data from there, too."""
+    """If commands are read from standard input, put does not also read its data from there."""
     done = run(place, "put 0 -", "get 0 2", script=True)
     assert done.returncode == 1 and done.stdout == b"\x00\x01"
     assert b"commands are read from standard input: use -c 'put ...'" in done.stderr
@@ -155,7 +156,8 @@ LOST = "a process has truncated the region: these pages do not exist any more"
 
 @pytest.mark.parametrize("command", ["get 0 1M", "put 1020K x"])
 def test_lost_pages_are_an_error(place, region, command):
-    """If the region has been truncated, get and put fail with a message instead of by SIGBUS."""
+    """If the region has been truncated, get and put fail with a message instead of being killed by
+    SIGBUS."""
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
     client.write("get -x 1 1\n")
     client.out.wait("01")
@@ -169,7 +171,7 @@ def test_lost_pages_are_an_error(place, region, command):
 
 def test_lost_roster_page_ends_the_client(place):
     """If a client loses the roster page, which the library reads, it exits with a message and
-    status 1, not with SIGBUS."""
+    status 1 instead of being killed by SIGBUS."""
     place.server("-n", "1", "-l", "1M", "--roster")
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
     client.write("get -x 0 1\n")
@@ -180,8 +182,8 @@ def test_lost_roster_page_ends_the_client(place):
 
 
 def test_bytes_travel_between_clients_of_a_server(place):
-    """With a server, a client reads what another has written. The roster page can be read, but not
-    written."""
+    """With a server, a client reads what another client has written. The roster page can be read,
+    but not written."""
     place.server("-n", "1", "-l", "1M", "--roster")
     assert place.run_client("-c", "put 100 hello", "-c", "int 0 0").returncode == 0
     assert place.run_client("-c", "get 100 5").stdout == "hello"

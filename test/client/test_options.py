@@ -24,7 +24,8 @@ def test_version_is_one_line(place, option):
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """A bad option causes status 2, a message with the option, and a pointer to --help."""
+    """A bad option results in status 2, a message that quotes the option, and a pointer to --help.
+    """
     check_refused(place, "ivshmem-client", option)
 
 
@@ -46,8 +47,8 @@ def test_unknown_or_incomplete_option(place, option):
     (["-a", "pci:ffff:ff:1f.7"], 1, "ivshmem device"),
 ])
 def test_bad_value_for_the_client(place, options, status, message):
-    """A bad value causes a one-line error message with the value, and with the reason or a way to
-    fix the value."""
+    """A bad value results in a one-line error message that quotes the value and gives the reason or
+    a way to fix it."""
     done = place.run(place.client_program, *options)
     assert done.returncode == status
     assert message in done.stderr

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test ivshmem-client where it may only read the region: by option, by the mode of the file, or
-because the server has sent a region that cannot be written."""
+"""Test ivshmem-client when it may only read the region: because of an option, because of the file's
+mode, or because the server has sent a region that cannot be written."""
 import fcntl
 import os
 
@@ -38,7 +38,7 @@ def check(place, words, reason, user=None):
 
 @pytest.mark.parametrize("way", ["shm", "file"])
 def test_read_only_by_option(place, way):
-    """With --read-only a client cannot write, although it would be permitted."""
+    """With --read-only a client cannot write, even if the user is permitted to."""
     make_region(place.shm_path, 0o600)
     name = place.shm if way == "shm" else place.shm_path
     check(place, ["-a", f"{way}:{name}", "--read-only"], BY_OPTION)
@@ -72,7 +72,7 @@ def test_read_only_by_mode(place, way, option):
     (0o600, ["--read-only"], "reading"), (0o622, ["--read-only"], "reading"),
 ])
 def test_refusal_says_what_was_wanted(place, mode, option, access):
-    """If the region cannot even be read, the message says which access was wanted."""
+    """If the region cannot even be read, the message says which access was requested."""
     make_region(place.shm_path, mode)
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", *option, "-c", "dump",
                          user=NOBODY)

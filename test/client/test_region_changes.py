@@ -22,18 +22,18 @@ def leave_a_link(path):
 
 CHANGES = {
     "removed": (lambda path: path.unlink(), NAME_LOST),
-    "made again": (make_again, NAME_LOST),
+    "recreated": (make_again, NAME_LOST),
     "replaced": (replace, NAME_LOST),
     "renamed": (rename, NAME_LOST),
-    "left with another name": (leave_a_link, NAME_LOST),
+    "left with only its other name": (leave_a_link, NAME_LOST),
     "shrunk": (lambda path: os.truncate(path, SIZE // 2), SHRUNK),
-    "cut within a page": (lambda path: os.truncate(path, SIZE - 1), SHRUNK),
+    "cut in the middle of a page": (lambda path: os.truncate(path, SIZE - 1), SHRUNK),
     "grown": (lambda path: os.truncate(path, SIZE * 2), GROWN),
 }
 
 
 def start_clients(place):
-    """Start one client for each transport of the host. Return: the clients."""
+    """Start one client for each transport available on the host. Return: the clients."""
     addresses = [f"shm:{place.shm}", f"file:{place.shm_path}", f"unix:{place.socket}"]
     clients = [place.start(place.client_program, "-a", address, stdin=subprocess.PIPE)
                for address in addresses]
@@ -45,7 +45,8 @@ def start_clients(place):
 
 @pytest.fixture(name="clients")
 def clients_fixture(fast_clock, place):
-    """Start a server, and one client for each transport of the host, with the same region."""
+    """Start a server, and one client for each transport available on the host, all with the same
+    region."""
     del fast_clock
     place.server("-n", "1", "-l", SIZE)
     return start_clients(place)
@@ -53,8 +54,8 @@ def clients_fixture(fast_clock, place):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_is_reported(place, clients, change):
-    """A change is reported on standard error once, and shown by dump; the client continues to use
-    the region that it has."""
+    """A change is reported once on standard error, and shown by dump; the client continues to use
+    the region that it already has."""
     make, text = CHANGES[change]
     make(place.shm_path)
     for client in clients:
@@ -68,7 +69,7 @@ def test_change_is_reported(place, clients, change):
 
 
 def test_every_change_is_reported(place, clients):
-    """Further changes are reported, too, and so is a region that has regained its name and size."""
+    """Further changes are also reported, and so is a region that has regained its name and size."""
     os.truncate(place.shm_path, SIZE * 2)
     for client in clients:
         client.err.wait(GROWN)
@@ -104,7 +105,7 @@ def test_sealed_region_does_not_change(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_change_before_the_first_event(place):
-    """With -c the client exits before an event could arrive, but dump queries the kernel."""
+    """With -c the client exits before an event can arrive, but dump queries the kernel."""
     place.shm_path.write_bytes(bytes(SIZE))
     commands = "put 0 x\nget -x 0 1\n"
     client = place.start(place.client_program, "-a", f"shm:{place.shm}", stdin=subprocess.PIPE)
@@ -119,7 +120,7 @@ def test_change_before_the_first_event(place):
 @pytest.mark.usefixtures("fast_clock")
 def test_end_of_the_mount_namespace_is_no_change(place):
     """If the server had its own mount namespace, the kernel shows a shorter path for the client's
-    file once that namespace has ended. The name still leads to the file, so the client reports no
+    file once that namespace is gone. The name still leads to the file, so the client reports no
     change."""
     server = place.start("unshare", "--mount", place.server_program, "-F", "-v", "-S", place.socket,
                          "-M", place.shm, "-l", SIZE)

@@ -108,8 +108,9 @@ class Neighbour:
     """One of several devices of a process, each with its own server. A bad server replaces the good
     one, and later a good server replaces the bad one.
 
-    guest: the device's VMM, or None. If the bad server offers other memory, no VMM is connected
-    until check_good(), because the device examines other memory only while it has no VMM
+    guest: the device's VMM, or None. If the bad server offers a different region, no VMM is
+    connected until check_good(), because the device examines a different region only while it has
+    no VMM
     """
 
     def __init__(self, place, name):
@@ -198,7 +199,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
     for one in those:
         one.turn_bad()
     wait_until(lambda: all(one.crowd.came >= 1 for one in those),
-               "each has tried")
+               "each has tried to connect")
     for one in those:
         one.check_bad(control)
     for one in those:
@@ -211,7 +212,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
         greets = one.name in ("two fds", "no eventfd", "a pipe", "greets and closes")
         assert len(about) <= 5 + (2 * one.came if greets else 0), about
         record_property("case", f"ok {one.name}")
-    # Since the start each device may have opened five fds: the VMM's connection, two eventfds, and
+    # Since startup, each device may have opened five fds: the VMM's connection, two eventfds, and
     # two doorbells of a peer.
     assert fd_count(running.pid) <= fds + len(those) * (1 + 2 + 2)
     running.stop()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Fail each system call and each allocation of ivshmem-device once at every place in the code that
-makes it (support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in server/test_fault_injection.py).
+"""Fail each system call and each allocation made by ivshmem-device, once at every place in the code
+that makes it (support/py/faults.py; IVS_FAULT and IVS_FAULTS_ALL as in
+server/test_fault_injection.py).
 
-If a call fails during the start, the device either works, or prints an error, exits with status 1
-and leaves no files. If a call fails while a VMM is served, the device either continues or drops the
+If a call fails during startup, the device either works, or prints an error, exits with status 1 and
+leaves no files. If a call fails while a VMM is served, the device either continues or drops the
 VMM; it leaks no fd and serves the next VMM.
 """
 import contextlib
@@ -95,7 +96,7 @@ class Session:
                 step()
             except Refused:
                 self.refused += 1
-            except AssertionError as error:  # the device may close within a long reply
+            except AssertionError as error:  # the device may disconnect during a long reply
                 if "closed within a message" not in str(error):
                     raise
                 raise Gone from error
@@ -131,7 +132,7 @@ def check_serves(path, vectors, briefly=False):
             time.sleep(0.001)
 
 
-# Faults during the start
+# Faults during startup
 
 KINDS = {
     "plain": (["--region", "shm:{shm}", "--size", SIZE, "--role", "master"], 0),
@@ -175,7 +176,7 @@ class Starts:
     def check_failed(self, device, status, call):
         """Check that the start failed with an error message that names every file that was left
         behind."""
-        assert status == STATUS_FAILED, f"the device ended with status {status}: {device.err.seen}"
+        assert status == STATUS_FAILED, f"the device exited with status {status}: {device.err.seen}"
         device.close()
         lines = device.err.text().splitlines()
         assert lines and all(line.startswith("ivshmem-device: ") for line in lines), lines
@@ -211,8 +212,8 @@ class Starts:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_faults_during_the_start(place, tally, kind):
-    """If a call fails during the start, the device works, or prints an error, exits with status 1
-    and leaves no files."""
+    """If a call fails during startup, the device works, or prints an error, exits with status 1 and
+    leaves no files."""
     starts = Starts(place, kind)
     tally.play(starts.once().counts, starts.once)
     tally.end()
@@ -268,7 +269,7 @@ class Serving:
                 now = fd_count(self.device.pid)
             except OSError:
                 now = 0
-            assert now, f"the device has ended: {self.device.err.seen}"
+            assert now, f"the device has exited: {self.device.err.seen}"
             if now == before if wanted is None else now - wanted in extra:
                 if now == wanted or stays(self.device.pid, now):
                     return now
@@ -290,8 +291,8 @@ class Serving:
             one.play()
 
     def once(self, _kind=None, call=None, nth=0, error=None):
-        """Run a session in which this call fails, and then one without a fault. Return: the outcome
-        of the first session."""
+        """Run a session in which this call fails, and then a session without a fault. Return: the
+        outcome of the first session."""
         self.open()
         try:
             self.device.arm(call, nth, error)
@@ -366,7 +367,7 @@ def end_once(starts, _kind=None, call=None, nth=0, error=None):
             status = device.wait_end()
             assert client.is_gone()
         seen = device.ask()
-        assert status == 0, f"the device ended with status {status}: {device.err.seen}"
+        assert status == 0, f"the device exited with status {status}: {device.err.seen}"
         device.close()
         for path in starts.there() - {starts.where.shm_path}:
             assert str(path) in device.err.text(), f"{path} was left behind without a message"

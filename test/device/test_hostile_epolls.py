@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A system call on a file that very many epolls watch takes a long time, and no signal ends it. If
-a VMM, a peer or a server causes such calls, the device stops making them, and the process continues
-to serve its other devices. These tests need the real clock, because the device compares processor
-time with it."""
+"""A system call on a file that is watched by a great many epoll instances takes a long time, and no
+signal interrupts it. If a VMM, a peer or a server causes such calls, the device stops making them,
+and the process continues to serve its other devices. These tests need the real clock, because the
+device compares processor time with it."""
 import contextlib
 import os
 import select
@@ -25,8 +25,8 @@ COPIES = 400  # with COPIES * COPIES watchers, a call takes tens of milliseconds
 
 
 class Watched:
-    """Very many epolls that watch a file (an eventfd or a socket, or a new eventfd if none is
-    given)."""
+    """A great many epoll instances that watch a file (an eventfd or a socket, or a new eventfd if
+    none is given)."""
 
     def __init__(self, place, fd=None):
         self.fd = eventfd() if fd is None else fd
@@ -38,7 +38,7 @@ class Watched:
         place.add(self)
 
     def close(self):
-        """Close the epolls, and the eventfd if this object created it."""
+        """Close the epoll instances, and the eventfd if this object created it."""
         for epoll in self._epolls:
             epoll.close()
         while self._fds:
@@ -85,8 +85,8 @@ def use_the_error_interrupt(client, watched):
 @pytest.mark.parametrize("way", [trigger_all, unmask_all, ring_itself, use_the_error_interrupt])
 def test_vmm_with_slow_interrupts_is_dropped(place, way):
     """If writes to a VMM's eventfds are slow, the device drops the VMM and discards its remaining
-    requests, whether many interrupts come at a time or one by one. The device accepts no VMM for a
-    while, and then serves the next one."""
+    requests, whether the interrupts come many at a time or one by one. The device accepts no VMM
+    for a while, and then serves the next one."""
     start_server(place, vectors=64)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "64")
     client = place.add(Client(one))
@@ -127,8 +127,8 @@ def test_vmm_with_a_slow_resample_eventfd_is_dropped(place):
 
 
 def test_vmm_with_a_slow_socket_is_dropped(place):
-    """A VMM is dropped if very many epolls watch its socket, because each message to or from the
-    VMM calls all of them."""
+    """A VMM is dropped if a great many epoll instances watch its socket, because each message to or
+    from the VMM notifies all of them."""
     running, one, other = serve_two(place)
     client = place.add(Client(one))
     Watched(place, client.sock.fileno())
@@ -198,8 +198,8 @@ def test_doorbell_that_is_slow_to_ring_is_skipped(place):
 # Servers
 
 def test_server_with_a_slow_socket_is_lost(place):
-    """A server watches its end of the connection with very many epolls, which makes receiving a
-    message slow. The device disconnects, and reconnects later."""
+    """A server watches its end of the connection with a great many epoll instances, which makes
+    receiving a message slow. The device disconnects, and reconnects later."""
     server = FakeServer(place, place.socket)
     running, _, other = serve_two(place, "--server", server.path, "--vectors", "1")
     watched = Watched(place, server.sock.fileno())

@@ -29,7 +29,7 @@ from support.py.wire import readable
 
 FULL = 2 ** 64 - 2  # the largest value that an eventfd can hold
 TRIES = 200  # attempts to win a race; about half of them succeed
-WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # number of write(2)
+WRITE = {"x86_64": "1", "aarch64": "64"}.get(os.uname().machine)  # the syscall number of write(2)
 
 
 # Sockets with SO_LINGER, on which close() blocks
@@ -219,7 +219,7 @@ def test_peer_that_fills_its_doorbell_is_skipped(place):
 
 def test_copy_of_a_closed_connection_keeps_nothing_busy(place):
     """The process that started the device keeps a copy of the connection that the device inherited.
-    When the VMM has closed its end, the device is nevertheless idle."""
+    The device is nevertheless idle once the VMM has closed its end."""
     ours, its = socket.socketpair()
     path = place.dir / "vmm"
     running = Devices(place, "--fd", its.fileno(), "--region", f"shm:{place.shm}", "--size", "1M",
@@ -259,7 +259,7 @@ def test_posted_writes_of_a_closed_connection_are_done(place):
 def test_silent_vmm_is_dropped(place, monkeypatch):
     """A client that does not send a whole message within 5 s is dropped, and the next client is
     served."""
-    monkeypatch.setenv("IVS_CLOCK_RATE", "4")  # a stall of less than 1 s changes nothing
+    monkeypatch.setenv("IVS_CLOCK_RATE", "4")  # a stall of less than 1 s has no effect
     running, one, _ = serve_two(place)
     began = time.monotonic()
     with Client(one, greet=False) as mute:
@@ -287,7 +287,7 @@ def flood(path, reads):
 @pytest.mark.parametrize("region", [BAR2, CONFIG, BAR0])
 def test_requests_of_closed_connections_do_not_block_others(place, region):
     """Clients send many requests that require no reply, and disconnect. The device executes the
-    requests in small portions, and serves other clients in between."""
+    requests in small batches, and serves other clients in between."""
     running, one, other = serve_two(place)
     count = 1 << 20 if region == BAR2 else 256
     reads = vfu.pack(vfu.REGION_READ, vfu.access_body(region, 0, count), flags=NO_REPLY) * 12000
@@ -304,8 +304,8 @@ def test_requests_of_closed_connections_do_not_block_others(place, region):
 
 def test_vmm_is_refused_without_an_fd_for_the_memory(place):
     """If the process has no fd left with which to pass the memory, it refuses the request.
-    Otherwise the VMM would never map the memory, and would access it with messages as long as it
-    runs. A retry succeeds."""
+    Otherwise the VMM would never map the memory, and would access it through messages for as long
+    as it runs. A retry succeeds."""
     running, one, other = serve_two(place)
     with Client(one) as client, Client(other) as neighbour:
         now = fd_count(running.pid)
@@ -358,8 +358,8 @@ def leave_unread(client):
 
 def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
     """The kernel limits the fds in flight of all devices together. The device sends only one fd to
-    a VMM that requests the memory's fd often and reads no reply. When the VMM reads, it is sent the
-    others."""
+    a VMM that keeps requesting the memory's fd and reads no reply. When the VMM does read, it is
+    sent the others."""
     running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
                                     *OWN_USER, nofile=128)
     client = place.add(Client(one))
@@ -380,9 +380,9 @@ def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
 
 
 def test_former_vmms_that_read_no_replies_take_no_fds_from_others(place):
-    """VMMs connect and disconnect, and leave the memory's fd unread in connections that they keep
-    open. When there are four of them, their device admits no VMM until one of them reads, or closes
-    its connection. Other devices are not affected."""
+    """VMMs connect and leave, without reading the memory's fd, but keep their end of the connection
+    open. Once there are four of them, their device admits no VMM until one of them reads, or closes
+    its end. Other devices are not affected."""
     running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
                                     *OWN_USER, nofile=64)
     before = fd_count(running.pid)
@@ -421,7 +421,7 @@ def test_request_with_too_many_fds_is_refused(place):
         assert refused.value.errno == errno.EMFILE
         assert slowest(neighbour, 0.1) < QUICK
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (soft, hard))
-        # Because the limit is low, fds of other processes in flight can delay these.
+        # Because the limit is low, fds that other processes have in flight can delay these.
         wait_until(lambda: fd_count(running.pid) == now, "the fds are closed")
         client.set_irqs(MSIX, EVENTFD | TRIGGER, 0, 8, fds=fds)
         assert fd_count(running.pid) == now + 8
@@ -442,7 +442,7 @@ def test_connects_and_disconnects_do_not_fill_the_log(place, role):
         client.close()
     windows = 2 + int((time.monotonic() - began) / 10)
     running.stop()
-    # At most 20 informational lines and 20 warnings per 10 s, and for each kind a count of the
+    # At most 20 informational lines and 20 warnings per 10 s, plus, for each kind, a count of the
     # suppressed lines.
     assert len(running.err.seen) <= 2 * 21 * windows + 5, len(running.err.seen)
 
@@ -464,8 +464,8 @@ os.write(file, memoryview(page))
 @pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
 def test_lock_of_the_inode_of_a_region_on_a_disk(place):
     """A process holds the lock of the region's inode, and the VMM has set O_DIRECT on the open file
-    that it shares with the device: with ext4, reads of the file then wait for that lock. Reading
-    BAR 2 with a message does not wait."""
+    that it shares with the device: on ext4, reads of the file then wait for that lock. Reading BAR
+    2 through a message does not wait."""
     region = place.dir / "region"
     region.write_bytes(bytes(4096) + b"content" + bytes((1 << 20) - 4103))
     with Fuse(place) as fuse:

@@ -108,9 +108,9 @@ def serve_two(place):
 @pytest.mark.parametrize("way", [as_vector, as_vector_at_the_end, with_a_request, unread,
                                  turned_away], ids=lambda way: way.__name__)
 def test_vmm_that_holds_the_mutex_of_an_epoll(place, way):
-    """A VMM passes eventfds that its epoll watches, and holds the mutex of the epoll. The last
-    close() of the eventfds waits for that mutex. Helper processes wait instead of the device: VMMs
-    are served, and SIGTERM ends the process."""
+    """A VMM passes eventfds that its epoll instance watches, and holds the mutex of that instance.
+    The last close() of the eventfds waits for that mutex. Helper processes wait instead of the
+    device: VMMs are served, and SIGTERM ends the process."""
     start_server(place)
     running, one, other = serve_two(place)
     client = place.add(Client(one))
@@ -149,9 +149,9 @@ def pass_often(client, times):
                          ids=["replaced-released", "passed-until-the-end"])
 def test_vmm_that_blocks_all_helper_processes(place, way, released):
     """A VMM blocks all helper processes that close its fds, and sends more fds. The device
-    disconnects that VMM before it uses up the fds of the process, and serves none until the helper
-    processes are free. Other devices, which have other helper processes, are not affected, and
-    SIGTERM ends the process."""
+    disconnects that VMM before it uses up the fds of the process, and serves no VMM until the
+    helper processes are free. Other devices, which have other helper processes, are not affected,
+    and SIGTERM ends the process."""
     start_server(place)
     running, one, other = serve_two(place)
     client = place.add(Client(one))
@@ -185,8 +185,9 @@ def test_vmm_that_blocks_all_helper_processes(place, way, released):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_peer_that_holds_the_mutex_of_an_epoll(place):
-    """A peer holds the mutex of an epoll that watches its doorbells, and leaves. The device has the
-    last copies of these doorbells. It serves its VMMs, and SIGTERM ends the process."""
+    """A peer holds the mutex of an epoll instance that watches its doorbells, and then leaves. The
+    device has the last copies of these doorbells. It serves its VMMs, and SIGTERM ends the process.
+    """
     server = start_server(place, vectors=8)
     running, one, other = serve_two(place)
     guest, neighbour = Guest(place, one), place.add(Client(other))

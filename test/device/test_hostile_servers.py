@@ -197,8 +197,8 @@ def test_region_with_a_lease_does_not_block_the_device(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_lingering_sockets_from_a_server(place):
-    """The server passes sockets whose close() blocks: one in place of the region, which ends the
-    connection, and others after it. Other devices are served."""
+    """The server passes sockets whose close() blocks: one in place of the region, which makes the
+    device disconnect, and more after it. Other devices are served."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     lingering = place.add(Lingering(20))
@@ -254,7 +254,7 @@ class Useless:
         self.server.drop()
 
     def attempts(self):
-        """Return: how often the device has connected since begin()."""
+        """Return: how many times the device has connected since begin()."""
         return self.server.came - self.came
 
     def check_doorbells(self):
@@ -351,7 +351,7 @@ def test_vmms_do_not_cause_attempts_at_a_bad_server(place):
     running, one, _ = serve(place, server)
     server.greet = server.curt
     came = server.came
-    began = time.monotonic()  # before the connection is lost
+    began = time.monotonic()  # taken before the connection is lost
     server.drop()
     wait_state(place, "lost")
     while time.monotonic() < began + 0.3 or server.came == came:
@@ -418,14 +418,15 @@ def test_migration_depends_on_the_id(place, late):
     running.stop()
 
 
-# Files whose file system does not answer
+# Files whose file system does not respond
 
 @pytest.mark.skipif(Fuse.lacks() is not None, reason=str(Fuse.lacks()))
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("request_name", ["GETATTR", "FLUSH"])
 def test_region_of_a_fuse_file_system(place, request_name):
-    """The server returns with a region on FUSE that does not answer. The device refuses it without
-    a request to the file system, and keeps it open. Other devices are served."""
+    """The server returns with a region on a FUSE file system that does not respond. The device
+    refuses the region without a request to the file system, and keeps its fd open. Other devices
+    are served."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     with Fuse(place) as fuse, fuse.as_region_of(server, request_name), Client(other) as neighbour:
@@ -459,7 +460,7 @@ def test_many_fds_that_stay_open(place):
     with Client(other) as neighbour:
         assert neighbour.info()
     came = server.came
-    time.sleep(0.4)  # 4 s on the device's clock, in which nothing must happen
+    time.sleep(0.4)  # 4 s on the device's clock, during which nothing may happen
     assert server.came == came
     os.close(unknown)
     running.stop()

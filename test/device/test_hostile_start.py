@@ -29,7 +29,7 @@ def test_link_in_place_of_the_socket(place, nth, name):
 
 
 def make_region(place, mode, uid):
-    """Another program creates the region first."""
+    """Create the region before the device does, as another program might."""
     with open(place.shm_path, "xb") as file:
         file.truncate(1 << 20)
         os.fchown(file.fileno(), uid, -1)
@@ -46,7 +46,8 @@ def make_region(place, mode, uid):
     (0o660, 0, []),
 ], ids=["owner", "mode", "both", "own"])
 def test_region_of_another_user_is_a_warning(place, mode, uid, texts, options):
-    """The log warns of a region that another user created first, or that all users can write to."""
+    """A warning is logged if another user created the region first, or if all users can write to
+    it."""
     make_region(place, mode, uid)
     device = place.start(place.device_program, "-v", "--socket", place.socket, "--region",
                          f"shm:{place.shm}", *options)

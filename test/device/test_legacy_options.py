@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Strings of options for QEMU's legacy device, which --legacy accepts, and the devices that result
-from them."""
+"""Option strings of QEMU's legacy device, as accepted by --legacy, and the devices that result from
+them."""
 import os
 import struct
 
@@ -81,7 +81,7 @@ BAD = [
 
 @pytest.mark.parametrize("options, message", BAD, ids=range(len(BAD)))
 def test_bad_strings_are_refused(place, options, message):
-    """A bad string causes exit status 2 and one line that contains the string and the error."""
+    """A bad string results in exit status 2 and one line that contains the string and the error."""
     names = {"dir": place.dir, "shm": place.shm}
     options = options.format(**names)
     done = place.run_device("--socket", place.dir / "vmm", "--legacy", options)
@@ -91,7 +91,7 @@ def test_bad_strings_are_refused(place, options, message):
     assert os.listdir(place.dir) == [] and not place.shm_path.exists()
 
 
-# Each row: the string of options, and how the device differs from the default of its test.
+# Each row: the option string, and how the device differs from its test's default.
 SHM = [
     ("shm={shm}", {}),
     ("ivshmem,shm={shm}", {}),

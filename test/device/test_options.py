@@ -59,7 +59,7 @@ def test_version_is_one_line(place, option):
 
 
 def option_names(text):
-    """Return: every long option that a text mentions."""
+    """Return: every long option that @text mentions."""
     return set(re.findall(r"--[a-z][a-z-]*", text))
 
 
@@ -81,8 +81,8 @@ def test_help_and_man_page_agree(place):
     "--socket-mode", "--region-owner", "--user", "--sandbox", "--control", "--status",
     "--help=yes", "--json=1"])
 def test_unknown_or_incomplete_option(place, option):
-    """An unknown or incomplete option causes exit status 2 and a message with the option's name and
-    a pointer to --help."""
+    """An unknown or incomplete option results in exit status 2 and a message with the option's name
+    and a pointer to --help."""
     done = place.run_device(option)
     assert (done.returncode, done.stdout) == (2, "")
     assert option.strip("-").split("=")[0] in done.stderr
@@ -263,8 +263,8 @@ USAGE = [
 
 @pytest.mark.parametrize("options, message", USAGE, ids=range(len(USAGE)))
 def test_wrong_usage(place, options, message):
-    """Wrong usage causes exit status 2 and one line that states the wrong value and what to use
-    instead."""
+    """Incorrect usage results in exit status 2 and one line that quotes the offending value and
+    says what to use instead."""
     check_refused(place, words(place, options), 2, message.replace("{dir}", str(place.dir)))
 
 
@@ -309,8 +309,8 @@ FAILURES = [
 
 @pytest.mark.parametrize("options, message", FAILURES, ids=range(len(FAILURES)))
 def test_resource_that_cannot_be_opened(place, options, message):
-    """If a resource cannot be opened, the exit status is 1 and one line states which resource and
-    why. Files that were created before the error are removed."""
+    """If a resource cannot be opened, the exit status is 1, and one line names the resource and
+    gives the reason. Files that were created before the error are removed."""
     check_refused(place, words(place, options), 1, message.format(dir=place.dir, shm=place.shm))
 
 

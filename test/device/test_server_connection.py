@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Tests of ivshmem-device as a client of a server: doorbells in both directions, and a server that
-exits, returns, or is replaced by another one."""
+exits, returns, or is replaced by a different one."""
 import os
 import signal
 import struct
@@ -43,7 +43,8 @@ def test_doorbells_in_both_directions(place):
 
 
 def test_guest_and_peers_share_the_memory(place):
-    """Guest and peer read what the other has written, through the mapping or with messages."""
+    """Guest and peer each read what the other has written, through the mapping or through messages.
+    """
     start_server(place)
     start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -152,8 +153,8 @@ def test_many_doorbells_are_not_lost(place):
 
 
 def test_pin_is_raised_and_cleared(place):
-    """On a legacy device without MSI-X a ring sets Status and, if Mask permits, raises the pin. A
-    read of Status clears both."""
+    """On a legacy device without MSI-X, a ring sets Status and, if Mask permits, raises the pin.
+    Reading Status clears both."""
     start_server(place)
     Devices(place, "-S", place.dir / "vmm", "--legacy",
             f"chardev={place.socket},size=1M,msi=off,vectors=2")
@@ -201,8 +202,8 @@ def test_pin_is_never_raised_with_msix(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_guest_keeps_its_memory_without_the_server(place):
-    """When the server is killed, the guest keeps its memory, and doorbells that were announced
-    before still work in both directions for seconds."""
+    """When the server is killed, the guest keeps its memory, and doorbells that had already been
+    announced keep working in both directions for seconds."""
     server = start_server(place)
     running = start_device(place)
     guest, peer = Guest(place, place.dir / "vmm", 2), join(place, 2)
@@ -364,8 +365,8 @@ def test_other_region_is_taken_without_a_vmm(place):
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("size", ["64K", "4M"])
 def test_region_of_another_size(place, size):
-    """If the region of a new server has another size, the next VMM gets a BAR 2 of that size and
-    can access the region up to its last byte."""
+    """If the region of a new server has a different size, the next VMM gets a BAR 2 of that size
+    and can access the region up to its last byte."""
     length = {"64K": 1 << 16, "4M": 4 * MIB}[size]
     server = start_server(place)
     running = start_device(place)
@@ -432,8 +433,8 @@ def test_vmm_does_not_wait_for_the_next_attempt(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_grown_file_is_another_region(place):
-    """If the server returns with the same file, but the file has become longer, the device treats
-    it as another region."""
+    """If the server returns with the same file, but the file has grown, the device treats it as a
+    different region."""
     server = start_server(place)
     start_device(place)
     server.end()

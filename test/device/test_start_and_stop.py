@@ -121,8 +121,8 @@ def test_longest_socket_path(place):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("state", ["alone", "connected", "half a message"])
 def test_end_by_signal(place, number, state):
-    """On a signal the process removes its sockets, keeps the region, disconnects the VMM and exits
-    with status 0."""
+    """When it receives a signal, the process removes its sockets, keeps the region, disconnects the
+    VMM and exits with status 0."""
     running = Devices(place, *plain(place), "--control", place.dir / "control",
                       *plain(place, "other"), n=2)
     client = None if state == "alone" else place.add(Client(place.dir / "vmm"))
@@ -210,7 +210,8 @@ def test_existing_region_is_used(place, size):
 
 
 def test_empty_region_is_grown(place):
-    """A line in tmpfiles.d creates an empty region, and the device grows it to its size."""
+    """A line in tmpfiles.d creates an empty region, and the device grows it to the requested size.
+    """
     place.shm_path.touch(0o640)
     Devices(place, *plain(place)).stop()
     assert place.shm_path.stat().st_size == MIB
@@ -243,8 +244,8 @@ def test_region_of_another_size_is_an_error(place, has, options, message):
 
 
 def test_symbolic_link_is_not_followed(place):
-    """A region that is a symbolic link is refused, because a link in the world-writable /dev/shm
-    may be an attack by another user."""
+    """A region whose path is a symbolic link is refused, because a link in the world-writable
+    /dev/shm may be an attack by another user."""
     target = place.dir / "target"
     target.write_bytes(bytes(MIB))
     place.shm_path.symlink_to(target)
@@ -253,7 +254,7 @@ def test_symbolic_link_is_not_followed(place):
 
 
 def test_unnamed_region(place):
-    """A region in dir: has no name, and is freed when its last user exits."""
+    """A dir: region has no name, and is freed when its last user exits."""
     Devices(place, "--socket", place.dir / "vmm", "--region", f"dir:{place.dir}", "--size", "64K")
     assert sorted(os.listdir(place.dir)) == ["vmm"]
     with Client(place.dir / "vmm") as client:

@@ -119,8 +119,8 @@ def test_status_shows_a_change_of_the_region(place, options, change, name, text)
 
 
 def test_status_of_a_vmm(place):
-    """The status shows whether the VMM has mapped the memory, whether it has queried migration, and
-    how often it has accessed memory."""
+    """The status shows whether the VMM has mapped the memory, whether it has queried the migration
+    feature, and how many times it has accessed memory."""
     plain(place)
     with Client(place.dir / "vmm") as client:
         client.start()
@@ -195,7 +195,7 @@ def test_states_of_a_server(place):
 
 
 def test_status_before_the_server_starts(place):
-    """Before its server starts, the status of a legacy device with a pin shows the pin, no vectors,
+    """Until its server starts, the status of a legacy device with a pin shows the pin, no vectors,
     and no attached memory."""
     Devices(place, "--socket", place.dir / "vmm", "--control", control_of(place), "--legacy",
             f"chardev={place.socket},msi=off")
@@ -261,8 +261,8 @@ def test_permissions_of_the_control_socket(place, options, expected):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """If the user may not connect, the error message has the mode of the control socket, a command
-    that grants permission, and the option that would have granted it. The command works."""
+    """If the user may not connect, the error message gives the mode of the control socket, a
+    command that grants permission, and the option that would have granted it. The command works."""
     plain(place)
     words = [61234, place.device_program, "--status", control_of(place)]
     status, text = advice.run_as(place, *words)

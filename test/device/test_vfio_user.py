@@ -19,7 +19,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """Start a device, and a client that has initialised the device as a guest's driver does."""
+    """Start a device, and a client that has initialised the device the way a guest driver would."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -51,7 +51,8 @@ def serve_intx(place):
 
 
 def test_version(place):
-    """The reply to VERSION has version 0.0 and our limits, and does not offer write_multiple."""
+    """The reply to VERSION contains version 0.0 and our limits, and does not offer write_multiple.
+    """
     device = place.add(Device(place))
     for text in ('{"capabilities":{"max_msg_fds":8}}', "{}", '{"capabilities":{}}', None,
                  '{"capabilities":{"max_msg_fds":1,"twin_socket":{"supported":true}},'
@@ -139,7 +140,7 @@ def test_irq_of_a_pin(place):
     (vfu.GET_IRQ_INFO, struct.pack("<IIII", 15, 0, 2, 0)),
     (vfu.SET_IRQS, struct.pack("<IIIII", 19, 0x21, 2, 0, 0))])
 def test_too_small_argsz(place, command, body):
-    """A request whose argsz has no room for the reply is refused."""
+    """A request whose argsz leaves no room for the reply is refused."""
     _, client = serve(place, memory_file(SIZE))
     with pytest.raises(Refused) as refused:
         client.transact(command, body)
@@ -219,7 +220,7 @@ def test_access_of_invalid_length(place, body):
 
 
 def test_doorbell_is_rung_before_its_reply(place):
-    """A write to the doorbell register is answered after the peer has been rung."""
+    """A write to the doorbell register is answered only after the peer has been rung."""
     device, client = serve(place)
     for peer, vector in ((0, 0), (1, 2), (65535, 65535)):
         client.write32(BAR0, vfu.DOORBELL, peer << 16 | vector)
@@ -382,8 +383,8 @@ def test_reset_drops_eventfds(place):
 
 
 def test_intx_masks_itself(place):
-    """A raised pin causes one interrupt, and no other one until the client unmasks INTx. If the pin
-    is still raised at that time, another interrupt follows."""
+    """A raised pin causes one interrupt, and no further one until the client unmasks INTx. If the
+    pin is still raised at that time, another interrupt follows."""
     device, client, fd = serve_intx(place)
     device.doorbell(0)
     assert fired(fd) == 1

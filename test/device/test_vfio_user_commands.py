@@ -157,7 +157,7 @@ def outcome_of(client, command, body, fds):
 
 
 def run_row(device, row, spare):
-    """Run one row. Return: None, or a text that describes the error."""
+    """Run one row. Return: None, or a description of the error."""
     command, body, fds, state = row
     expected = expect(*row[:2], fds, state)
     client = device.client(greet=state != "new")
@@ -169,7 +169,7 @@ def run_row(device, row, spare):
         if got == "gone":
             return None
         if client.info() != (3, vfu.REGIONS_N, vfu.IRQS_N):
-            return "the device does not answer afterwards"
+            return "the device is not answering afterwards"
         if client.get_state() != state_after(state, command, got):
             return f"the state is {client.get_state()} afterwards"
         return None
@@ -224,7 +224,8 @@ def test_request_without_reply_is_executed(place, command):
         client.send(command, good_body(command), flags=vfu.NO_REPLY)
         if command != vfu.RESET:
             client.send(command, b"\1", flags=vfu.NO_REPLY)  # no command has this length
-        assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), "the reply is to another request"
+        assert client.info() == (3, vfu.REGIONS_N, vfu.IRQS_N), \
+            "the reply is to a different request"
 
 
 # SET_IRQS with all values of its fields
@@ -260,7 +261,7 @@ def expect_irqs(counts, index, flags, span, data_len, fds):
 @pytest.mark.parametrize("kind", ["msix", "intx", "plain"])
 def test_every_combination_of_set_irqs(place, record_property, kind):
     """SET_IRQS follows its rules for every index and every combination of flags, with ranges that
-    are within the vectors, end with the last one, or exceed them."""
+    lie within the vectors, end with the last one, or extend beyond it."""
     options = {"msix": {"vectors": VECTORS}, "intx": {"vectors": 0, "intx": 1, "revision": 0},
                "plain": {"vectors": 0}}[kind]
     counts = {vfu.INTX: int(kind == "intx"), vfu.MSIX: VECTORS if kind == "msix" else 0, vfu.ERR: 1,

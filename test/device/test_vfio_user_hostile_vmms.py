@@ -19,7 +19,7 @@ SIZE = 1 << 16
 
 
 def session():
-    """Return: the messages of a whole session, as (bytes, fds): greeting, set-up, use, migration,
+    """Return: the messages of an entire session, as (bytes, fds): greeting, set-up, use, migration,
     reset."""
     event, memory = eventfd(), memory_file(4096)
     info = [(vfu.GET_INFO, struct.pack("<IIII", 16, 0, 0, 0), ())]
@@ -103,7 +103,7 @@ def test_disconnect_at_every_byte(place, record_property, how):
 
 
 def test_session_in_single_bytes(place):
-    """A session that is sent byte by byte works like one that is sent in whole messages."""
+    """A session that is sent byte by byte works just like one that is sent in whole messages."""
     device = serve(place)
     with device.client(greet=False) as client:
         for data, fds in session():
@@ -115,7 +115,7 @@ def test_session_in_single_bytes(place):
 
 
 def test_fds_with_any_byte(place):
-    """An fd belongs to the message with whose bytes it arrives, even if the fds of a message arrive
+    """An fd belongs to the message whose bytes it arrives with, even if the fds of a message arrive
     in several parts."""
     device = serve(place)
     with device.client() as client:
@@ -186,8 +186,8 @@ def test_invalid_headers(place, header, greet):
 
 
 def test_reasons_of_disconnects(place):
-    """The reported reason tells whether a client has disconnected within a message or between
-    messages."""
+    """The reported reason says whether a client has disconnected in the middle of a message or
+    between messages."""
     device = serve(place)
     device.client().close()
     assert device.wait_gone(1)[0] == 1

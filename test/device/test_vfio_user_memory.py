@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""BAR 2 over vfio-user: mapped or accessed with messages; absent, read-only, truncated, or in huge
-pages."""
+"""BAR 2 over vfio-user: mapped or accessed through messages; absent, read-only, truncated, or
+backed by huge pages."""
 import fcntl
 import mmap
 import os
@@ -18,7 +18,7 @@ SIZE = 1 << 16
 
 
 def serve(place, memory=None, **options):
-    """Start a device, and a client that has initialised the device as a guest's driver does."""
+    """Start a device, and a client that has initialised the device the way a guest driver would."""
     device = place.add(Device(place, memory, **{"size": SIZE, **options}))
     client = place.add(device.client())
     client.start()
@@ -39,7 +39,8 @@ def test_mapped_memory(place):
 @pytest.mark.parametrize("seals", [True, False])
 @pytest.mark.parametrize("offset", [0, 1 << 14])
 def test_memory_with_messages(place, seals, offset):
-    """Accesses with messages, of many lengths and alignments, change only the requested bytes."""
+    """Accesses through messages, of many lengths and alignments, change only the requested bytes.
+    """
     memory = memory_file(SIZE + offset + 4096, seals)
     device, client = serve(place, memory, offset=offset)
     mirror = bytearray(os.urandom(SIZE))
@@ -59,7 +60,7 @@ def test_memory_with_messages(place, seals, offset):
 
 
 def test_offset_of_the_window(place):
-    """The region information of BAR 2 has the file offset at which the client must map the
+    """The region information for BAR 2 contains the file offset at which the client must map the
     window."""
     memory = memory_file(4 * SIZE)
     _, client = serve(place, memory, offset=SIZE)
@@ -70,7 +71,7 @@ def test_offset_of_the_window(place):
 
 def test_absent_memory(place):
     """Absent memory reads all ones, ignores writes, and cannot be mapped. Once the memory is
-    present, it can be accessed with messages."""
+    present, it can be accessed through messages."""
     device, client = serve(place)
     assert client.region_info(BAR2) == (READ | WRITE, SIZE, 0, None)
     assert client.read(BAR2, 0, 9) == b"\xff" * 9
@@ -86,8 +87,8 @@ def test_absent_memory(place):
 
 
 def test_memory_replaced_while_a_reply_waits(place):
-    """A reply that waits to be sent has the fd of the memory that was present when the request
-    arrived."""
+    """A reply that is waiting to be sent carries the fd of the memory that was present when the
+    request arrived."""
     first, second = memory_file(SIZE), memory_file(SIZE)
     device, client = serve(place, first)
     reads = 0
@@ -146,8 +147,8 @@ def test_truncated_memory(place, left):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_memory_of_huge_pages(place):
-    """A file in huge pages does not support write(2), but can be accessed with messages. If a peer
-    truncates the file, an access does not kill the device."""
+    """A file backed by huge pages does not support write(2), but can be accessed through messages.
+    If a peer truncates the file, an access does not kill the device."""
     size = 2 << 20
     memory = os.memfd_create("huge", os.MFD_CLOEXEC | os.MFD_HUGETLB)
     os.ftruncate(memory, size)
@@ -187,8 +188,8 @@ print(*seen)
 @pytest.mark.parametrize("count", [2, 4, 8])
 @pytest.mark.parametrize("seals", [True, False])
 def test_aligned_accesses_do_not_tear(place, count, seals):
-    """An aligned access with a message is atomic for a process that has the memory mapped, and an
-    aligned access by that process is atomic for messages."""
+    """An aligned access made through a message is atomic with respect to a process that has the
+    memory mapped, and an aligned access by that process is atomic with respect to messages."""
     memory = memory_file(SIZE, seals)
     _, client = serve(place, memory)
     values = [0, 256**count - 1]

@@ -235,7 +235,7 @@ def test_saving_and_loading_twice(place):
 
 
 def test_stream_is_a_snapshot(place):
-    """The stream contains the state at the time when saving began."""
+    """The stream contains the state as it was when saving began."""
     _, client = serve(place)
     use(client)
     first = client.save()
@@ -323,7 +323,7 @@ def test_every_changed_byte_is_refused(place, record_property):
 
 
 def test_other_streams_are_refused(place, record_property):
-    """Streams with surplus bytes or exchanged words, streams of other devices, and random bytes are
+    """Streams with surplus bytes or swapped words, streams from other devices, and random bytes are
     refused."""
     data = good_stream(place)
     rng = random.Random(1)
@@ -379,7 +379,7 @@ def test_forged_streams(place, record_property):
 
 
 def test_header_is_checked_first(place):
-    """If the header of a stream is that of another device, the memory in the stream is not
+    """If the header of a stream comes from a different device, the memory in the stream is not
     loaded."""
     memory = memory_file(2 * SIZE)
     data = good_stream(place, memory=memory, migration="memory", size=SIZE)
@@ -393,8 +393,8 @@ def test_header_is_checked_first(place):
 
 
 def test_migration_without_memory(place):
-    """A device without memory refuses to save and to load, so that the VMM gets an error before it
-    starts to transfer."""
+    """A device without memory refuses both to save and to load its state, so that the VMM gets an
+    error before it starts the transfer."""
     device, client = serve(place, migration="memory")
     for state in (STOP_COPY, RESUMING):
         assert refused(client.set_state, state) == errno.ENODEV
@@ -425,7 +425,7 @@ def test_memory_truncated_during_the_migration(place):
 
 
 def test_migration_of_a_gigabyte(place):
-    """Memory of 1 GiB is transferred in pieces, and neither process grows."""
+    """1 GiB of memory is transferred in pieces, and neither process grows."""
     size = 1 << 30
     memories = [memory_file(size), memory_file(size)]
     places = [0, 12345678, size // 2 + 3, size - 5]
@@ -457,7 +457,7 @@ def private_kib(pid):
 
 
 def test_disconnect_during_the_migration(place):
-    """If a client disconnects while it saves or loads, nothing of its state remains, and the next
+    """If a client disconnects while saving or loading, none of its state remains, and the next
     client starts from the beginning."""
     device, client = serve(place)
     before = device.fds() - 1

@@ -111,8 +111,8 @@ WINDOWS = [(0, MIB), (0, 4096), (4096, 4096), (1 << 19, 1 << 19), (MIB - 4096, 4
 @pytest.mark.parametrize("offset, size", WINDOWS)
 @pytest.mark.parametrize("kind", ["rw", "ro", "map", "trap"])
 def test_window(place, vmm, offset, size, kind):
-    """BAR 2 shows exactly the window, both mapped and accessed with messages. The rest of the
-    region cannot be reached."""
+    """BAR 2 shows exactly the window, both when it is mapped and when it is accessed through
+    messages. The rest of the region cannot be reached."""
     content = b"".join(struct.pack("<I", at) for at in range(0, MIB, 4))
     place.shm_path.write_bytes(content)
     window = f"{offset},{size}" + (",ro" if kind == "ro" else "")
@@ -200,8 +200,8 @@ def test_second_vmm_is_dropped(place, vmm):
 
 
 def test_next_vmm_finds_the_device_as_after_power_on(place, vmm):
-    """The next VMM finds the device in its power-on state. Only the memory keeps what the previous
-    VMM has changed."""
+    """The next VMM finds the device in its power-on state. Only the memory keeps the previous VMM's
+    changes."""
     server = place.server("-n", "2", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "--socket", vmm, "--server", place.socket, "--vectors", "2")
     server.err.wait("joined")
@@ -344,8 +344,8 @@ class Flood:
 @pytest.mark.parametrize("harm", ["stall", "garbage", "read nothing", "flood", "hang up",
                                   "too many"])
 def test_devices_are_independent(place, harm):
-    """Whatever the VMM of one device does, the VMMs of other devices get replies and doorbells in
-    time."""
+    """Whatever the VMM of one device does, the VMMs of other devices get their replies and
+    doorbells promptly."""
     server = place.server("-n", "1", "-l", "1M", region=["-r", "memfd:"])
     running = Devices(place, "-S", place.dir / "a", "--server", place.socket, "-S", place.dir / "b",
                       "--server", place.socket, n=2)
@@ -476,7 +476,7 @@ def test_idle_process_does_not_wake_up(place, vmm):
 
 def test_append_does_not_grow_the_file(place, vmm):
     """A VMM shares the open file of the region with the device and can set O_APPEND on it. Even
-    then, writes with messages do not grow the file."""
+    then, writes through messages do not grow the file."""
     serve_plain(place)
     with Client(vmm) as client:
         client.start()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The conformance suite (test/library/conform/) over every transport of a host process."""
+"""The conformance suite (test/library/conform/) over every transport available to a host process.
+"""
 import signal
 import time
 
@@ -37,7 +38,7 @@ class Host:
         return f"file:{self.file}"
 
     def take_away(self):
-        """End the server; remove the region's name."""
+        """Stop the server; remove the region's name."""
         if self.server:
             self.server.stop()
         for path in (self.place.shm_path, self.file):
@@ -119,7 +120,7 @@ def test_there_are_enough_cases():
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(report, case):
-    """The suite's program has run this case, which has passed."""
+    """The suite's program has run this case, and the case has passed."""
     report.check(case, CASES)
 
 

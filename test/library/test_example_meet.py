@@ -54,7 +54,7 @@ def test_peers_meet(place, peers, vectors):
 
 
 def test_meet_again(place):
-    """Data of an earlier meeting in the region is not mistaken for a peer."""
+    """Data from an earlier meeting that remains in the region is not mistaken for a peer."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
     for _ in range(2):
@@ -77,8 +77,8 @@ def test_meet_may_use_fewer_vectors_than_the_server_has(place):
 
 
 def test_meet_with_too_few_vectors_is_an_error(place):
-    """If the server assigns too few vectors, `meet` gives up at its timeout and says how to start
-    the server."""
+    """If the server assigns too few vectors, `meet` gives up when its timeout expires and says how
+    to start the server."""
     place.server("-n", "1", "-l", "1M")
     process = start_meet(place, 2, 3, "greedy", "-t", "5")
     assert process.wait() == 1
@@ -132,7 +132,8 @@ def test_meet_with_one_too_many(place):
 
 
 def test_killed_peer_is_reported(place):
-    """If a peer is killed, the other one gives up at its timeout and names it."""
+    """If a peer is killed, the other one gives up when its timeout expires, and names the killed
+    peer."""
     place.server("-l", "1M")
     doomed = start_meet(place, 2, 1, "doomed", "-r", "100000")
     doomed.out.wait("stage opened")
@@ -146,8 +147,8 @@ def test_killed_peer_is_reported(place):
 @pytest.mark.parametrize("program, options", [("meet", []), ("hello", [])])
 @pytest.mark.parametrize("transport", ["shm", "file"])
 def test_plain_region(place, program, options, transport):
-    """A plain region consists of memory only: `meet` and `hello` print this reason and what to
-    do."""
+    """A plain region consists of memory only: `meet` and `hello` give this as the reason and say
+    what to do."""
     with open(place.shm_path, "wb") as file:
         file.truncate(MIB)
     name = place.shm if transport == "shm" else place.shm_path

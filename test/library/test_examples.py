@@ -84,8 +84,8 @@ def test_plain_region_is_an_error(place, name, words):
 
 @pytest.mark.parametrize("name, words", [("ping-pong", []), ("one-to-many", ["read"])])
 def test_no_vectors(place, name, words):
-    """If the server assigns no vectors, an example says so, and how to start the server. (Except
-    poll-loop, which still prints joins.)"""
+    """If the server assigns no vectors, an example says so, and says how to start the server
+    (except poll-loop, which still prints joins)."""
     place.server("-n", "0")
     done = place.run(example(place, name), *words, address(place))
     assert done.returncode == 1
@@ -131,7 +131,7 @@ def test_meet_continues_after_a_stop(place):
 
 @pytest.mark.parametrize("words, what", [([], "cannot wait"), (["0", "hi"], "cannot ring peer 0")])
 def test_hello_without_doorbells(place, words, what):
-    """hello says in words why a plain region has no doorbells, and how to get them."""
+    """hello explains why a plain region has no doorbells, and how to get them."""
     with open(place.shm_path, "wb") as file:
         file.truncate(1 << 20)
     done = place.run(example(place, "hello"), f"shm:{place.shm}", *words)
@@ -153,7 +153,8 @@ def test_hello_prints_no_terminal_escapes(place):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change the owner of the region")
 def test_region_warns_of_a_region_of_others(place):
-    """region warns of a region that another user created first, or that all users can write to."""
+    """region prints a warning if another user created the region first, or if all users can write
+    to it."""
     words = [example(place, "region"), f"shm:{place.shm}", "1M"]
     assert place.run(*words).stderr == ""
     assert place.run(*words).stderr == ""
@@ -271,13 +272,13 @@ def write_lines(where, lines, *words):
 
 
 def board(where):
-    """Map the server's region, as an untrusted peer may do."""
+    """Map the server's region, as an untrusted peer could."""
     with open(where.shm_path, "r+b") as file:
         return where.add(mmap.mmap(file.fileno(), 0))
 
 
 def put(memory, number, text, generation=7, length=None, stamp=None):
-    """Write a message directly into memory, as an untrusted peer may do."""
+    """Write a message directly into memory, as an untrusted peer could."""
     at = DEVICE_LEN * (1 + number % SLOTS)
     stamp = generation << 32 | number if stamp is None else stamp
     memory[at + 16:at + 16 + TEXT_LEN] = text.ljust(TEXT_LEN, b"\0")
@@ -307,7 +308,7 @@ def test_only_named_peers_are_rung(place):
 
 
 def test_late_reader(place):
-    """A late reader prints the last 64 messages, and how many it has missed."""
+    """A late reader prints the last 64 messages, and the number that it has missed."""
     place.server()
     write_lines(place, map(str, range(1, 101)))
     reader = read_all(place)

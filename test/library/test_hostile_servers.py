@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test libivshmem with hostile servers, which send fds whose close(2) waits, regions on a FUSE file
-system that may not answer, more doorbells than the process can have fds, and vectors at a bad
+"""Test libivshmem with hostile servers, which send fds whose close(2) blocks, regions on a FUSE
+file system that may not respond, more doorbells than the process can have fds, and vectors at a bad
 moment."""
 import array
 import contextlib
@@ -66,8 +66,8 @@ def say_out_of_band(sock, fds):
 @pytest.mark.parametrize("how", ["several with a message", "in place of a doorbell", "unread",
                                  "out of band"])
 def test_lingering_sockets(place, how):
-    """In the greeting the server sends sockets whose close(2) waits. Opening and closing do not
-    wait for them."""
+    """In the greeting the server sends sockets whose close(2) blocks. Opening and closing the peer
+    do not wait for them."""
     server = FakeServer(place, place.socket)
     lingering = place.add(Lingering(3))
 
@@ -91,8 +91,8 @@ def test_lingering_sockets(place, how):
 
 
 def test_lingering_sockets_while_the_peer_is_open(place):
-    """To a peer that waits, the server sends an out-of-band byte with sockets whose close(2) waits.
-    The peer reports the loss of the server, and closes within its time limit."""
+    """The server sends a waiting peer an out-of-band byte with sockets whose close(2) blocks. The
+    peer reports the loss of the server, and closes within its time limit."""
     server = FakeServer(place, place.socket)
     lingering = place.add(Lingering(3))
     peer = start(place)
@@ -109,7 +109,7 @@ def test_lingering_sockets_while_the_peer_is_open(place):
 @pytest.mark.parametrize("fails", ["the greeting fails", "the server exits"])
 def test_region_that_takes_long_to_free(place, fails):
     """The peer has the last reference to a region that takes seconds to free. Opening and closing
-    keep their time limit."""
+    stay within their time limit."""
     server = FakeServer(place, place.socket)
 
     def greet(sock):
@@ -131,8 +131,8 @@ def test_region_that_takes_long_to_free(place, fails):
 @needs_fuse
 @pytest.mark.parametrize("request_name", ["GETATTR", "STATFS", "READ", "FLUSH"])
 def test_region_of_a_fuse_file_system(place, request_name):
-    """The server's region is a file of a FUSE file system that does not answer. The peer refuses it
-    within its time limit. (The process does not end before the file is closed.)"""
+    """The server's region is a file on a FUSE file system that does not respond. The peer refuses
+    it within its time limit. (The process does not exit before the file is closed.)"""
     server = FakeServer(place, place.socket)
     with Fuse(place) as fuse, fuse.as_region_of(server, request_name):
         peer = start(place)
@@ -144,8 +144,8 @@ def test_region_of_a_fuse_file_system(place, request_name):
 
 @needs_fuse
 def test_any_file_system(place):
-    """With the option for any file system, which the message names, both programs accept a region
-    of a FUSE file system that answers."""
+    """With the option that allows any file system, which the message names, both programs accept a
+    region on a FUSE file system that responds."""
     server = FakeServer(place, place.socket)
     with Fuse(place) as fuse, fuse.as_region_of(server):
         tool = [place.build / "tools/ivshmem", "dump", f"unix:{place.socket}"]
@@ -159,7 +159,7 @@ def test_any_file_system(place):
 
 
 def test_fork_does_not_make_the_parent_spin(place):
-    """When the server ends, a child process still has copies of the peer's fds. After that, the
+    """When the server exits, a child process still has copies of the peer's fds. After that, the
     parent's waits use no processor time."""
     server = FakeServer(place, place.socket)
     peer = start(place, "fork")
@@ -172,9 +172,10 @@ def test_fork_does_not_make_the_parent_spin(place):
 
 
 def test_late_vectors_while_the_mutex_for_nested_epolls_is_held(place):
-    """The program's epoll watches the peer's fd. While another process holds the mutex for nested
-    epolls, the server sends one more vector. The peer continues, notices the end of the server, and
-    closes within its time limit. The vector is watched when the mutex is released."""
+    """The program's epoll instance watches the peer's fd. While another process holds the mutex for
+    nested epolls, the server sends one more vector. The peer continues, notices that the server has
+    exited, and closes within its time limit. The vector is watched once the mutex has been
+    released."""
     server = FakeServer(place, place.socket)
     peer = start(place, "nest")
     assert opened(peer).startswith("opened 0")
@@ -213,7 +214,8 @@ def send_stuck(sock, receiver, peer, fds):
 
 
 def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
-    """The greeting has many fds that cannot be closed immediately. Opening keeps its time limit."""
+    """The greeting contains many fds that cannot be closed immediately. Opening stays within its
+    time limit."""
     server = FakeServer(place, place.socket)
     started = queue.Queue()
 
@@ -240,9 +242,9 @@ def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
 
 @pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
 def test_too_many_fds_that_cannot_be_closed(place, then):
-    """To a peer that is open, the server sends many fds that cannot be closed immediately. Until
-    they can be closed, no call waits for a long time, and the peer can be rung. Then the peer
-    closes them, and receives what the server has sent in the meantime."""
+    """The server sends an open peer many fds that cannot be closed immediately. Until they can be
+    closed, no call blocks for a long time, and the peer can be rung. Then the peer closes them, and
+    receives what the server has sent in the meantime."""
     server = FakeServer(place, place.socket)
     peer = start(place, doorbells_max=10)
     assert opened(peer).startswith("opened 0")
@@ -258,7 +260,7 @@ def test_too_many_fds_that_cannot_be_closed(place, then):
             os.eventfd_write(server.own[0], 1)
             peer.out.wait("rung 0", times, timeout=SOON / 1000)
         before = cpu_ticks(peer.pid)
-        time.sleep(0.3)  # in this time nothing is received and the peer does not spin
+        time.sleep(0.3)  # during this time nothing is received and the peer does not spin
         assert cpu_ticks(peer.pid) - before < 10
         assert not peer.out.count("left 7") and not peer.out.count("lost")
     peer.out.wait("left 7")
@@ -270,7 +272,8 @@ def test_too_many_fds_that_cannot_be_closed(place, then):
 
 def test_fds_that_are_slow_to_close(place):
     """Each close(2) takes almost as long as a call may be late, and the server sends the next
-    doorbell while the peer closes the previous one. All waits of a call together are limited."""
+    doorbell while the peer closes the previous one. The total time that one call waits is limited.
+    """
     server = FakeServer(place, place.socket)
 
     def attempt():

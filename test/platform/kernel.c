@@ -225,7 +225,7 @@ Test(kernel, another_process_can_fill_an_eventfd_and_make_it_blocking, .timeout 
 	cr_expect_eq(poll(&pfd, 1, 0), 0, "a full eventfd is not writable");
 	cr_expect_eq(preadv2(ours, &iov, 1, -1, RWF_NOWAIT), 8);
 	cr_expect_eq(preadv2(ours, &iov, 1, -1, RWF_NOWAIT), -1);
-	cr_expect_eq(errno, EAGAIN, "RWF_NOWAIT does not wait though O_NONBLOCK is off");
+	cr_expect_eq(errno, EAGAIN, "RWF_NOWAIT does not wait even though O_NONBLOCK is off");
 	cr_expect_eq(pwritev2(ours, &iov, 1, -1, RWF_NOWAIT), -1);
 	cr_expect_eq(errno, EOPNOTSUPP,
 		     "if RWF_NOWAIT works now, ivs_eventfd_signal() should use it");

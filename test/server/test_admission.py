@@ -154,7 +154,7 @@ def test_socket_of_mode_0600_is_closed_to_other_users(place):
     ("--allow-group", "", "no such group"),
 ])
 def test_bad_value(place, option, value, message):
-    """A bad option value causes status 2 and a message that contains the value and says what is
+    """A bad option value results in status 2 and a message that contains the value and says what is
     wrong with it."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, option, value)
     assert done.returncode == 2

@@ -82,7 +82,7 @@ def test_new_region_in_a_directory_of_root(place):
 
 @NEEDS_ROOT
 def test_server_that_a_user_may_not_connect_to(place):
-    """ivshmem-client says what denies the connection: the socket's mode."""
+    """ivshmem-client says what prevents the connection: the socket's mode."""
     place.server("--socket-mode", "0600")
     words = [place.client_program, "-S", place.socket, "-c", "dump"]
     status, text = advice.run_as(place, USER, *words)
@@ -105,7 +105,7 @@ def dead_socket(path, mode=0o755):
 @NEEDS_ROOT
 @pytest.mark.parametrize("mode", [0o755, 0o600, 0o000], ids=oct)
 def test_dead_socket_of_root(place, mode):
-    """A dead socket that root owns is in a directory that the user owns: the message names the
+    """If a dead socket that root owns is in a directory that the user owns, the message names the
     socket's owner, and the user can remove the socket."""
     place.dir.chmod(0o777)
     dead_socket(place.socket, mode)
@@ -290,8 +290,8 @@ def test_directory_that_does_not_exist(place, option):
 @NEEDS_ROOT
 @pytest.mark.usefixtures("huge_pages")
 def test_directory_without_a_hugetlbfs(place):
-    """A region whose path contains "huge" has ordinary pages: the message says how to mount a
-    hugetlbfs, which gives it huge pages."""
+    """If a region whose path contains "huge" has ordinary pages, the message says how to mount a
+    hugetlbfs there, which gives the region huge pages."""
     path = place.dir / "hugepages"
     path.mkdir()
     for words in ["-m", path], ["-r", f"file:{path}/region"]:
@@ -316,8 +316,8 @@ def test_directory_without_a_hugetlbfs(place):
 
 
 def test_path_as_a_name_for_shared_memory(place):
-    """If a path is given as a name for POSIX shared memory, the message has the address that was
-    probably meant."""
+    """If a path is given as a name for POSIX shared memory, the message suggests the address that
+    was probably meant."""
     place.shm_path.write_bytes(bytes(MIB))
     (place.dir / "file").write_bytes(bytes(MIB))
     for path in place.shm_path, place.dir, place.dir / "file":

@@ -13,7 +13,7 @@ from support.py.wire import RawClient, readable, ring
 
 def test_greeting_in_order(place):
     """A client receives version 0, its id, -1 with the memory, the vectors of the other peers in
-    ascending order of ids, and then its own vectors (W-3 to W-6)."""
+    ascending order of id, and then its own vectors (W-3 to W-6)."""
     place.server("-n", "2")
     first, second = join(place, 2), join(place, 2)
     assert first.history == [(0, False), (0, False), (-1, True), (0, True), (0, True)]

@@ -221,7 +221,7 @@ def test_status_of_a_server_in_the_background(place):
     status = status_of(place, doorbells=True)
     assert status["pid"] == pid and status["peers"][0]["doorbells"] == [0]
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "it ended")
+    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "it has exited")
     assert not control_of(place).exists()
 
 
@@ -447,14 +447,14 @@ def test_no_control_socket_by_default(place):
     ("--control-group", "nobody-of-this-name", "no such group"),
 ])
 def test_bad_option_of_the_control_socket(place, option, value, message):
-    """A bad value for a control socket option causes status 2 and a message that says what is
+    """A bad value for a control socket option results in status 2 and a message that says what is
     wrong."""
     done = place.run_server("-F", option, value)
     assert done.returncode == 2 and f'{message} "{value}": use ' in done.stderr
 
 
 def test_limit_of_fds_includes_the_control_socket(place):
-    """The number of fds that the server needs, checked at the start, includes its control
+    """The number of fds that the server needs, checked at startup, includes its control
     connections."""
     done = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm, "-n", "1",
                        "--max-peers", "20", "--control", control_of(place), nofile=64)

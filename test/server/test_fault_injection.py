@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Let every system call of ivshmem-server fail once at every place where it is made.
+"""Make every system call of ivshmem-server fail once at every place where it is made.
 
-A scenario is first run without failures. For each kind of system call that it made, it is then
-repeated with the first such call failing, then with the second, until no call is left that could
-fail. A call's possible errors (support/py/faults.py) alternate from place to place; with
-IVS_FAULTS_ALL=1 each place gets all of them. Assertions:
+A scenario is first run without failures. For each system call that occurred, it is then repeated
+with the first such call failing, then with the second, until no call is left that could fail. A
+call's possible errors (support/py/faults.py) alternate from place to place; with IVS_FAULTS_ALL=1
+each place gets all of them. Assertions:
 
-During the start: the server serves properly, or exits with status 1 and a one-line error, and
-leaves no files. While serving: it continues; all clients except the one affected by the failure get
-correct announcements; no fd leaks; the next client is served. During the exit: it exits, and
+During startup: the server serves properly, or exits with status 1 and a one-line error, and leaves
+no files. While serving: it continues; all clients except the one affected by the failure get
+correct announcements; no fd leaks; the next client is served. During exit: it still exits, and
 reports files that it could not remove.
 
 IVS_FAULT="CALL NTH ERROR" injects only that fault; add IVS_FAULTS_ALL=1 if the fault was found with
@@ -81,7 +81,7 @@ class Starting:
     def _failed(self, server, status, call):
         """The server must have reported the error in one line, and left no files except one that it
         says it could not remove. An existing region must be unchanged."""
-        assert status == STATUS_FAILED, f"the server ended with status {status}: {server.err.seen}"
+        assert status == STATUS_FAILED, f"the server exited with status {status}: {server.err.seen}"
         server.close()
         lines = server.err.text().splitlines()
         assert len(lines) == 1 and lines[0].startswith("ivshmem-server: "), \
@@ -136,8 +136,8 @@ STARTS = {
 
 @pytest.mark.parametrize("name", STARTS)
 def test_faults_during_the_start(place, tally, name):
-    """If a system call fails during the start, the server still serves properly, or exits with
-    status 1 and a one-line error message; in both cases it leaves no files."""
+    """If a system call fails during startup, the server still serves properly, or exits with status
+    1 and a one-line error message; in both cases it leaves no files."""
     prepare, options, foreground = STARTS[name]
 
     def once(_kind=None, call=None, nth=0, error=None):
@@ -163,7 +163,7 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
             status = server.wait_end()
             client.read_to_end()
         seen = server.ask()
-    assert status == 0, f"the server ended with status {status}: {server.err.seen}"
+    assert status == 0, f"the server exited with status {status}: {server.err.seen}"
     for path, _ in starting.there() - starting.before:
         assert server.err.count(path), f"{path} was left behind without a message"
         os.unlink(path)
@@ -171,7 +171,7 @@ def end_once(where, _kind=None, call=None, nth=0, error=None):
 
 
 def test_faults_during_the_end(place, tally):
-    """If a system call fails during the server's exit, it still exits, and reports files that it
+    """If a system call fails while the server exits, it still exits, and reports files that it
     could not remove."""
     if tally.sanitized:
         pytest.skip("the leak check at exit makes additional system calls")
@@ -232,7 +232,7 @@ class Serving:
                 fds = fd_count(self.pid)
             except OSError:
                 fds = 0
-            assert fds, f"the server ended: {self.server.err.seen}"
+            assert fds, f"the server exited: {self.server.err.seen}"
             if fds in expected and (fds == self.fds or stays(self.pid, fds)):
                 self.fds = fds
                 return seen
@@ -257,7 +257,7 @@ class Serving:
         self.server.arm()
         self.server.signal(signal.SIGTERM)
         status = self.server.wait_end()
-        assert status == 0, f"the server ended with status {status}: {self.server.err.seen}"
+        assert status == 0, f"the server exited with status {status}: {self.server.err.seen}"
 
 
 def speak(client):
@@ -335,7 +335,7 @@ def check_lost(story, kind, seen, refusals_before):
             others = {inode for other, inode in story.greeted.items() if other is not client}
             mine = story.greeted.get(client)
             assert seen.link not in {f"socket:[{inode}]" for inode in others}, \
-                f"client {client.id} was lost because of a fault that affected another"
+                f"client {client.id} was lost because of a fault that affected another client"
             assert not mine or seen.link == f"socket:[{mine}]"
         if kind == NEWCOMER:
             log.wait("refused a client", refusals_before + story.refusals + 1)

@@ -138,7 +138,7 @@ def test_stale_pidfile_is_taken_over(place, content):
     (["-l", "3M"], "not a power of two")], ids=["socket", "region", "size"])
 @pytest.mark.parametrize("content", ["", "4194999\n"], ids=["empty", "stale"])
 def test_failed_start_keeps_an_existing_pidfile(place, content, options, message):
-    """A server that could not start does not remove a pidfile that existed before it."""
+    """A server that could not start does not remove a pidfile that existed beforehand."""
     pidfile = place.dir / "pid"
     pidfile.write_text(content)
     before = identity(pidfile)
@@ -149,7 +149,7 @@ def test_failed_start_keeps_an_existing_pidfile(place, content, options, message
 
 
 def test_replaced_pidfile_is_not_removed(place):
-    """When a server exits it removes its own pidfile, but not another file of the same name."""
+    """When a server exits it removes its own pidfile, but not a different file of the same name."""
     pidfile = place.dir / "pid"
     server = place.server("-p", pidfile)
     assert pidfile.read_text() == f"{server.pid}\n"
@@ -202,7 +202,7 @@ def is_decided(server):
 
 def test_two_servers_create_one_region(place):
     """Two servers start with the same region name and different sizes: one creates the region; the
-    other reports that the region has another size, and does not resize it."""
+    other reports that the region has a different size, and does not resize it."""
     sizes = {"4M": 4 << 20, "1M": 1 << 20}
     for _ in range(20):
         servers = start_together(place, [
@@ -255,7 +255,7 @@ def check_warns(server, path, text):
 
 @needs_root
 def test_region_of_another_user_is_a_warning(place):
-    """A region that belongs to another user is used, and the log warns about its owner."""
+    """A region that belongs to another user is used, and a warning about its owner is logged."""
     make_region(place, uid=NOBODY)
     check_warns(start_silent(place), place.shm_path, f"is owned by uid {NOBODY}")
     assert place.shm_path.stat().st_uid == NOBODY
@@ -263,7 +263,7 @@ def test_region_of_another_user_is_a_warning(place):
 
 @pytest.mark.parametrize("mode", [0o666, 0o602, 0o777], ids=oct)
 def test_world_writable_region_is_a_warning(place, mode):
-    """A region that all users can write to is used, and the log warns about it."""
+    """A region that all users can write to is used, and a warning about it is logged."""
     make_region(place, mode)
     check_warns(start_silent(place), place.shm_path, "is writable by all users")
     assert stat.S_IMODE(place.shm_path.stat().st_mode) == mode

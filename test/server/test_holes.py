@@ -45,8 +45,8 @@ class Victim:
         os.read(self._in_parent[0], 1)
 
     def end(self):
-        """Let the victim read the byte. Return: the byte's value, or the negated number of the
-        signal that ended the victim."""
+        """Make the victim read the byte. Return: the byte's value, or the negated number of the
+        signal that killed the victim."""
         os.write(self._to_child[1], b"g")
         status = os.waitpid(self.pid, 0)[1]
         for fd in (*self._to_child, *self._in_parent):
@@ -70,7 +70,7 @@ def test_hole_in_a_sealed_region(place):
 @pytest.mark.parametrize("takes", [False, True], ids=["page stays free", "page is taken"])
 def test_hole_in_a_region_of_huge_pages(place, takes):
     """An access to a hole in a "memfd:2M" region also finds a page of zeroes, unless no huge page
-    is free: then SIGBUS kills the victim. The server warns of this at the start, and SECURITY.md
+    is free: then SIGBUS kills the victim. The server warns of this at startup, and SECURITY.md
     describes it."""
     server = place.server("-l", HUGE, region=["-r", "memfd:2M"])
     server.err.wait("any client can take huge pages out of the region")

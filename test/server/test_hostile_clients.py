@@ -82,8 +82,8 @@ def compare(where, *options):
 
 
 def test_comparison_has_a_result_for_each_case(place):
-    """For each case the comparison has a result of QEMU's server, marked as recorded, and a result
-    of this server."""
+    """For each case the comparison has a result from QEMU's server, marked as recorded, and a
+    result from this server."""
     done = compare(place)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     first, empty, *lines = done.stdout.splitlines()

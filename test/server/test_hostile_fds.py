@@ -24,7 +24,7 @@ def keeps_fds_out(request, place):
     if request.param == "this-kernel":
         return True
     if not old_kernel.is_possible():
-        pytest.skip("the number of setsockopt(2) on this architecture is not known")
+        pytest.skip("the syscall number of setsockopt(2) is not known for this architecture")
     place.server_program = without_passrights(place, place.server_program)
     return False
 

@@ -75,7 +75,7 @@ def test_clients_of_one_server_do_not_delay_those_of_another(place):
 
 def test_what_a_dropped_client_has_not_read_still_counts(place):
     """A dropped client that neither reads what was sent to it nor closes its socket still counts
-    for the limit of its user. Meanwhile other users are served."""
+    towards its user's limit. Meanwhile other users are served."""
     server = open_to_all(place, "--max-peers-per-user", "3", "--control", control_of(place))
     before = server.fds()
     dropped = silent_crowd(place, 3)
@@ -96,7 +96,7 @@ def test_what_a_dropped_client_has_not_read_still_counts(place):
 
 
 def test_joins_of_a_user_are_limited(place):
-    """When a user's clients have joined as often as allowed, further clients of that user are
+    """When a user's clients have joined as many times as allowed, further clients of that user are
     refused. Other users are served, and the log reports the refusals in at most 20 lines."""
     server = open_to_all(place, "--max-joins-per-user", "50", "--control", control_of(place))
     watcher = join(place)
@@ -138,7 +138,8 @@ def test_user_leaves_places_to_others(place):
 
 
 def test_counts_of_clients_survive_an_upgrade(place):
-    """After an upgrade, a user's clients and their unread messages still count for the limits."""
+    """After an upgrade, a user's clients and their unread messages still count towards the limits.
+    """
     server = open_to_all(place, "--max-peers-per-user", str(CROWD), "--control", control_of(place))
     silent = silent_crowd(place, CROWD)
     join(place, keep=False).read_until_knows(set(range(CROWD)))

@@ -18,7 +18,7 @@ MIB = 1024  # KiB
 
 @pytest.fixture(name="many_files", autouse=True)
 def fixture_many_files():
-    """Raise the fd limit of the test's process, and so of the server."""
+    """Raise the fd limit of the test's process, and thereby the server's."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * CROWD:
         pytest.skip(f"needs a limit of {2 * CROWD} fds (ulimit -Hn)")
@@ -66,7 +66,7 @@ def test_memory_is_returned_when_a_crowd_has_left(place, stays):
         is_served(place)
         after = rss_kib(server.pid) - before
         print(f"KiB more than before: crowd {crowded}, afterwards {after}")
-        # The allocator of the address sanitizer keeps a part of what was freed.
+        # The address sanitizer's allocator keeps part of what was freed.
         spare = crowded // 2 if is_sanitized(place.server_program) else 3 * MIB
         assert after < spare + stays * 8
     server.stop()

@@ -319,7 +319,7 @@ def test_path_that_cannot_be_written_is_an_error(place, path, message):
 
 @pytest.mark.parametrize("value", ["0", "3601", "x", "", "-1", "1.5"])
 def test_bad_interval(place, value):
-    """A bad interval causes status 2 and a message with the allowed range."""
+    """A bad interval results in status 2 and a message with the allowed range."""
     done = place.run_server("-F", "--metrics-interval", value)
     assert done.returncode == 2
     assert f'invalid interval "{value}": use 1 to 3600 seconds' in done.stderr

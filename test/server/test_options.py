@@ -30,7 +30,7 @@ def nothing_left(where):
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_succeeds(place, option):
-    """The help has the usage, every option and an example; the status is 0."""
+    """The help contains the usage, every option and an example; the status is 0."""
     check_help(place, "ivshmem-server", option)
 
 
@@ -47,7 +47,7 @@ def test_version_is_one_line(place, option):
 
 @pytest.mark.parametrize("option", ["-Z", "--nonsense", "-S", "--socket", "--help=yes"])
 def test_unknown_or_incomplete_option(place, option):
-    """A bad option causes status 2, a message with its name, and a pointer to --help."""
+    """A bad option results in status 2, a message with its name, and a pointer to --help."""
     check_refused(place, "ivshmem-server", option)
 
 
@@ -254,8 +254,8 @@ def test_existing_memory_of_an_unsupported_size_is_an_error(place):
 
 @pytest.mark.parametrize("has, text", [(2 * MIB, "2M"), (4096, "4K")])
 def test_existing_memory_of_another_size_is_an_error(place, has, text):
-    """An existing object of another size is left unchanged; the message suggests using its size or
-    removing it."""
+    """An existing object of a different size is left unchanged; the message suggests using its size
+    or removing it."""
     before = make_shm(place, has)
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M")
     assert done.returncode == 1
@@ -362,8 +362,8 @@ def test_longest_socket_path(place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_huge_memfd(place):
-    """A region with -r memfd:2M is sealed and consists of huge pages that are reserved. A size of
-    half a huge page is refused."""
+    """A region created with -r memfd:2M is sealed and consists of huge pages that are already
+    reserved. A size of half a huge page is refused."""
     server = place.server("-l", "4M", region=["-r", "memfd:2M"])
     client = join(place)
     size = os.fstat(client.memory).st_size

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Test that the server notices when its region's file is removed, replaced or resized: a line in
-the log at each join, and lines in the status."""
+"""Test that the server notices when its region's file is removed, replaced or resized: it logs a
+line at each join, and the status has lines about the changes."""
 import os
 import signal
 
@@ -14,7 +14,7 @@ from support.py.stuck_epoll import StuckInode
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for chroot(2)")
 CHANGES = {
     "removed": (lambda path: path.unlink(), "name_lost", NAME_LOST),
-    "made again": (make_again, "name_lost", NAME_LOST),
+    "recreated": (make_again, "name_lost", NAME_LOST),
     "replaced": (replace, "name_lost", NAME_LOST),
     "renamed": (rename, "name_lost", NAME_LOST),
     "13 bytes": (lambda path: os.truncate(path, 13), "shrunk", SHRUNK),
@@ -100,7 +100,7 @@ def test_change_is_noticed_after_chroot(place, below, control):
     assert server.err.count("has changed") == 1
 
 
-@pytest.mark.parametrize("change", ["removed", "made again", "renamed", "grown"])
+@pytest.mark.parametrize("change", ["removed", "recreated", "renamed", "grown"])
 def test_upgraded_server_notices_a_change(place, change):
     """After an upgrade the server still knows which file it had opened: it notices a change that
     was made before the upgrade."""

@@ -76,8 +76,8 @@ def test_manager_passes_fds_in_order(place, manager):
 # Contents of the fd store.
 
 def test_fd_store_has_copies_of_all_state(place, manager):
-    """The fd store has copies of all fds that the server needs to resume, and none of clients that
-    left."""
+    """The fd store has copies of all fds that the server needs to resume, and no fds of clients
+    that have left."""
     manager.start()
     stored(manager, [])
     clients = three(place)
@@ -227,8 +227,8 @@ def test_number_of_vectors_may_change(place, manager):
 
 @pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])
 def test_another_region_disconnects_all(place, manager, other):
-    """If the server is restarted with another region, all clients are disconnected, because they
-    cannot switch to it; the log says why."""
+    """If the server is restarted with a different region, all clients are disconnected, because
+    they cannot switch to it; the log says why."""
     first = ("-r", "memfd:") if "-l" in other else None
     manager.start(region=first)
     clients = three(place)
@@ -243,8 +243,8 @@ def test_another_region_disconnects_all(place, manager, other):
 
 
 def test_another_region_that_cannot_be_opened(place, manager):
-    """If another region cannot be opened, the start fails; after a start with the former region, no
-    client has been lost."""
+    """If the different region cannot be opened, the start fails; after a start with the former
+    region, no client has been lost."""
     manager.start()
     clients = three(place)
     manager.end_service(signal.SIGTERM)
@@ -255,8 +255,8 @@ def test_another_region_that_cannot_be_opened(place, manager):
 
 
 def test_socket_path_may_change(place, manager):
-    """After a restart with another path in -S the server listens there, and connected clients
-    stay."""
+    """After a restart with a different path in -S the server listens there, and clients stay
+    connected."""
     manager.start()
     clients = three(place)
     old, place.socket = place.socket, place.dir / "elsewhere"

@@ -88,7 +88,7 @@ def watch(where):
 
 
 def make_region(where, size=SIZE):
-    """Create a region that exists before and after the server."""
+    """Create a region that exists before the server starts and after it exits."""
     with open(where.shm_path, "wb") as file:
         file.truncate(size)
 
@@ -232,7 +232,7 @@ def test_second_server_by_mistake_changes_nothing(place):
 
 
 def test_peers_without_vectors_are_shown(place):
-    """P-6: the page also has peers without vectors, which messages to clients do not mention
+    """P-6: the page also lists peers without vectors, which messages to clients do not mention
     (W-12)."""
     place.server("-n", "0", "--roster")
     client = watch(place)
@@ -291,8 +291,8 @@ def test_example_meet_does_not_touch_the_roster_page(place):
     (["--roster=7"], 2, "--roster"),
 ])
 def test_impossible_sizes_are_errors(place, options, status, message):
-    """If the region is too small for the roster or a number is invalid, the error message has the
-    numbers, and no files are left."""
+    """If the region is too small for the roster or a number is invalid, the error message contains
+    the numbers, and no files are left."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, "-l", "1M", *options)
     assert done.returncode == status
     assert message in done.stderr
@@ -372,7 +372,7 @@ def test_client_holds_the_lock_of_the_regions_inode(place, kind):
     updates the page, greets clients and exits, even after an upgrade."""
     path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
     region = {"memfd": "memfd:", "shm": f"shm:{place.shm}", "file": f"file:{path}"}[kind]
-    if path:  # otherwise the server removes the file at the end, and unlink(2) takes the lock, too
+    if path:  # otherwise the server removes the file at exit, and unlink(2) takes the lock, too
         path.write_bytes(bytes(SIZE))
     server = place.server("-n", "1", "--roster", region=["-r", region, "-l", "1M"])
     hostile = join(place)

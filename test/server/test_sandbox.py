@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The sandbox and its effects. What a confined process cannot do is tested with
-test/support/c/programs/confined.c, which confines itself by the same code.
+test/support/c/programs/confined.c, which confines itself using the same code.
 
 A build with a sanitizer has no system call filter, because the sanitizer's own code makes other
 system calls; it drops its privileges like any other build.
@@ -32,8 +32,8 @@ CAPABILITIES = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
 
 @pytest.fixture(autouse=True)
 def no_leak_checker(monkeypatch):
-    """Disable the leak check at exit. It reads /proc, which fails in a process with another root or
-    user; other tests run the same server with the check."""
+    """Disable the leak check at exit. It reads /proc, which fails in a process with a different
+    root directory or user; other tests run the same server with the check."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
 
 
@@ -198,7 +198,7 @@ def test_options_that_need_root(place, options, message):
     (["--sandbox", ""], 'invalid kind of sandbox ""'),
 ])
 def test_bad_values(place, options, message):
-    """A bad value causes a one-line error message and status 2; no files are created."""
+    """A bad value results in a one-line error message and status 2; no files are created."""
     done = place.run_server("-F", "-S", place.socket, "-M", place.shm, *options)
     assert done.returncode == 2
     assert done.stderr.startswith(f"ivshmem-server: {message}")
@@ -247,7 +247,7 @@ def test_regions_are_removed_when_confined(place, kind, how):
 @NEEDS_ROOT
 def test_chroot_with_relative_paths(place, monkeypatch):
     """Relative paths mean the same as before chroot(). The server cannot remove a file outside the
-    new root at exit, and warns of that at the start."""
+    new root at exit, and warns of that at startup."""
     (place.dir / "root" / "sub").mkdir(parents=True)
     monkeypatch.chdir(place.dir)
     server = place.server("--chroot", "root", "-p", "pid", region=["-r", "file:root/sub/region"],
@@ -289,8 +289,8 @@ def test_chroot_keeps_other_files_of_the_same_name(place):
     ([], 0, NOBODY.pw_uid),  # root without capabilities, in another user's directory
 ])
 def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
-    """At the start the log warns of each file that the confined process cannot remove, and says how
-    to avoid that; all other files are removed at exit."""
+    """At startup, a warning is logged for each file that the confined process cannot remove, and
+    says how to avoid that; all other files are removed at exit."""
     os.chown(place.dir, owner, -1)
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
@@ -493,8 +493,9 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "-r", "dir:/nonexistent"], 1, "the directory /nonexistent does not exist"),
 ])
 def test_restart_under_the_filter(place, options, status, text):
-    """Under the active filter, the program can be executed again and start, up to the creation of
-    its resources. An upgraded server inherits these resources and need not create them."""
+    """Under the active filter, the program can be executed again and can start up, as far as the
+    creation of its resources. An upgraded server inherits these resources and need not create them.
+    """
     done = place.run(CONFINED, "ls", "run", place.server_program, *options)
     assert done.returncode == status, done
     assert text in done.stdout + done.stderr

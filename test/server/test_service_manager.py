@@ -26,7 +26,7 @@ CURRENT_AT, AREA_AT = NOTES_LEN + 12, NOTES_LEN + 24  # struct ivs_roster_memory
 @pytest.mark.usefixtures("fast_clock")
 def test_slow_manager_delays_no_client(place, manager):
     """While the service manager does not read, clients are served without delay; when it reads
-    again, it gets all that it missed."""
+    again, it gets everything that it missed."""
     manager.start()
     clients = three(place)
     manager.settle()
@@ -91,8 +91,8 @@ def test_upgrade_during_a_slow_manager(place, manager):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_manager_that_reads_late(place, manager):
-    """If the service manager does not read during the start and its queue is full, messages to it
-    are late but not lost."""
+    """If the service manager does not read during startup and its queue is full, messages to it are
+    late but not lost."""
     manager.stop_reading()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(manager.path)
@@ -198,7 +198,8 @@ def test_client_without_an_fd_is_lost(place, manager, missing):
 
 
 def test_client_whose_fd_is_not_a_socket_is_lost(place, manager):
-    """If the fd stored as a client's socket is another kind of file, only that client is lost."""
+    """If the fd stored as a client's socket is a different kind of file, only that client is lost.
+    """
     manager.start()
     clients = three(place)
     manager.wait_idle()
@@ -261,9 +262,8 @@ def test_unusable_state_disconnects_all(place, manager, spoil):
 
 @pytest.mark.parametrize("at", [SOCKET_DEV_AT, SOCKET_INO_AT], ids=["device", "inode"])
 def test_socket_of_other_notes(place, manager, at):
-    """If the notes name a different file than the path on which the stored socket listens, the
-    server still uses the stored socket: it cannot create another while the manager's copy
-    listens."""
+    """If the notes name a path other than the one on which the stored socket listens, the server
+    still uses the stored socket: it cannot create another while the manager's copy listens."""
     manager.start()
     clients = three(place)
     stored(manager, clients)
@@ -311,7 +311,7 @@ def test_state_with_random_records(place, manager, seed):
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("what", ["/dev/null", "/", "pipe"])
 def test_own_fd_of_another_kind(place, manager, name, what):
-    """If one of the server's own fds in the fd store is another kind of file, the server still
+    """If one of the server's own fds in the fd store is a different kind of file, the server still
     starts and serves clients."""
     manager.start()
     three(place)

@@ -14,7 +14,7 @@ from support.py.stuck_epoll import StuckInode
 from support.py.wire import accepts, readable, ring
 
 
-# Start and end
+# Start and exit
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_by_signal(place, number):
@@ -40,7 +40,7 @@ def waits_for_a_lock(process):
 
 def test_lock_of_the_inode_at_start_and_end(place):
     """Known limit (SECURITY.md): while another process holds the lock of an existing region's
-    inode, a server cannot finish its start, and a server that removes its region cannot exit. Both
+    inode, a server cannot finish starting, and a server that removes its region cannot exit. Both
     continue when that process ends. (The region is not in /dev/shm, because other users of /dev/shm
     would have to wait, too.)
     """
@@ -143,7 +143,7 @@ def start_daemon(place, *options):
 
 
 def test_daemon_serves_when_the_command_returns(place):
-    """Clients can connect as soon as the command returns. At SIGTERM the daemon removes all files
+    """Clients can connect as soon as the command returns. On SIGTERM the daemon removes all files
     that it created."""
     daemon, pidfile = start_daemon(place)
     client = join(place)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Races between two servers: one is delayed at a chosen system call during its start, while the
-other starts completely."""
+"""Races between two servers: one is delayed at a chosen system call during startup, while the other
+starts completely."""
 import shutil
 
 import pytest

@@ -135,7 +135,7 @@ def test_status_is_a_table(place):
 
 
 def test_untaken_doorbells_are_abbreviated(place):
-    """At most eight vectors with untaken doorbells are listed, and then the number of remaining
+    """At most eight vectors with untaken doorbells are listed, followed by the number of remaining
     ones."""
     place.server("--control", control_of(place), "-n", "5")
     clients = [join(place, 5) for _ in range(2)]
@@ -162,7 +162,7 @@ def test_json_is_the_reply_unchanged(place):
 
 
 def test_many_doorbells_are_abbreviated(place):
-    """At most sixteen doorbell counts of a client are shown, and then the number of remaining
+    """At most sixteen doorbell counts of a client are shown, followed by the number of remaining
     ones."""
     place.server("--control", control_of(place), "-n", "40")
     join(place, 40)
@@ -224,8 +224,8 @@ def test_too_long_path(place):
 
 @NEEDS_ROOT
 def test_missing_permission_is_reported(place):
-    """If the user may not connect, the error message has the mode of the control socket, a command
-    that grants permission, and the option that would have granted it. The command works."""
+    """If the user may not connect, the error message gives the mode of the control socket, a
+    command that grants permission, and the option that would have granted it. The command works."""
     place.server("--control", control_of(place))
     words = [61234, place.server_program, "--status", control_of(place)]
     status, text = advice.run_as(place, *words)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients that make the last close() of their own doorbells block, with an epoll whose mutex they
-hold (support/py/stuck_epoll.py). Neither the server nor another client nor the service manager may
-be the last to close such a doorbell."""
+"""Clients that make the last close() of their own doorbells block, with an epoll instance whose
+mutex they hold (support/py/stuck_epoll.py). Neither the server nor another client nor the service
+manager may be the last to close such a doorbell."""
 import array
 import contextlib
 import os
@@ -82,8 +82,8 @@ def test_server_exits_while_clients_are_connected(place):
 
 
 def test_other_clients_are_not_blocked(place):
-    """A client that is told of a leave closes its copies of the doorbells, too. It is not blocked,
-    because the helper processes keep their copies for some seconds longer."""
+    """A client that is told of a leave also closes its copies of the doorbells. It is not blocked,
+    because the helper processes keep their copies for a few seconds longer."""
     server, _ = start(place)
     other = place.start_client()
     other.out.wait("peer 0")
@@ -128,7 +128,7 @@ def test_helper_processes_that_one_user_blocks(place):
 
 
 def block(place, server, users):
-    """Let the clients of other users block as many helper processes as they can. Return: a process
+    """Make the clients of other users block as many helper processes as they can. Return: a process
     that holds a mutex for which one helper process of each user waits."""
     for at in range(BLOCKED_MAX):
         stuck = leave_stuck(place, *(as_user(STRANGER + user, lambda: join(place, VECTORS))
@@ -160,7 +160,7 @@ def test_helper_processes_that_other_users_block(place):
 
 @needs_root
 def test_user_that_blocks_helper_processes_takes_no_places(place):
-    """While fds of a user's former clients stay open, those clients still count for the user's
+    """While fds of a user's former clients stay open, those clients still count towards the user's
     limit, so that further clients are refused. Clients of other users are admitted, and the server
     exits on SIGTERM."""
     # Newcomers join and leave quickly. On a loaded machine the helper processes are slow to take
@@ -243,8 +243,8 @@ def test_service_manager_is_not_blocked(place, manager):
 
 def test_clients_that_the_service_manager_still_holds_are_counted(place, manager):
     """A client joins and leaves in a loop while the service manager does not read. Clients whose
-    fds the service manager has not dropped yet count for --max-peers-per-user, so that they cannot
-    use up the server's fds."""
+    fds the service manager has not dropped yet count towards --max-peers-per-user, so that they
+    cannot use up the server's fds."""
     most = 2
     manager.start("-F", "-v", "-n", VECTORS, "--max-peers-per-user", most, "-S", place.socket,
                   region=["-r", "memfd:"])

@@ -98,7 +98,7 @@ def hang(manager, pid):
 
 
 def restart(manager, pid):
-    """Restart the service, as an administrator or the installation of a package does."""
+    """Restart the service, as an administrator or a package installation would."""
     manager.run("restart", manager.unit)
     return restarted(manager, pid)
 
@@ -199,7 +199,7 @@ def hold_doorbells(place, client):
 
 
 def answers(manager):
-    """Check that systemd answers, which it could not if it had made the last close()."""
+    """Check that systemd responds, which it could not do if it had made the last close()."""
     assert manager.run("show", "-p", "Version").stdout
 
 
@@ -223,8 +223,8 @@ def test_clients_cannot_block_systemd(place, manager):
 
 
 def test_blocked_helper_process_does_not_delay_a_restart(place, manager):
-    """A client blocks a helper process, which then cannot be killed. The service restarts at
-    once."""
+    """A client blocks a helper process, which then cannot be killed. The service restarts
+    immediately."""
     client = place.add(RawClient(manager.socket, 2)).greeting()
     pid = manager.pid(manager.unit)
     stuck = hold_doorbells(place, client)

@@ -20,7 +20,7 @@ RESUMED = "resumed"
 
 @pytest.fixture
 def program(place):
-    """Let the server run from a copy of its program, which the test may replace."""
+    """Run the server from a copy of its program, which the test may replace."""
     place.server_program = shutil.copy(place.server_program, place.dir / "ivshmem-server")
     return place.server_program
 
@@ -55,7 +55,7 @@ def three(place, *options):
 
 
 def one_more(place, clients):
-    """Let another client join. Check that all clients can ring each other, and have the same
+    """Have another client join. Check that all clients can ring each other, and have the same
     memory."""
     clients.append(join(place, VECTORS))
     all_know_all(clients)
@@ -215,8 +215,8 @@ def children(pid):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_end_during_an_upgrade(place, program, number):
-    """If a signal ends the server during an upgrade, all files are removed, and the child that
-    tries the new program exits, too."""
+    """If a signal ends the server during an upgrade, all files are removed, and the child that is
+    trying the new program also exits."""
     server, _ = three(place, *ANY_PROGRAM)
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
@@ -319,8 +319,8 @@ def test_upgrade_to_another_build(place, program):
 
 
 def test_upgrade_in_the_background(place):
-    """In the background, too, an upgrade keeps the process and its pidfile, although the parent has
-    exited."""
+    """In the background as well, an upgrade keeps the process and its pidfile, although the parent
+    has exited."""
     pidfile = place.dir / "pid"
     done = place.run_server("-S", place.socket, "-M", place.shm, "-n", VECTORS, "-p", pidfile)
     assert done.returncode == 0, done.stderr
@@ -456,8 +456,7 @@ def remove_sockets(place):
 @pytest.mark.parametrize("change", [remove_region_directory, remove_metrics_directory,
                                     occupy_metrics, remove_control, remove_sockets])
 def test_files_renamed_since_the_start(place, change):
-    """Clients lose nothing in an upgrade if a file or directory has been removed since the
-    start."""
+    """Clients lose nothing in an upgrade if a file or directory has been removed since startup."""
     (place.dir / "regions").mkdir()
     (place.dir / "metrics").mkdir()
     server = place.server("-n", str(VECTORS), "--control", place.dir / "control", "--metrics",

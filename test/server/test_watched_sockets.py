@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clients that watch their own sockets with very many epolls. The kernel calls each watcher in the
-server's sendmmsg(2), so that each message to such a client takes tens of milliseconds of the
-server's processor time."""
+"""Clients that watch their own sockets with a great many epoll instances. The kernel calls each
+watcher during the server's sendmmsg(2), so that each message to such a client takes tens of
+milliseconds of the server's processor time."""
 import os
 import pathlib
 import select
@@ -17,7 +17,7 @@ from support.py.wire import RawClient
 VECTORS = 8
 DROP_N = 8  # IVS_COST_DROP_N
 SOCKETFUL = 22
-EPOLLS, COPIES = 500, 400  # each epoll watches each copy of the socket
+EPOLLS, COPIES = 500, 400  # each epoll instance watches each copy of the socket
 LIMIT = pathlib.Path("/proc/sys/fs/epoll/max_user_watches")
 
 
@@ -34,7 +34,7 @@ class WatchedSocket(socket.socket):
         self._copies = copies
 
     def close(self):
-        """Close the epolls, the copies and the socket."""
+        """Close the epoll instances, the copies and the socket."""
         for epoll in self._epolls:
             epoll.close()
         for copy in self._copies:
@@ -59,7 +59,8 @@ def enough_watches():
 
 def test_client_that_watches_its_socket_is_dropped(place):
     """A client is dropped after a few messages if sending to it takes too much processor time, and
-    the log has the reason. Other clients are served, including those that join in the meantime."""
+    the log gives the reason. Other clients are served, including those that join in the meantime.
+    """
     control = place.dir / "control"
     server = place.server("-n", VECTORS, "-l", "1M", "--control", control, region=["-r", "memfd:"])
     others = [join(place, VECTORS)]

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Cases about the getters: transport, capabilities and reasons, description, id, vectors. */
+/* Cases for the getters: transport, capabilities and reasons, description, id, vectors. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +96,7 @@ static void describe_memory(struct conform *c)
 	EXPECT(c, uncached || strstr(text, "cached memory"),
 	       "the description does not mention memory: %s", text);
 	EXPECT(c, uncached == !can(c, IVS_CAP_CACHED),
-	       "the description has the wrong kind of memory: %s", text);
+	       "the description names the wrong kind of memory: %s", text);
 }
 
 static void describe_vectors(struct conform *c)
@@ -191,12 +191,12 @@ const struct conform_case about_cases[] = {
 	{"about: why the memory cannot be written", reason_write},
 	{"about: a reason is always the same string", reason_stays},
 	{"about: the description begins with the transport", describe},
-	{"about: the description has the kind of memory", describe_memory},
-	{"about: the description has the number of vectors", describe_vectors},
+	{"about: the description names the kind of memory", describe_memory},
+	{"about: the description gives the number of vectors", describe_vectors},
 	{"about: the description does not change", describe_stays},
 	{"about: the id is 0 to 65535, or -1", id_range},
 	{"about: the partner knows the id with all vectors", id_known},
-	{"about: the partner has another id", id_of_one},
+	{"about: the partner has a different id", id_of_one},
 	{"about: the number of the peer's vectors", vectors},
 	{"about: the number of vectors of the peer's own id", vectors_of_own},
 	{0},

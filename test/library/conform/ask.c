@@ -18,7 +18,7 @@ bool ask_end(struct conform *c)
 
 	while (c->mailbox->answered != c->mailbox->asked) {
 		if (conform_now_ms() > end) {
-			conform_fail(c, "the partner does not answer request %u",
+			conform_fail(c, "the partner did not answer request %u",
 				     c->mailbox->request);
 			return false;
 		}

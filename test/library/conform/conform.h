@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One suite for all transports. A case is a function that returns at its first failure. A table in
- * main.c, not the library, says which capabilities each transport has, so a transport that denies
- * one of them fails. If a transport lacks the capability that a case needs, the case expects the
- * documented error.
+ * main.c, not the library, says which capabilities each transport has, so a transport that wrongly
+ * denies one of them fails. If a transport lacks the capability that a case needs, the case expects
+ * the documented error.
  */
 #ifndef CONFORM_CONFORM_H
 #define CONFORM_CONFORM_H
@@ -105,7 +105,7 @@ static inline bool has_events(const struct conform *c)
 /* Fail the case; only the first failure counts. */
 void conform_fail(struct conform *c, const char *format, ...) IVS_PRINTF(2, 3);
 
-/* Return: a result code as text, which stays valid during the next seven calls. */
+/* Return: a result code as text, which stays valid for the next seven calls. */
 const char *conform_result(int result);
 
 #define EXPECT(c, holds, ...)                                                                      \
@@ -143,7 +143,7 @@ bool conform_reopen(struct conform *c, const struct ivs_peer_options *opts);
 void conform_close(struct conform *c);
 void conform_close_extras(struct conform *c);
 
-/* Expect @result to be UNSUPPORTED, and the peer to give a reason why it lacks @cap. */
+/* Expect @result to be UNSUPPORTED, and the peer to give a reason for lacking @cap. */
 bool conform_unable(struct conform *c, int result, enum ivs_peer_cap cap);
 
 /* Take events until none arrives for @ms milliseconds. Return: false if events keep arriving. */
@@ -183,14 +183,14 @@ bool ask_end(struct conform *c);
 /* Return: result number @i of the last request. */
 int64_t ask_result(const struct conform *c, unsigned int i);
 
-/* Let the partner ring @vector of the peer under test @times times. */
+/* Make the partner ring @vector of the peer under test @times times. */
 bool ask_ring(struct conform *c, unsigned int vector, unsigned int times);
 
 /* ask_rung(): expect that the partner was rung on @vector. ask_not_rung(): that it was not. */
 bool ask_rung(struct conform *c, unsigned int vector);
 bool ask_not_rung(struct conform *c, unsigned int vector);
 
-/* Let the partner open another peer in @slot. Return: its id; -1 after failing the case. */
+/* Make the partner open another peer in @slot. Return: its id; -1 after failing the case. */
 int ask_join(struct conform *c, unsigned int slot);
 
 #endif

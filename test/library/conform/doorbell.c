@@ -168,7 +168,7 @@ static void newcomer(struct conform *c)
 
 const struct conform_case doorbell_cases[] = {
 	{"doorbell: each vector of the partner, and no other", each_vector},
-	{"doorbell: one handle is rung often", often},
+	{"doorbell: one handle is rung many times", often},
 	{"doorbell: one of two handles is freed", several_handles},
 	{"doorbell: the peer's own vectors", own_vectors},
 	{"doorbell: a peer that does not exist", absent_peer},

@@ -86,7 +86,7 @@ static void many(struct conform *c)
 		n++;
 	} while (!result && n <= TIMES);
 	EXPECT(c, n <= TIMES, "rung %d times, but %u doorbells were reported", TIMES, n);
-	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, got %s",
+	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT at the end, got %s",
 	       conform_result(result));
 }
 
@@ -200,8 +200,8 @@ const struct conform_case event_cases[] = {
 	{"event: after all vectors were rung, each is reported", all_vectors},
 	{"event: many doorbells are reported at least once, and at most as often as rung", many},
 	{"event: a doorbell is reported once", once},
-	{"event: timeout 0 does not wait", only_look},
-	{"event: the timeout is kept", in_vain},
+	{"event: timeout 0 does not block", only_look},
+	{"event: the timeout is observed", in_vain},
 	{"event: an fd for poll(2), or -1", fd},
 	{"event: the fd is not readable without an event", fd_quiet},
 	{"event: a loop with poll(2) gets all vectors", poll_loop},

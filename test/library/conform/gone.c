@@ -171,7 +171,7 @@ static void waited(struct conform *c)
 		return;
 	}
 	for (size_t i = 0; i < WAITERS_N; i++) {
-		EXPECT(c, waiters[i].started, "the thread did not wait");
+		EXPECT(c, waiters[i].started, "the thread was not waiting");
 		pthread_join(waiters[i].thread, NULL);
 		EXPECT(c, waiters[i].result == IVS_PEER_E_DEVICE_GONE, "%s: expected GONE, got %s",
 		       i ? "ivs_peer_next()" : "ivs_peer_wait()",
@@ -295,7 +295,7 @@ static void ring_in_child(struct conform *c, void (*ring)(struct conform *c))
 	if (is_untouchable(c) && can(c, IVS_CAP_RING))
 		return;
 	number = conform_in_child(c, ring);
-	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+	EXPECT(c, !number, "the child was killed by %s", strsignal(number));
 }
 
 static void ring(struct conform *c)
@@ -331,12 +331,12 @@ static void memory(struct conform *c)
 	for (size_t i = 0; i < c->size && is_transport(c, "driver"); i++)
 		EXPECT(c, !c->memory[i], "expected 0 at %zu, got %u", i, c->memory[i]);
 	number = conform_in_child(c, touch);
-	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+	EXPECT(c, !number, "the child was killed by %s", strsignal(number));
 	if (is_transport(c, "driver"))
 		return;
 	EXPECT_OK(ASK(c, ASK_WRITE, {LARGE_AT, MIB, 70}));
 	EXPECT(c, !pattern_check(c->memory + LARGE_AT, MIB, 70, &first),
-	       "the memory has other data than was written");
+	       "the memory differs from what was written");
 }
 
 static void stays(struct conform *c)
@@ -379,7 +379,7 @@ const struct conform_case gone_cases[] = {
 	{"gone: a change of the region's file", region_changed},
 	{"gone: the fd for poll(2)", poll_fd},
 	{"gone: ringing", ring},
-	{"gone: ringing by a handle created before the removal", ring_earlier_handle},
+	{"gone: ringing through a handle created before the removal", ring_earlier_handle},
 	{"gone: the memory", memory},
 	{"gone: the getters", stays},
 	{"gone: closing the peer", closed},

@@ -38,14 +38,15 @@
  * @ASK_CHECK: check a pattern. args: offset, bytes, seed; results: number of wrong bytes, position
  *             of the first one in the pattern
  * @ASK_ADD:   add 1 to a counter. args: offset, number of times
- * @ASK_RING:  ring a peer. args: slot, id, vector, times, delay in ms; result: of ivs_peer_ring()
+ * @ASK_RING:  ring a peer. args: slot, id, vector, times, delay in ms; result: that of
+ *             ivs_peer_ring()
  * @ASK_TAKE:  wait for a doorbell. args: slot, vector, timeout in ms, offset of a counter; results:
- *             of ivs_peer_wait(), value of the counter
- * @ASK_JOIN:  open a peer. args: slot; results: of ivs_peer_open(), id, number of vectors
+ *             that of ivs_peer_wait(), value of the counter
+ * @ASK_JOIN:  open a peer. args: slot; results: that of ivs_peer_open(), id, number of vectors
  * @ASK_LEAVE: close a peer. args: slot
  * @ASK_KNOWS: wait until the partner knows a peer with all vectors. args: id, number of vectors;
  *             result: number of vectors that it knows
- * @ASK_QUIT:  end the partner
+ * @ASK_QUIT:  make the partner exit
  *
  * A slot holds one of the partner's peers; slot 0 is always open.
  */

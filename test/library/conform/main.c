@@ -23,7 +23,7 @@
 #include "conform.h"
 
 #define CASE_S 60
-#define HOST_CAPS (IVS_CAP_CACHED | IVS_CAP_WRITE) /* the driver's transport has them, too */
+#define HOST_CAPS (IVS_CAP_CACHED | IVS_CAP_WRITE) /* the driver's transport has these as well */
 
 static const struct {
 	const char *transport;
@@ -54,7 +54,7 @@ static struct {
 
 static void on_alarm(int number)
 {
-	static const char text[] = "Bail out! hangs: ";
+	static const char text[] = "Bail out! case hangs: ";
 
 	(void)number;
 	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0 ||
@@ -130,7 +130,7 @@ static bool meet_partner(struct conform *c)
 		return false;
 	while (c->mailbox->ready != MAILBOX_READY) {
 		if (conform_now_ms() > end) {
-			conform_fail(c, "no partner is in the region");
+			conform_fail(c, "no partner was found in the region");
 			return false;
 		}
 		take_a_breath();

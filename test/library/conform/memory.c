@@ -59,7 +59,7 @@ static bool from_partner(struct conform *c, uint64_t at, uint64_t len, uint64_t 
 		return false;
 	wrong = pattern_check(c->memory + at, len, seed, &first);
 	if (wrong)
-		conform_fail(c, "%llu of the partner's %llu bytes are wrong, first at %llu",
+		conform_fail(c, "%llu of the partner's %llu bytes are wrong, the first at %llu",
 			     (unsigned long long)wrong, (unsigned long long)len,
 			     (unsigned long long)(at + first));
 	return !wrong;
@@ -71,7 +71,7 @@ static bool to_partner(struct conform *c, uint64_t at, uint64_t len, uint64_t se
 	if (!ASK(c, ASK_CHECK, {at, len, seed}))
 		return false;
 	if (ask_result(c, 0))
-		conform_fail(c, "the partner reads %lld of %llu bytes wrong, first at %llu",
+		conform_fail(c, "the partner read %lld of %llu bytes wrong, the first at %llu",
 			     (long long)ask_result(c, 0), (unsigned long long)len,
 			     (unsigned long long)at + (unsigned long long)ask_result(c, 1));
 	return !c->failed;
@@ -136,7 +136,7 @@ static void pages_apart(struct conform *c)
 		pattern_write(c->memory + LARGE_AT + page * PAGE, PAGE, 30 + page);
 	for (uint64_t page = 0; page < 4; page++) {
 		EXPECT_OK(ASK(c, ASK_CHECK, {LARGE_AT + page * PAGE, PAGE, 30 + page}));
-		EXPECT(c, !ask_result(c, 0), "the partner sees another page instead of page %d",
+		EXPECT(c, !ask_result(c, 0), "the partner sees a different page instead of page %d",
 		       (int)page);
 	}
 }
@@ -183,10 +183,10 @@ static void copied(struct conform *c)
 	pattern_write(there, sizeof(there), 9);
 	memcpy(c->memory + LARGE_AT, there, sizeof(there));
 	EXPECT_OK(ASK(c, ASK_CHECK, {LARGE_AT, MIB, 9}));
-	EXPECT(c, !ask_result(c, 0), "the partner reads %lld bytes wrong",
+	EXPECT(c, !ask_result(c, 0), "the partner read %lld bytes wrong",
 	       (long long)ask_result(c, 0));
 	memcpy(back, c->memory + LARGE_AT, sizeof(back));
-	EXPECT(c, !memcmp(there, back, sizeof(back)), "the data differs after it was copied back");
+	EXPECT(c, !memcmp(there, back, sizeof(back)), "the data differs after being copied back");
 }
 
 static void stays_when_closed(struct conform *c)
@@ -196,7 +196,7 @@ static void stays_when_closed(struct conform *c)
 	pattern_write(c->memory + SCRATCH_AT, LENGTH, 40);
 	EXPECT_OK(conform_reopen(c, NULL));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 40, &first),
-	       "data that was written before closing is lost");
+	       "data written before closing is lost");
 }
 
 static void two_mappings(struct conform *c)
@@ -243,7 +243,7 @@ static void handle_fault(int signo)
 	raise(SIGKILL);
 }
 
-/* A signal that is handled causes no line in a guest's kernel log. */
+/* A signal that is handled adds no line to a guest's kernel log. */
 static void store_a_byte(struct conform *c)
 {
 	signal(SIGSEGV, handle_fault);
@@ -266,7 +266,7 @@ static void read_only(struct conform *c)
 	EXPECT(c, strstr(ivs_peer_describe(c->peer), "read-only"), "described as %s",
 	       ivs_peer_describe(c->peer));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, LENGTH, 60, &first),
-	       "data that was written before is missing");
+	       "data written earlier is missing");
 	signo = conform_in_child(c, store_a_byte);
 	EXPECT(c, signo == SIGKILL, "a store raises no SIGSEGV: signal %d", signo);
 	if (can(c, IVS_CAP_RING))
@@ -296,7 +296,7 @@ const struct conform_case memory_cases[] = {
 	{"memory: both peers count in the same word", counted_by_both},
 	{"memory: loads and stores of 1, 2, 4 and 8 bytes", widths},
 	{"memory: 1 MiB copied in and out by memcpy()", copied},
-	{"memory: data stays when the peer is closed", stays_when_closed},
+	{"memory: data remains after the peer is closed", stays_when_closed},
 	{"memory: two peers of one process see the same data", two_mappings},
 	{"memory: opened for reading only", read_only},
 	{0},

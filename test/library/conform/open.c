@@ -223,7 +223,7 @@ static void close_nothing(struct conform *c)
 }
 
 const struct conform_case open_cases[] = {
-	{"open: options of zero are the defaults", no_options},
+	{"open: options that are all zero are the defaults", no_options},
 	{"open: leaves no error behind", no_error},
 	{"open: err may be NULL", error_not_wanted},
 	{"open: with fewer vectors than there are", fewer_vectors},

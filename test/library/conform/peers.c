@@ -235,6 +235,6 @@ bool conform_await_sleep(struct conform *c, int tid)
 			return true;
 		take_a_breath();
 	}
-	conform_fail(c, "the thread does not wait");
+	conform_fail(c, "the thread is not waiting");
 	return false;
 }

@@ -12,7 +12,7 @@
 /**
  * struct worker - a thread, its call, and the result
  * @number: the vector to wait for or to ring; NEXT: wait for any event
- * @times:  how often ask_it() makes its calls
+ * @times:  how many times ask_it() makes its calls
  */
 struct worker {
 	pthread_t thread;
@@ -196,7 +196,7 @@ static void ask_in_threads(struct conform *c)
 
 	/*
 	 * An emulated guest is slow, so races are searched for on the host, where sanitizers are
-	 * used, too.
+	 * also used.
 	 */
 	for (unsigned int i = 0; i < THREADS; i++)
 		workers[i].times = c->device ? TIMES : TIMES * 10;
@@ -259,7 +259,7 @@ static void memory_of_child(struct conform *c)
 
 	EXPECT_OK(ASK(c, ASK_WRITE, {SCRATCH_AT, PAGE, 60}));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 60, &first),
-	       "the child sees other data than was written");
+	       "the child does not see what was written");
 	pattern_write(c->memory + SCRATCH_AT, PAGE, 61);
 }
 
@@ -268,7 +268,7 @@ static void fork_memory(struct conform *c)
 	uint64_t first;
 	int number = conform_in_child(c, memory_of_child);
 
-	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+	EXPECT(c, !number, "the child was killed by %s", strsignal(number));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 61, &first),
 	       "the parent does not see what the child wrote");
 }
@@ -293,7 +293,7 @@ static void fork_doorbells(struct conform *c)
 	int number = conform_in_child(c, doorbells_of_child);
 
 	conform_close(c);
-	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+	EXPECT(c, !number, "the child was killed by %s", strsignal(number));
 }
 
 static void close_of_child(struct conform *c)
@@ -306,7 +306,7 @@ static void fork_close(struct conform *c)
 {
 	int number = conform_in_child(c, close_of_child);
 
-	EXPECT(c, !number, "the child was ended by %s", strsignal(number));
+	EXPECT(c, !number, "the child was killed by %s", strsignal(number));
 	EXPECT_OK(ASK(c, ASK_WRITE, {SCRATCH_AT, PAGE, 62}));
 	conform_close(c);
 }

@@ -89,7 +89,7 @@ static void memory_first(struct conform *c)
 		EXPECT_RESULT(c, ring(c, 0), 0);
 		EXPECT_OK(ask_end(c));
 		EXPECT(c, !ask_result(c, 0), "the partner was not rung");
-		EXPECT(c, (uint64_t)ask_result(c, 1) == i, "expected %d, the partner reads %d",
+		EXPECT(c, (uint64_t)ask_result(c, 1) == i, "expected %d, the partner read %d",
 		       (int)i, (int)ask_result(c, 1));
 	}
 }

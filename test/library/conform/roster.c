@@ -156,7 +156,7 @@ static void in_pairs(struct conform *c)
 	EXPECT_OK(!c->failed && ASK(c, ASK_LEAVE, {1}));
 	second = ask_join(c, 2);
 	EXPECT_OK(!c->failed);
-	EXPECT(c, first != second, "id %d was given twice in a row (W-10)", first);
+	EXPECT(c, first != second, "id %d was assigned twice in a row (W-10)", first);
 	do {
 		EXPECT_RESULT(c, ivs_peer_next(c->peer, LONG_MS, &event), 0);
 		if (event.type != IVS_EVENT_JOIN && event.type != IVS_EVENT_LEAVE)
@@ -298,7 +298,7 @@ static bool await_generation(struct conform *c, uint64_t old, struct ivs_roster_
 			return true;
 		take_a_breath();
 	} while (conform_now_ms() < end);
-	conform_fail(c, "the generation stays %llu", (unsigned long long)old);
+	conform_fail(c, "the generation is still %llu", (unsigned long long)old);
 	return false;
 }
 

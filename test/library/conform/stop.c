@@ -44,7 +44,7 @@ static void at_once(struct conform *c)
 	conform_close(c);
 	EXPECT_OK(conform_reopen(c, NULL));
 	EXPECT(c, ivs_peer_caps(c->peer) == c->expected,
-	       "the next peer has other capabilities: 0x%x", ivs_peer_caps(c->peer));
+	       "the next peer has different capabilities: 0x%x", ivs_peer_caps(c->peer));
 }
 
 /* Waiting also returns STOPPED when a doorbell is pending. */
@@ -79,7 +79,7 @@ static void memory_goes_on(struct conform *c)
 	ivs_peer_stop(c->peer);
 	EXPECT_OK(ASK(c, ASK_WRITE, {SCRATCH_AT, PAGE, 80}));
 	EXPECT(c, !pattern_check(c->memory + SCRATCH_AT, PAGE, 80, &first),
-	       "the memory has other data than was written");
+	       "the memory differs from what was written");
 	conform_close(c);
 }
 
@@ -142,7 +142,7 @@ static void in_handler(struct conform *c)
 const struct conform_case stop_cases[] = {
 	{"stop: is permanent", for_good},
 	{"stop: more than once", twice},
-	{"stop: the peer is closed at once, and opened again", at_once},
+	{"stop: the peer is closed immediately, and opened again", at_once},
 	{"stop: even if a doorbell is pending", rung},
 	{"stop: the fd for poll(2) is readable, and stays so", fd_readable},
 	{"stop: the memory stays", memory_goes_on},

@@ -86,7 +86,7 @@ static void many(struct conform *c)
 		result = ivs_peer_wait(c->peer, 0, QUIET_MS);
 		n++;
 	} while (!result && n <= TIMES);
-	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT in the end, got %s",
+	EXPECT(c, result == IVS_PEER_E_TIMEOUT, "expected TIMEOUT at the end, got %s",
 	       conform_result(result));
 	EXPECT(c, n <= TIMES, "rung %d times, woken %u times", TIMES, n);
 }
@@ -261,13 +261,13 @@ const struct conform_case wait_cases[] = {
 	{"wait: consumes the doorbell", taken},
 	{"wait: until the vector is rung, with and without a timeout", later},
 	{"wait: many doorbells end at least one wait, and at most one each", many},
-	{"wait: timeout 0 does not wait", only_look},
-	{"wait: the timeout is kept", in_vain},
+	{"wait: timeout 0 does not block", only_look},
+	{"wait: the timeout is observed", in_vain},
 	{"wait: for a vector that does not exist", no_vector},
 	{"wait: for a vector above 65535", vector_too_large},
 	{"wait: ends when a signal arrives", interrupted},
 	{"wait: for any event ends when a signal arrives", next_interrupted},
-	{"wait: a vector's fd is readable when it was rung", fd_readable},
+	{"wait: a vector's fd is readable once the vector was rung", fd_readable},
 	{"wait: reading a vector's fd consumes the doorbell", fd_read},
 	{"wait: a vector that does not exist has no fd", fd_absent},
 	{"wait: each vector has its own fd", fd_of_each},

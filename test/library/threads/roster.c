@@ -200,7 +200,7 @@ int main(void)
 	}
 	if (ivs_roster_page_writer_new(region, IVS_ROSTER_PAGE_ENTRIES_DEFAULT, &page, &err) ||
 	    ivs_roster_page_writer_flush(page) || ivs_peer_open(address, NULL, &peer, &err)) {
-		fprintf(stderr, "cannot begin\n");
+		fprintf(stderr, "cannot start\n");
 		return ivs_region_remove(region) ? 2 : 1;
 	}
 	/*

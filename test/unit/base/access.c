@@ -69,7 +69,7 @@ static bool opens(int flags)
 	return fd >= 0;
 }
 
-/* Expect that access is denied with a text that contains @expected. Return: the text. */
+/* Expect that access is denied with a message that contains @expected. Return: the message. */
 static const char *denied(const char *expected)
 {
 	static char text[IVS_ACCESS_TEXT_LEN];

@@ -108,7 +108,10 @@ Test(fdpass, messages_count_as_unread_until_they_are_read)
 	close(epoll_fd);
 }
 
-/* The option also affects a byte that arrived before it was set, which otherwise is discarded. */
+/*
+ * The option also affects a byte that arrived before it was set, which would otherwise be
+ * discarded.
+ */
 Test(fdpass, urgent_bytes_are_received_with_their_fds)
 {
 	union ivs_fdpass_control control;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of config/region_boot.h: names and texts of the files that create a region at boot. */
+/* Tests of config/region_boot.h: names and contents of the files that create a region at boot. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

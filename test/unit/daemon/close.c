@@ -264,7 +264,7 @@ static int make_full_pool(void)
 	return pool[1];
 }
 
-/* An fd that stays open has a different result for a socket than for other files. */
+/* An fd that stays open yields a different result for a socket than for other files. */
 Test(discard, an_fd_that_no_helper_process_takes_stays_open, .timeout = TIMEOUT)
 {
 	int reader = make_full_pool();

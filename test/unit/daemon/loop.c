@@ -182,8 +182,10 @@ Test(loop, objects_can_be_freed_by_a_handler)
 	cr_assert_str_eq(run_round(), "a");
 }
 
-/* Replace the second item by another with the same fd number and memory, in a round that has an
- * event for the old item. */
+/*
+ * Replace the second item with another that has the same fd number and memory, in a round that has
+ * an event for the old item.
+ */
 static void replace_second(struct item *item)
 {
 	int fd = items[1]->source.fd;

@@ -103,7 +103,7 @@ Test(publisher_trouble, a_client_dies_with_the_lock)
 	}
 }
 
-/* A lock that is free again after a short time does not end the session. */
+/* A lock that is released after a short time does not end the session. */
 Test(publisher_trouble, a_lock_that_is_held_for_a_moment)
 {
 	struct lg_world world;

@@ -13,7 +13,10 @@
 
 static const uint8_t uuid[IVS_PCI_UUID_LEN] = {9, 8, 7};
 
-/* Sets of options. A function must refuse the state of a function with any other of these sets. */
+/*
+ * Sets of options. A function with one of these sets must refuse the state of a function with any
+ * other.
+ */
 static const struct ivs_pci_function_options kinds[] = {
 	{.revision = 1, .memory_len = MEG},
 	{.revision = 1, .memory_len = 2 * MEG},

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of the capability of rule R-9, as read by a program in a guest without our driver, from
- * valid and invalid configuration spaces. */
+/*
+ * Tests of the capability that rule R-9 defines, as read by a program in a guest without our
+ * driver, from valid and invalid configuration spaces.
+ */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

@@ -15,7 +15,7 @@
 #include "support/c/fds.h"
 
 #define LEN 65536
-#define SOON_MS 20000 /* long enough for a loaded machine; usually 100 ms suffice */
+#define SOON_MS 20000 /* long enough for a loaded machine; 100 ms usually suffices */
 
 static struct ivs_region *region;
 static struct ivs_roster_page_writer *page;

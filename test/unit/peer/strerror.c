@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of peer/strerror.c: every result has its own text. */
+/* Tests of peer/strerror.c: every result has its own description. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <limits.h>
@@ -15,7 +15,7 @@ Test(peer_strerror, every_result_of_the_api_has_words_of_its_own)
 			cr_expect_str_neq(ivs_peer_strerror(result), ivs_peer_strerror(other),
 					  "%d and %d", result, other);
 	}
-	/* A result that is added to the API needs a text, and a new limit in this test. */
+	/* A result that is added to the API needs a description, and a new limit in this test. */
 	cr_expect_str_eq(ivs_peer_strerror(IVS_PEER_E_STOPPED + 1), "unknown result");
 }
 

@@ -249,7 +249,9 @@ Test(roster_ids, any_pair_of_ids_works, .timeout = TIMEOUT)
 	}
 }
 
-/* Let @owner's clients join and leave until the watcher has heard @n ids. Return: the last id. */
+/*
+ * Make @owner's clients join and leave until the watcher has heard of @n ids. Return: the last id.
+ */
 static unsigned int use_ids(struct ivs_roster *r, struct ivs_roster_owner *owner, unsigned int n)
 {
 	unsigned int id = 0;
@@ -267,7 +269,9 @@ static unsigned int use_ids(struct ivs_roster *r, struct ivs_roster_owner *owner
 	return id;
 }
 
-/* Otherwise one user could use up all ids, and clients that stay would be told of no new peer. */
+/*
+ * Otherwise one user could use up all ids, and clients that stay would not be told of any new peer.
+ */
 Test(roster_ids, owner_with_its_share_gets_ids_that_it_had, .timeout = TIMEOUT)
 {
 	struct ivs_roster *r = make(16);

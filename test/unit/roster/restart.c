@@ -80,7 +80,10 @@ Test(roster_restart, process_dies_while_the_memory_grows)
 		while (ivs_roster_peers(roster) < room) {
 			unsigned int id = join(roster, ivs_roster_peers(roster) % 3);
 
-			/* Some clients read everything, some a part and some nothing. */
+			/*
+			 * Some clients read everything, some read only part of it, and some read
+			 * nothing.
+			 */
 			hear(roster, id, id % 5 ? id % 40 : ALL);
 		}
 		keep_copy(&before, &memory);

@@ -194,9 +194,8 @@ static void check(const struct ivs_roster_page_snapshot *snapshot)
 }
 
 /*
- * Record the steps of a history. In @text, "+N" is a join of id N, "-N" its leave, "!" the end of
- * the server, and a blank a flush. Everything up to the first blank is written before the first
- * step.
+ * Record the steps of a history. In @text, "+N" is a join of id N, "-N" its leave, "!" the server's
+ * exit, and a space a flush. Everything up to the first space is written before the first step.
  */
 static void note_history(struct ivs_roster_page_writer *page, const char *text)
 {

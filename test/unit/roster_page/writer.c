@@ -264,8 +264,10 @@ Test(page, the_end_is_shown_and_the_table_stays)
 	cr_expect_eq(seen.used_n, 1);
 }
 
-/* The writer does not extend a region that a client has truncated. Once the region has its length
- * again, the whole page is written. */
+/*
+ * The writer does not extend a region that a client has truncated. Once the region has its original
+ * length again, the whole page is written.
+ */
 Test(page, a_truncated_region_is_left_alone)
 {
 	struct stat st;
