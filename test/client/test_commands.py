@@ -83,7 +83,7 @@ def test_commands_run_in_order(place, option):
 
 
 def test_failed_command_ends_the_client(place):
-    """If a command fails, the client exits without running the commands of further -c options."""
+    """If a command fails, the client exits without running the commands in later -c options."""
     place.server()
     done = place.run_client("-c", "nonsense", "-c", "dump")
     check(done, 1, "", "ivshmem-client: nonsense: unknown command: try help")
@@ -203,7 +203,7 @@ def test_two_clients_see_and_ring_each_other(place):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_death_of_the_server_is_reported_once(place, number):
     """After the server has died, known doorbells continue to work, and dump lists the capabilities
-    that are lost."""
+    that have been lost."""
     server = place.server()
     clients = [place.start_client(), place.start_client()]
     clients[0].out.wait("peer 1 joined")

@@ -50,7 +50,7 @@ def test_get_prints_exactly_these_bytes(place, region, offset, at, script):
 
 
 def test_get_prints_the_whole_region(place, region):
-    """LEN may extend to the end of the region, and may be 0."""
+    """LEN may reach to the end of the region, and may be 0."""
     assert run(place, f"get 0 {SIZE}").stdout == region.read_bytes()
     assert run(place, "get 0 0").stdout == b""
 

@@ -15,7 +15,7 @@ AGAIN = "the region has its original name and size again"
 
 
 def leave_a_link(path):
-    """Remove the name of a region that has another name."""
+    """Remove a region's name after giving it a second one."""
     os.link(path, path.with_name(path.name + "-link"))
     path.unlink()
 

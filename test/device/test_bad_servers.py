@@ -105,7 +105,7 @@ BAD_SERVERS = {
 
 
 class Neighbour:
-    """One of several devices of a process, each with its own server. A bad server replaces the good
+    """One of several devices in a process, each with its own server. A bad server replaces the good
     one, and later a good server replaces the bad one.
 
     guest: the device's VMM, or None. If the bad server offers a different region, no VMM is
@@ -191,7 +191,7 @@ def test_bad_servers_in_place_of_good_ones(place, record_property):
         word for one in those for word in ("--socket", one.vmm, "--server", one.path, "-n", "2")],
         n=len(those))
     wait_until(lambda: all(one.told(ask_once(control)["devices"])["vectors"] == 2 for one in those),
-               "all have their vectors")
+               "all devices have their vectors")
     fds = fd_count(running.pid)
     for one in those:
         if "as memory" not in one.name:

@@ -148,7 +148,7 @@ def test_vmm_with_a_slow_socket_is_dropped(place):
 
 def test_doorbell_that_is_slow_to_read_is_ignored(place):
     """A peer watches one of the device's vectors, which makes each read slow. From then on the
-    device ignores that vector, and still receives the others."""
+    device ignores that vector, but still receives the others."""
     start_server(place)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "2")
     guest, peer = Guest(place, one, 2), join(place, 2)
@@ -174,7 +174,7 @@ def test_doorbell_that_is_slow_to_read_is_ignored(place):
 
 def test_doorbell_that_is_slow_to_ring_is_skipped(place):
     """A peer watches one of its own vectors, which makes ringing it slow. The device no longer
-    rings that vector, and rings the others."""
+    rings that vector, but still rings the others."""
     start_server(place)
     running, one, other = serve_two(place, "--server", place.socket, "--vectors", "2")
     guest, peer = Guest(place, one, 2), join(place, 2)

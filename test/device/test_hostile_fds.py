@@ -139,7 +139,7 @@ def catch_in_between(running, send, fd, text):
     writes. This takes many attempts, each of which stops the process at a different moment and
     fills the eventfd. Return: whether an attempt succeeded, according to is_caught().
 
-    send: makes the process write to @fd often
+    send: makes the process write to @fd repeatedly
     """
     for at in range(TRIES):
         send()

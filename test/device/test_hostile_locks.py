@@ -199,6 +199,6 @@ def test_peer_that_holds_the_mutex_of_an_epoll(place):
         peer.close()
         start_server(place, vectors=8)
         wait_until(lambda: all(device["server"]["joins"] == 2 for device in ask_once(
-            place.dir / "control")["devices"]), "both have joined another server")
+            place.dir / "control")["devices"]), "both have joined the other server")
         assert slowest(neighbour) < QUICK
         running.stop()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Tests of ivshmem-device with servers that are hostile or faulty, that drop the device, or that
-return with another region. The guest keeps its memory, and its doorbells as long as they work.
+return with a different region. The guest keeps its memory, and its doorbells as long as they work.
 Other devices are not affected."""
 import contextlib
 import fcntl
@@ -105,14 +105,14 @@ def test_doorbell_during_the_change_is_delivered(place):
     running.stop()
 
 
-# Another region
+# A different region
 
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("says", ["at once", "late"])
 def test_next_vmm_gets_the_new_region(place, says):
-    """The server returns with another region while a VMM is connected. A VMM that connects right
-    after the first VMM has left gets the new region, or the old one if the server does not send its
-    region within 2 s."""
+    """The server returns with a different region while a VMM is connected. A VMM that connects
+    right after the first VMM has left gets the new region, or the old one if the server does not
+    send its region within 2 s."""
     server = FakeServer(place, place.socket)
     running, one, _ = serve(place, server)
     guest = Guest(place, one)
@@ -149,8 +149,9 @@ def has_open(pid, st):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_helper_processes_free_the_memory_of_a_former_region(place):
-    """The server returns with another region and has closed the old one. Freeing much memory takes
-    seconds, so the device passes the old region to a helper process before it closes its own fd."""
+    """The server returns with a different region and has closed the old one. Freeing a lot of
+    memory takes seconds, so the device passes the old region to a helper process before it closes
+    its own fd."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     old, server.memory = server.memory, memory_file(MIB)
@@ -309,7 +310,7 @@ def be_garbled(server):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_bad_servers_are_tried_less_and_less_often(place):
-    """Each attempt to connect uses up an id of the server, so the device retries less and less
+    """Each attempt to connect uses up one of the server's ids, so the device retries less and less
     often. While the server is bad, the doorbells that the device keeps still work and the log stays
     short. When the server is good again, the device becomes a peer."""
     those = [Useless(place, "small", be_small, True, False),

@@ -57,8 +57,8 @@ def test_guest_and_peers_share_the_memory(place):
 
 @pytest.mark.parametrize("has, wants", [(1, 4), (4, 1), (4, 4), (0, 2), (16, 2), (2, 16)])
 def test_server_with_another_number_of_vectors(place, has, wants):
-    """Doorbells work for the vectors that server and device have in common. Rings of other vectors
-    have no effect."""
+    """Doorbells work for the vectors that server and device have in common. Ringing other vectors
+    has no effect."""
     start_server(place, vectors=has)
     running = start_device(place, vectors=wants, has=has)
     guest, peer = Guest(place, place.dir / "vmm", wants), join(place, has)
@@ -319,7 +319,7 @@ def memory_bar(client):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_not_taken_during_a_vmm(place):
-    """If a server with another region takes over while a VMM is connected, the guest keeps its
+    """If a server with a different region takes over while a VMM is connected, the guest keeps its
     memory and has no doorbells. When the VMM has left, the device joins that server."""
     server = start_server(place)
     running = start_device(place)
@@ -349,7 +349,7 @@ def test_other_region_is_not_taken_during_a_vmm(place):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_other_region_is_taken_without_a_vmm(place):
-    """If a server with another region takes over while no VMM is connected, the device joins it
+    """If a server with a different region takes over while no VMM is connected, the device joins it
     immediately."""
     server = start_server(place)
     running = start_device(place)
@@ -422,7 +422,8 @@ def test_vmm_does_not_wait_for_the_next_attempt(place):
     for joins in (2, 3):
         server.end()
         server = start_server(place)
-        wait_until(lambda joins=joins: upstream(place)["joins"] == joins, "it is a peer again")
+        wait_until(lambda joins=joins: upstream(place)["joins"] == joins,
+                   "the device is a peer again")
     server.end()
     wait_state(place, "lost")
     start_server(place, size="4M", region=["-r", "memfd:"])
@@ -440,7 +441,7 @@ def test_grown_file_is_another_region(place):
     server.end()
     os.truncate(place.shm_path, 2 * MIB)
     start_server(place, size="2M")
-    wait_until(lambda: upstream(place)["joins"] == 2, "it is a peer again")
+    wait_until(lambda: upstream(place)["joins"] == 2, "the device is a peer again")
     guest = Guest(place, place.dir / "vmm", 2)
     assert memory_bar(guest.client) == 2 * MIB
 
@@ -462,7 +463,7 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
                    "the status says why the device is not a peer")
         assert wait_state(place, "lost")
     else:
-        wait_until(lambda: upstream(place)["joins"] == 2, "it is a peer again")
+        wait_until(lambda: upstream(place)["joins"] == 2, "the device is a peer again")
     guest = Guest(place, place.dir / "vmm", 2)
     assert memory_bar(guest.client) == 1 << 16
 

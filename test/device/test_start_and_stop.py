@@ -165,7 +165,7 @@ def test_closed_log_does_not_end_the_device(place):
                           place.device_program, "-v",
                           *plain(place), fds=(writer,))
     os.close(writer)
-    wait_until(lambda: accepts(place.dir / "vmm"), "it accepts")
+    wait_until(lambda: accepts(place.dir / "vmm"), "the device accepts connections")
     os.close(reader)
     with connect_when_free(place, place.dir / "vmm") as client:
         assert client.info() == (3, 9, 5)

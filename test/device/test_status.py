@@ -452,7 +452,7 @@ FEATURES = [
 @pytest.mark.parametrize("region", ["shm:{shm}", "file:{dir}/region", "dir:{dir}"])
 @pytest.mark.parametrize("options", FEATURES, ids=" ".join)
 def test_features_within_the_sandbox(place, region, options):
-    """The filter allows all system calls that each kind of region needs with each option."""
+    """The filter allows every system call that each kind of region needs, with each option."""
     running = Devices(place, "--socket", place.dir / "vmm", "--region", region.format(
         shm=place.shm, dir=place.dir), "--size", "1M", "--control", control_of(place), *options)
     use(Client(place.dir / "vmm"))
@@ -462,8 +462,8 @@ def test_features_within_the_sandbox(place, region, options):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_features_with_a_server_within_the_sandbox(place, record_property):
-    """The filter allows all system calls that a device with a server needs with each option: with
-    named and with sealed memory, and after the server has returned with another region."""
+    """The filter allows every system call that a device with a server needs, with each option: with
+    named and with sealed memory, and after the server has returned with a different region."""
     names = [(kind, at) for kind in ("shm", "sealed") for at in range(len(FEATURES))]
 
     def serve(kind, at, region):

@@ -27,7 +27,7 @@ def run_device_unit(place, *prefix):
     directory.mkdir()
     program = place.start(*prefix, place.build / "tools/ivshmem-device", *words.split())
     wait_until(lambda: accepts(directory / "control") or program.popen.poll() is not None,
-               "it listens")
+               "the device is listening")
     asked = place.run(place.build / "tools/ivshmem-device", "--status", directory / "control")
     assert f"32M of shm:{place.shm}" in asked.stdout, (
         asked.stdout + asked.stderr + program.err.text(), program.popen.poll())

@@ -275,7 +275,7 @@ def come_and_go(vmm, running, n):
         except (Gone, BrokenPipeError, ConnectionResetError):
             pass  # the device still serves the previous client, or has dropped this one
     os.close(eventfd)
-    wait_until(lambda: running.popen.poll() is None, "it runs")
+    wait_until(lambda: running.popen.poll() is None, "the device is running")
 
 
 def test_a_thousand_vmms_leak_nothing(place, vmm):
@@ -389,7 +389,7 @@ def test_two_guests_of_one_process(place):
         return ask_once(place.dir / "control")["devices"]
 
     wait_until(lambda: all(one["server"]["vectors"] == 2 for one in devices()),
-               "both have their vectors")
+               "both devices have their vectors")
     def has_rung(at):
         totals = devices()[at]["totals"]
         return totals["doorbells_out"] > totals["doorbells_to_nobody"]
@@ -398,7 +398,7 @@ def test_two_guests_of_one_process(place):
     # them.
     for at, sender in enumerate(guests):
         wait_until(lambda at=at, sender=sender: sender.ring(1 - at, 1) or has_rung(at),
-                   "the device knows the other one")
+                   "the device knows the other device")
         guests[1 - at].wait_interrupt(1)
     for sender in guests:
         for receiver, guest in enumerate(guests):

@@ -103,7 +103,7 @@ def test_stopped_and_continued(place, name, words):
     process = place.start(example(place, name), *after, stdin=subprocess.PIPE)
     place.servers()[-1].err.wait("client 0 joined")
     for _ in range(4):
-        wait_until(lambda: state_of(process.pid) == "S", "it waits")
+        wait_until(lambda: state_of(process.pid) == "S", "the program is waiting")
         time.sleep(0.05)  # it may only have been waiting for the rest of the greeting
         with stopped(process):
             pass

@@ -153,7 +153,7 @@ def test_any_file_system(place):
         for words in (client, tool):
             done = place.run(*words)
             assert done.returncode == 1 and "neither memory nor a file" in done.stderr
-            assert "(option --any-file-system)" in done.stderr, "other programs have it, too"
+            assert "(option --any-file-system)" in done.stderr, "other programs also have it"
             done = place.run(*words, "--any-file-system")
             assert done.returncode == 0, done.stderr
 
@@ -199,7 +199,7 @@ def test_late_vectors_while_the_mutex_for_nested_epolls_is_held(place):
 
 
 def unread(sock):
-    """Return: how much the receiver has not read yet."""
+    """Return: the amount of data that the receiver has not read yet."""
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 

@@ -32,7 +32,7 @@ BAD = {
     "string": (b'"status"', "the request is a string and not an object: " + HOW),
     "null": (b"null", "the request is null and not an object: " + HOW),
     "number": (b"7", "the request is a number and not an object: " + HOW),
-    "nothing in it": (b"{}", 'the request has no member "request": ' + HOW),
+    "empty object": (b"{}", 'the request has no member "request": ' + HOW),
     "number as request": (b'{"request":1}', '"request" is a number: ' + HOW),
     "object as request": (b'{"request":{}}', '"request" is an object: ' + HOW),
     "unknown": (b'{"request":"stop"}',

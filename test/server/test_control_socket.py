@@ -221,7 +221,7 @@ def test_status_of_a_server_in_the_background(place):
     status = status_of(place, doorbells=True)
     assert status["pid"] == pid and status["peers"][0]["doorbells"] == [0]
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "it has exited")
+    wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the server has exited")
     assert not control_of(place).exists()
 
 
@@ -469,7 +469,7 @@ def test_client_that_sends_data_is_logged_as_a_warning(place):
     up to 20 lines in 10 s. A normal close is not logged."""
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "--control", control_of(place))
-    wait_until(lambda: accepts(control_of(place)), "it listens")
+    wait_until(lambda: accepts(control_of(place)), "the server is listening")
     assert status_of(place)["peers"] == []  # once the server replies, it also serves clients
     join(place).close()
     wait_until(lambda: status_of(place)["totals"]["left"]["closed"] == 1, "the client has left")

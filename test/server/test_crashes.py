@@ -24,7 +24,7 @@ BUDGET = 50  # seconds; places not reached within this time are skipped
 KILLS_MIN = 12
 # The delay is long enough for the test to notice it and kill the server.
 HOLD_US = 200000
-NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak check's vfork() would be traced, too
+NO_LEAK_CHECK = {"ASAN_OPTIONS": "detect_leaks=0"}  # the leak check's vfork() would also be traced
 
 
 class Dead(Exception):
@@ -149,7 +149,7 @@ def record(place):
 
 
 def spread(things):
-    """Return the calls in an order in which any prefix samples the whole list."""
+    """Return the calls in an order in which every prefix is a sample of the whole list."""
     return [thing for start in range(7) for thing in things[start::7]]
 
 

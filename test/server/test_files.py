@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Files of ivshmem-server that other processes use too: pidfile, region, socket."""
+"""Files of ivshmem-server that other processes also use: pidfile, region, socket."""
 import fcntl
 import os
 import pathlib
@@ -99,7 +99,7 @@ def test_pidfile_with_other_content_is_refused(place, content):
     (0, 0o666, "is writable by all users, who can change the number in it"),
 ])
 def test_pidfile_that_others_can_write_to_is_refused(place, uid, mode, message):
-    """A pidfile in which another user could put the id of another process is not taken over."""
+    """A pidfile in which another user could put the id of a different process is not taken over."""
     pidfile = place.dir / "pid"
     pidfile.write_text("4194999\n")
     os.chown(pidfile, uid, -1)
@@ -209,7 +209,7 @@ def test_two_servers_create_one_region(place):
             [place.server_program, "-F", "-v", "-S", place.dir / size, "-M", place.shm, "-l", size]
             for size in sizes])
         wait_until(lambda: all(is_decided(server) for server in servers),
-                   "each has started or failed")
+                   "each server has started or failed")
         living = [at for at, server in enumerate(servers) if server.popen.poll() is None]
         assert len(living) == 1, [server.err.seen for server in servers]
         runs, failed = servers[living[0]], servers[1 - living[0]]
@@ -236,7 +236,7 @@ def start_silent(where):
     clients."""
     server = where.start(where.server_program, "-F", "-S", where.socket, "-M", where.shm)
     wait_until(lambda: accepts(where.socket) or server.popen.poll() is not None,
-               "the server accepts")
+               "the server accepts connections")
     with RawClient(str(where.socket), 1) as client:
         client.greeting()
     return server

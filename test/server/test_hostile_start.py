@@ -37,8 +37,8 @@ def test_link_in_place_of_the_socket(place, nth, name, owner):
 @NEEDS_ROOT
 @NEEDS_STRACE
 def test_hard_link_in_place_of_the_socket(place):
-    """If the socket has a second name (a hard link), the server does not change its owner to that
-    in --socket-owner."""
+    """If the socket has a second name (a hard link), the server does not change its owner to the
+    one given with --socket-owner."""
     theirs = place.dir / "theirs"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(theirs))

@@ -55,8 +55,8 @@ def test_newcomer_does_not_wait_for_clients_that_do_not_read(place, users):
                     f"uid {STRANGER}")
     everybody, ids = silent + [newcomer, second], set(range(CROWD + 2))
     read_together(everybody, lambda: all(each.knows(ids - {each.id}) for each in everybody),
-                  "all know each other")
-    wait_until(lambda: ask_once(control_of(place))["in_flight"] == 0, "all has been read")
+                  "all clients know each other")
+    wait_until(lambda: ask_once(control_of(place))["in_flight"] == 0, "everything has been read")
 
 
 def test_clients_of_one_server_do_not_delay_those_of_another(place):

@@ -17,7 +17,7 @@ def test_server_survives_the_reader_of_its_log(place):
     try:
         server = place.start("sh", "-c", 'exec "$@" 2>"$0"', log, place.server_program, "-F", "-v",
                              "-S", place.socket, "-M", place.shm)
-        wait_until(lambda: accepts(place.socket), "the server accepts")
+        wait_until(lambda: accepts(place.socket), "the server accepts connections")
         assert readable([reader], 20) and os.read(reader, 4096)
     finally:
         os.close(reader)

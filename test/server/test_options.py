@@ -138,7 +138,7 @@ def test_server_is_quiet_without_verbose(place):
     pidfile = place.dir / "pid"
     server = place.start(place.server_program, "-F", "-S", place.socket, "-M", place.shm,
                          "-p", pidfile)
-    wait_until(lambda: accepts(place.socket), "the server accepts")
+    wait_until(lambda: accepts(place.socket), "the server accepts connections")
     join(place).close()
     join(place)
     server.signal(15)

@@ -62,7 +62,7 @@ def test_manager_passes_fds_in_order(place, manager):
     script = place.dir / "show"
     script.write_text("#!/bin/sh\nreadlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5\n"
                       "echo $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\n"
-                      "ls /proc/$$/fd\n")  # do not use a pipe: its ends would be listed, too
+                      "ls /proc/$$/fd\n")  # do not use a pipe: its ends would also be listed
     script.chmod(0o755)
     shown = manager.start(prefix=["/bin/sh", script], ready=False)
     assert shown.wait() == 0, shown.err.text()
@@ -113,8 +113,8 @@ def test_watchdog_is_notified(place, manager):
 
 @pytest.mark.parametrize("how", ["crash", "restart"])
 def test_clients_do_not_notice_a_restart(place, manager, how):
-    """A restart sends connected clients no message, and another client can join afterwards; both
-    hold for two restarts in a row."""
+    """A restart sends connected clients no message, and another client can join afterwards; this
+    holds for two restarts in a row."""
     manager.start()
     clients = three(place)
     for _ in range(2):

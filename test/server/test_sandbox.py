@@ -325,7 +325,7 @@ def test_files_in_a_sticky_directory_are_a_warning(place):
 def test_fds_in_flight_of_other_processes(place):
     """The kernel limits the fds in flight per user. If fds of other processes use up the limit, the
     server reports it, and continues when those fds have been received."""
-    user = 300000 + os.getpid()  # using up root's limit would block other tests, too
+    user = 300000 + os.getpid()  # using up root's limit would also block other tests
     place.dir.chmod(0o777)
     server = place.server(nofile=64, user=user)
     ours, theirs = socket.socketpair()

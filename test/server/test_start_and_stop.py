@@ -18,7 +18,7 @@ from support.py.wire import accepts, readable, ring
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_by_signal(place, number):
-    """A signal ends the server with status 0. Clients get end of file and no leave; socket and
+    """A signal ends the server with status 0. Clients get end of file but no leave; socket and
     region are removed (W-13)."""
     server = place.server()
     clients = [join(place) for _ in range(3)]
@@ -42,16 +42,16 @@ def test_lock_of_the_inode_at_start_and_end(place):
     """Known limit (SECURITY.md): while another process holds the lock of an existing region's
     inode, a server cannot finish starting, and a server that removes its region cannot exit. Both
     continue when that process ends. (The region is not in /dev/shm, because other users of /dev/shm
-    would have to wait, too.)
+    would also have to wait.)
     """
     region = place.dir / "region"
     region.write_bytes(bytes(1 << 20))
     options = (place.server_program, "-F", "-S", place.socket, "-r", f"file:{region}", "-l", "1M")
     with open(region, "r+b") as file, StuckInode(file.fileno()):
         server = place.start(*options)
-        wait_until(lambda: waits_for_a_lock(server), "it waits")
+        wait_until(lambda: waits_for_a_lock(server), "the server is waiting")
         assert not place.socket.exists()
-    wait_until(lambda: accepts(place.socket), "the server starts when the lock is free")
+    wait_until(lambda: accepts(place.socket), "the server starts once the lock is free")
     server.signal(signal.SIGTERM)
     assert server.wait() == 0
     region.unlink()
@@ -59,7 +59,7 @@ def test_lock_of_the_inode_at_start_and_end(place):
     wait_until(lambda: accepts(place.socket), "the server has created the region")
     with open(region, "r+b") as file, StuckInode(file.fileno()):
         server.signal(signal.SIGTERM)
-        wait_until(lambda: waits_for_a_lock(server), "it waits")
+        wait_until(lambda: waits_for_a_lock(server), "the server is waiting")
     assert server.wait() == 0
     assert not region.exists()
 
@@ -215,7 +215,7 @@ def test_server_without_standard_fds(place, closed):
     """A server in the foreground without standard fds does not write its log into the region."""
     place.start("sh", "-c", f'exec "$@" {closed}', "sh", place.server_program, "-F", "-v", "-S",
                 place.socket, "-M", place.shm)
-    wait_until(lambda: accepts(place.socket), "the server accepts")
+    wait_until(lambda: accepts(place.socket), "the server accepts connections")
     first, second = join(place), join(place)
     knows_all([first, second])
     assert os.pread(first.memory, 4096, 0) == bytes(4096)

@@ -20,7 +20,7 @@ def start_server(where, socket, *options):
 def start_held_up(where, call, socket, *options):
     """Start a server that strace delays the first time it makes this system call."""
     return where.start(
-        "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would be traced, too
+        "env", "ASAN_OPTIONS=detect_leaks=0",  # the leak check's vfork() would also be traced
         "strace", "-D", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
         f"inject={call}:delay_enter={DELAY_US}:when=1", where.server_program, "-F", "-v",
         "-S", socket, *options)

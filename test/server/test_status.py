@@ -267,7 +267,7 @@ def test_other_servers_at_the_socket(place, data, stays, message):
 
 
 def test_datagram_socket(place):
-    """A datagram socket is reported as a socket of another type."""
+    """A datagram socket is reported as being a socket of another type."""
     there = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     there.bind(str(control_of(place)))
     fails(place, "is a socket of another type")

@@ -18,7 +18,7 @@ from support.py.programs import fd_count, wait_until
 from support.py.stuck_epoll import StuckEpoll, blocked_n, helpers
 from support.py.wire import RawClient, connect
 
-# Helper processes hold each fd for 5 s of their clock.
+# Helper processes hold each fd for 5 s by their clock.
 pytestmark = pytest.mark.usefixtures("fast_clock")
 BLOCKED_MAX = 2  # IVS_CLOSER_BLOCKED_MAX: helper processes that one user can block
 HELPERS_MAX = 64  # IVS_CLOSER_WORKERS_MAX
@@ -119,7 +119,7 @@ def test_helper_processes_that_one_user_blocks(place):
         stuck = leave_stuck(place, join(place, VECTORS))
         wait_blocked(server.pid, at + 1)
     while not server.err.count("closing those of clients that left earlier is blocked"):
-        check_newcomer(place)  # this client's fds stay open, too
+        check_newcomer(place)  # this client's fds also stay open
     check_newcomer(place)
     assert blocked_n(server.pid) == BLOCKED_MAX
     stuck.release()
@@ -232,7 +232,7 @@ def test_service_manager_is_not_blocked(place, manager):
     manager.server.err.wait("client 0 left")
     time.sleep(0.1)
     manager.go_on_reading()
-    manager.wait(lambda: "BARRIER=1" in manager.said, "the barrier")
+    manager.wait(lambda: "BARRIER=1" in manager.said, "the barrier was sent")
     manager.settle()
     assert not any("client-0" in name for name in manager.names())
     removed = [at for at, text in enumerate(manager.said) if "FDSTOREREMOVE=1" in text]
@@ -274,7 +274,8 @@ def test_client_leaves_during_a_crash(place, manager):
     manager.end_service(signal.SIGKILL)
     leave_stuck(place, client)
     manager.start()
-    manager.wait(lambda: not any("client-0" in name for name in manager.names()), "it is dropped")
+    manager.wait(lambda: not any("client-0" in name for name in manager.names()),
+                 "the client is dropped")
     manager.settle()
     check_newcomer(place)
     assert manager.end_service(signal.SIGTERM) == 0

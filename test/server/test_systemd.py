@@ -29,7 +29,7 @@ def test_the_unit_allows_all_needed_system_calls(place):
     program = place.start("systemd-socket-activate", "-l", place.socket, "/usr/bin/python3",
                           WITH_UNIT_FILTER,
                           service, *words.split())
-    wait_until(lambda: accepts(place.socket), "it listens")
+    wait_until(lambda: accepts(place.socket), "the server is listening")
     with RawClient(str(place.socket), vectors=2) as client:
         client.greeting()
         asked = place.run_server("--status", place.dir / "control")
@@ -43,7 +43,7 @@ def test_socket_activation(place):
     needs("systemd-socket-activate")
     program = place.start("systemd-socket-activate", "-l", place.socket, place.server_program,
                           "-F", "-v", "-r", "memfd:", "-l", "1M", "-n", "2")
-    wait_until(lambda: accepts(place.socket), "it listens")
+    wait_until(lambda: accepts(place.socket), "the server is listening")
     with RawClient(str(place.socket), vectors=2) as client:
         client.greeting()
     program.signal(signal.SIGTERM)

@@ -221,7 +221,7 @@ def test_end_during_an_upgrade(place, program, number):
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
     server.signal(signal.SIGUSR2)
-    wait_until(lambda: children(server.pid), "the trial runs")
+    wait_until(lambda: children(server.pid), "the trial is running")
     trial = Daemon(children(server.pid)[0])
     try:
         server.signal(number)
@@ -298,7 +298,7 @@ def test_program_that_hangs_is_not_used(place, program):
     os.mkfifo(f"{program}.fifo")
     replace(program, f"#!/bin/sh\nread -r _ < {program}.fifo\n")
     server.signal(signal.SIGUSR2)
-    wait_until(lambda: children(server.pid), "the trial runs")
+    wait_until(lambda: children(server.pid), "the trial is running")
     one_more(place, clients)
     assert "signal 14" in server.err.wait("no upgrade: ")
     assert not children(server.pid)
@@ -332,7 +332,7 @@ def test_upgrade_in_the_background(place):
     for _ in range(5):
         daemon.signal(signal.SIGUSR2)
         wait_until(lambda: b"IVSHMEM_SERVER_LIST" in
-                   open(f"/proc/{pid}/environ", "rb").read(), "it has been upgraded")
+                   open(f"/proc/{pid}/environ", "rb").read(), "the server has been upgraded")
         one_more(place, clients)
         clients.pop().close()
         all_know_all(clients)

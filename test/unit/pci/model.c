@@ -212,7 +212,10 @@ static void do_id(struct run *run)
 	run->naive.id = (uint32_t)id;
 }
 
-/* Load the state into a used function. Copy routes and id, which are not part of the state. */
+/*
+ * Load the state into a function that has already been used. Copy routes and id, which are not part
+ * of the state.
+ */
 static void do_move(struct run *run)
 {
 	size_t len = ivs_pci_state_len(&run->device);

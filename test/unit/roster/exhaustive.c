@@ -354,7 +354,7 @@ static bool explore(const struct world *world)
 	if (!good)
 		show(&run, &path);
 	printf("%u places from id %u: all %lu histories of up to %u events; %zu states by %lu "
-	       "histories of up to %u events; %lu messages told: %s\n",
+	       "histories of up to %u events; %lu messages compared: %s\n",
 	       world->places, world->fillers, all_n, world->all, run.seen.n, run.histories - all_n,
 	       world->deep, run.o->messages, good ? "all right" : "WRONG");
 	now_path = NULL;

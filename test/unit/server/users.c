@@ -104,7 +104,10 @@ Test(users, share_of_the_places, .timeout = TIMEOUT)
 	cr_assert_eq(join_all(&users, find(&users, 1, 0), 2000), 1500);
 	cr_assert_eq(join_all(&users, find(&users, 2, 0), 2000), 94);
 	cr_assert_eq(join_all(&users, find(&users, 3, 0), 6), 6);
-	/* No places are left: file descriptors run out, unless former clients have taken them. */
+	/*
+	 * No places are left: file descriptors will run out, unless former clients hold some of the
+	 * places.
+	 */
 	cr_assert_eq(ivs_users_check(&users, find(&users, 4, 0), 0), 0);
 	users.kept_n = 1;
 	cr_assert_eq(ivs_users_check(&users, find(&users, 4, 0), 0), IVS_USERS_E_SHARE);
