@@ -100,7 +100,7 @@ def test_bad_server(place, name):
 @pytest.mark.parametrize("name", CUT_SERVERS)
 def test_server_that_closes(place, name):
     """The client fails with a message if a server closes the connection during the greeting,
-    between messages or within a message."""
+    between messages or in the middle of a message."""
     bad_server(place, CUT_SERVERS[name], closes=True)
     message = f"the server at {place.socket} closed the connection"
     check(place.run_client("-c", "dump"), message)

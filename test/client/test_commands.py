@@ -57,7 +57,7 @@ def test_dump_of_the_only_client(place, vectors):
 ])
 def test_dump_shows_surplus_vectors(place, assigned, has, message):
     """If, according to the roster page, the server assigns this peer more or fewer vectors than the
-    peer has, dump says which doorbells are lost. (The peer here is the client of another server,
+    peer has, dump says which doorbells are lost. (The peer here is a client of a different server,
     which sends the same region.)"""
     place.server("-n", assigned, "--roster", "-l", "1M")
     join(place, assigned)
@@ -74,7 +74,7 @@ def test_dump_shows_surplus_vectors(place, assigned, has, message):
 
 @pytest.mark.parametrize("option", ["-c", "--command"])
 def test_commands_run_in_order(place, option):
-    """The commands of several -c options are run in order, and then the client exits."""
+    """The commands from several -c options are run in order, and then the client exits."""
     place.server("-n", "2")
     client = join(place, 2)
     done = place.run_client("-v", option, "int 0 1", option, "int 0 0", option, "help")

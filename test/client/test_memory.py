@@ -40,7 +40,7 @@ def written(before, region):
 @pytest.mark.parametrize("offset, at", [("0", 0), ("4097", 4097), ("4K", 4096), ("0x10", 16),
                                         (str(SIZE - 1), SIZE - 1)])
 def test_get_prints_exactly_these_bytes(place, region, offset, at, script):
-    """get prints the bytes as they are; get -x prints hexadecimal digits, 32 bytes in a line."""
+    """get prints the bytes as they are; get -x prints hexadecimal digits, 32 bytes per line."""
     n = min(100, SIZE - at)
     wanted = region.read_bytes()[at:at + n]
     done = run(place, f"get {offset} {n}", script=script)

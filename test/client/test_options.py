@@ -12,7 +12,7 @@ def test_help_succeeds(place, option):
 
 
 def test_help_and_man_page_agree(place):
-    """The help and the man page have the same options."""
+    """The help and the man page list the same options."""
     check_help_and_man_page(place, "ivshmem-client")
 
 

@@ -46,7 +46,7 @@ def test_read_only_by_option(place, way):
 
 
 def test_read_only_by_option_with_a_server(place):
-    """With --read-only and a server, a client cannot write, but it can ring."""
+    """With --read-only, a client of a server cannot write, but it can ring."""
     place.server("-n", "1")
     assert place.run_client("-c", "put 0 hello").returncode == 0
     check(place, ["-S", place.socket, "--read-only"], BY_OPTION)
@@ -83,7 +83,7 @@ def test_refusal_says_what_was_wanted(place, mode, option, access):
 
 
 def sent_region(place, kind):
-    """Return: a file object of a region with "hello" that cannot be written."""
+    """Return: a file object for a region that contains "hello" and cannot be written."""
     if kind == "fd":
         make_region(place.shm_path, 0o600)
         return place.shm_path.open("rb")

@@ -59,7 +59,7 @@ class Session:
                                  fds=self.eventfds[:-1])
 
     def use_memory(self):
-        """Read and write the memory with small and large messages."""
+        """Read and write the memory through small and large messages."""
         for length in (1, 8, 65536):
             self.client.write(BAR2, 0, b"x" * length)
             self.client.read(BAR2, 0, length)

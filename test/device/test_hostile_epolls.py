@@ -108,7 +108,7 @@ def test_vmm_with_slow_interrupts_is_dropped(place, way):
 
 
 def test_vmm_with_a_slow_resample_eventfd_is_dropped(place):
-    """A VMM is dropped if reading its eventfd for unmasking the pin is slow."""
+    """A VMM is dropped if reading its resample eventfd, which unmasks the pin, is slow."""
     start_server(place)
     running, one, other = serve_two(place, "--legacy", f"chardev={place.socket},size=1M,msi=off")
     client = place.add(Client(one))

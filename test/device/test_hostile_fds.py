@@ -349,7 +349,7 @@ ASK_MEMORY = vfu.pack(vfu.GET_REGION_INFO, struct.pack("<IIIIQQ", 32, 0, BAR2, 0
 
 def leave_unread(client):
     """Request the memory's fd, and shut down the sending side without reading the reply. Return:
-    the client, which stays open."""
+    the client, which stays connected."""
     client.send_raw(ASK_MEMORY)
     assert select.select([client.sock], [], [], vfu.TIMEOUT)[0], "there is no reply"
     client.sock.shutdown(socket.SHUT_WR)

@@ -50,7 +50,7 @@ def test_lock_of_the_vmms_end_is_not_needed(place):
     running.stop()
 
 
-# Eventfds whose last close() waits
+# Eventfds whose last close() blocks
 
 def helpers(place):
     """Return: the state letters of the helper processes that close fds. Their command line is that

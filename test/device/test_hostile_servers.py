@@ -283,8 +283,8 @@ class Useless:
 
 def attempts_max(seconds):
     """Return: the maximum number of attempts to connect within @seconds of real time. The clock of
-    the device is ten times as fast, and the device pauses at least 1, 2, 4 ... s before successive
-    attempts."""
+    the device runs ten times as fast, and the device pauses at least 1, 2, 4 ... s before
+    successive attempts."""
     return int(math.log2(10 * seconds + 1))
 
 
@@ -312,7 +312,7 @@ def be_garbled(server):
 def test_bad_servers_are_tried_less_and_less_often(place):
     """Each attempt to connect uses up one of the server's ids, so the device retries less and less
     often. While the server is bad, the doorbells that the device keeps still work and the log stays
-    short. When the server is good again, the device becomes a peer."""
+    short. When the server is good again, the device becomes a peer again."""
     those = [Useless(place, "small", be_small, True, False),
              Useless(place, "silent", be_silent, True),
              Useless(place, "curt", be_curt, False), Useless(place, "garbled", be_garbled, True)]
@@ -445,7 +445,7 @@ def test_region_of_a_fuse_file_system(place, request_name):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_many_fds_that_stay_open(place):
-    """The device gives up on a server that sends many fds whose close() could wait."""
+    """The device gives up on a server that sends many fds whose close() could block."""
     server = FakeServer(place, place.socket)
     running, _, other = serve(place, server)
     unknown = os.pidfd_open(os.getpid())

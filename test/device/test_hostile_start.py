@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What another user can do to the start of ivshmem-device."""
+"""What another user can do while ivshmem-device is starting."""
 import os
 import shutil
 import signal

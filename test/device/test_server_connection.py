@@ -473,7 +473,7 @@ def test_window_of_a_region_of_another_size(place, size, options, problem):
 @pytest.mark.usefixtures("fast_clock")
 def test_legacy_device_before_its_server(place):
     """Until the server starts, IVPosition of a legacy device reads -1 and its memory reads all
-    ones. Then the device has an id, doorbells and the server's region."""
+    ones. After that the device has an id, doorbells and the server's region."""
     running = Devices(place, "-S", place.dir / "vmm", "--control", place.dir / "control",
                       "--legacy",
                       f"chardev={place.socket},size=1M,vectors=2")

@@ -264,8 +264,8 @@ def test_unnamed_region(place):
 
 
 def test_file_size_limit_is_an_error(place):
-    """A region that exceeds the limit of "ulimit -f" is reported as an error, and SIGXFSZ does not
-    kill the program."""
+    """A region that exceeds the limit set by "ulimit -f" is reported as an error, and SIGXFSZ does
+    not kill the program."""
     done = place.run(place.device_program, *plain(place), preexec_fn=lambda: resource.setrlimit(
         resource.RLIMIT_FSIZE, (65536, 65536)))
     assert done.returncode == 1 and done.stderr.count("\n") == 1

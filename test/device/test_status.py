@@ -490,8 +490,8 @@ def test_features_with_a_server_within_the_sandbox(place, record_property):
 
 
 def use(client):
-    """Access the region through a mapping and with messages of several sizes, and try to save the
-    device's state."""
+    """Access the region through a mapping and through messages of several sizes, and try to save
+    the device's state."""
     with client:
         client.start()
         flags, size, _, fd = client.region_info(BAR2)

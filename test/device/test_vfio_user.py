@@ -193,8 +193,8 @@ def test_configuration_space(place):
     (BAR1, 4096, 1), (BAR2, SIZE - 1, 2), (BAR2, SIZE, 1), (BAR2, 0, 1 << 20), (CONFIG, 255, 2),
     (3, 0, 4), (6, 0, 4), (8, 0, 4), (9, 0, 4), (0xffffffff, 0, 4)])
 def test_access_beyond_a_region(place, region, offset, count):
-    """A read beyond a region returns zeroes, because Cloud Hypervisor waits for a reply of full
-    size. A write beyond a region is ignored."""
+    """A read beyond a region returns zeroes, because Cloud Hypervisor waits for a full-size reply.
+    A write beyond a region is ignored."""
     memory = memory_file(SIZE)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory, vectors=4)
@@ -297,7 +297,7 @@ def test_replaced_eventfd(place):
 
 
 def test_eventfds_of_a_range_are_removed(place):
-    """A SET_IRQS request with EVENTFD and without fds removes the eventfds of the given range and
+    """A SET_IRQS request with EVENTFD but without fds removes the eventfds of the given range and
     no others."""
     device, client, fds = serve_msix(place)
     before = device.fds()

@@ -217,7 +217,7 @@ def test_every_command_in_a_state(place, record_property, state):
 
 @pytest.mark.parametrize("command", LENGTHS)
 def test_request_without_reply_is_executed(place, command):
-    """A request with the flag for no reply is executed without a reply, even if it is refused."""
+    """A request with the no-reply flag is executed without a reply, even if it is refused."""
     device = place.add(Device(place, memory_file(SIZE), vectors=VECTORS, size=SIZE,
                               migration="device"))
     with device.client(greet=command != vfu.VERSION) as client:

@@ -246,8 +246,8 @@ def test_stream_is_a_snapshot(place):
 
 
 def test_end_of_the_stream(place):
-    """At the end of the stream a read returns less than requested, and then nothing. A read is
-    refused if argsz is too small for the requested length."""
+    """At the end of the stream a read returns less than requested, and the next read returns
+    nothing. A read is refused if argsz is too small for the requested length."""
     _, client = serve(place)
     length = len(client.save())
     client.set_state(STOP_COPY)

@@ -182,8 +182,8 @@ def test_region_truncated_by_a_peer(place, vmm):
 # One VMM at a time
 
 def test_second_vmm_is_dropped(place, vmm):
-    """A second VMM is immediately dropped and logged, and the first is not affected. When the first
-    has left, another VMM can connect."""
+    """A second VMM is dropped immediately, which is logged, and the first is not affected. When the
+    first has left, another VMM can connect."""
     running = serve_plain(place, "--control", place.dir / "control")
     with Client(vmm) as first:
         first.start()

@@ -45,7 +45,7 @@ class Host:
             path.unlink(missing_ok=True)
 
     def run(self, partner_address, *arguments):
-        """Run the suite and its partner to the end. Return: the report."""
+        """Run the suite and its partner to completion. Return: the report."""
         partner = conform.start_partner(self.place, partner_address)
         suite = self.place.start(self.place.build / "test/conform", "--vectors", conform.VECTORS,
                                  "--size", conform.SIZE, "--dir", self.place.dir, *arguments)

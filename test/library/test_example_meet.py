@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 
 def start_meet(where, peers, vectors, name, *options):
-    """Start the example `meet` as one of the peers of a meeting."""
+    """Start the example `meet` as one of the peers in a meeting."""
     return where.start(where.build / "examples" / "meet", "-n", peers, "-e", vectors, "-a", name,
                        "-r", "50", "-t", "80", *options, f"unix:{where.socket}")
 

@@ -205,8 +205,8 @@ def unread(sock):
 
 def send_stuck(sock, receiver, peer, fds):
     """Send a peer's doorbells, and close our copies, so that only the receiver has them. The
-    receiver is stopped meanwhile: otherwise it might be the first to close one, and this process
-    would block in the last close()."""
+    receiver is stopped in the meantime: otherwise it might be the first to close one, and this
+    process would block in the last close()."""
     with stopped(receiver):
         for fd in fds:
             say(sock, peer, fd)

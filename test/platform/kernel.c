@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Test properties of the kernel on which the server and the library rely, one per test, so that a
- * kernel that lacks a property fails here and not in production. The comment on each test names the
- * source file that relies on the property.
+ * Test kernel properties on which the server and the library rely, one per test, so that a kernel
+ * that lacks a property fails here and not in production. The comment on each test names the source
+ * file that relies on the property.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -70,7 +70,9 @@ static int as_stranger(int (*run)(int), int argument)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
 }
 
-/* client.c limits the messages, and so the fds, in flight by the size of a socket's send buffer. */
+/*
+ * client.c limits the messages in flight, and thus the fds, by the size of a socket's send buffer.
+ */
 Test(kernel, a_message_costs_768_bytes_of_buffer_with_or_without_fd, .timeout = TIMEOUT)
 {
 	const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -121,7 +121,7 @@ def test_dead_socket_of_root(place, mode):
 @pytest.mark.parametrize("mode", [0o755, 0o777], ids=oct)
 def test_dead_socket_of_root_in_a_sticky_directory(place, mode):
     """In a directory such as /tmp only root can remove the socket. Any user may connect to a socket
-    with mode 0777, and so can find out that it is dead."""
+    with mode 0777, and can thus find out that it is dead."""
     advice.copy_for_users(place, place.server_program)
     place.dir.chmod(0o1777)
     dead_socket(place.socket, mode)
@@ -270,7 +270,7 @@ def hugetlbfs():
 
 @pytest.mark.parametrize("option", ["-m", "-r"])
 def test_directory_that_does_not_exist(place, option):
-    """An argument that contains a slash is taken as a path, even for -m. The message says how to
+    """An argument that contains a slash is treated as a path, even for -m. The message says how to
     create the directory, and where huge pages can be found: in a hugetlbfs that is already mounted
     or that the user can mount."""
     path = place.dir / "hugepages"

@@ -187,7 +187,7 @@ def test_messages_are_counted(place):
 ])
 def test_refusals_are_counted_by_reason(place, reason, options, nofile):
     """Each reason for a refusal has its own counter, and the control socket continues to answer.
-    (Two reasons cannot be caused here: "no_id" requires 65536 clients at a time, and "failed"
+    (Two reasons cannot be caused here: "no_id" requires 65536 clients at once, and "failed"
     requires a kernel that is out of memory.)"""
     serve(place, *options, nofile=nofile)
     vectors = 16 if reason == "no_fd" else 1
@@ -203,7 +203,7 @@ def test_refusals_are_counted_by_reason(place, reason, options, nofile):
 
 
 def test_status_has_version_and_process(place):
-    """The reply to a version request has the program's version and process id."""
+    """The reply to a version request contains the program's version and process id."""
     server = serve(place)
     version = place.run_server("--version").stdout.split()[1]
     assert open_control(place).ask(VERSION) == {"version": version, "pid": server.pid}

@@ -76,7 +76,7 @@ def test_client_that_sends_fds_does_not_block_the_server(place, keeps_fds_out, w
 
 def test_urgent_bytes_at_the_control_socket_are_received(place, keeps_fds_out):
     """The server detects fds that arrive with an out-of-band byte: a client that sends a socket is
-    dropped, whether the byte with it is ordinary or out-of-band."""
+    dropped, whether the accompanying byte is ordinary or out-of-band."""
     if keeps_fds_out:
         pytest.skip("the kernel rejects fds")
     path = place.dir / "control"

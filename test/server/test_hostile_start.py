@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What another user can do to the start of a server, if that user can write to a directory that the
-server uses."""
+"""What another user can do while a server is starting, if that user can write to a directory that
+the server uses."""
 import os
 import shutil
 import signal

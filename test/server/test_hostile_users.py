@@ -118,7 +118,7 @@ def test_joins_of_a_user_are_limited(place):
 
 
 def test_honest_crowd_is_not_limited(place):
-    """Many clients of one user that start at the same time are all admitted with the default
+    """Many clients of one user that start at the same time are all admitted under the default
     limits."""
     place.server("--control", control_of(place))
     crowd = [join(place, keep=False) for _ in range(128)]

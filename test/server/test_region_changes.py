@@ -88,7 +88,7 @@ def test_region_without_a_name(place, region):
 @pytest.mark.parametrize("control", [False, True], ids=["", "control"])
 def test_change_is_noticed_after_chroot(place, below, control):
     """After chroot(2) the server notices a change even if the region is outside its root directory,
-    with and without the options for which it opens /proc."""
+    with and without the options that make it open /proc."""
     region = place.dir / "region" if below else place.shm_path
     address = f"file:{region}" if below else f"shm:{place.shm}"
     options = ["--control", place.dir / "control"] if control else []

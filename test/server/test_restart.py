@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A server whose fds are stored by a service manager can be killed at any time and resumes."""
+"""A server whose fds are stored by a service manager can be killed at any time, and resumes when it
+is started again."""
 import os
 import signal
 import socket
@@ -50,8 +51,8 @@ def test_manager_stores_fds_by_name(place, manager):
 
 
 def test_manager_passes_fds_in_order(place, manager):
-    """The service manager passes exactly the stored fds, in order, from 3 up, and names them in the
-    environment."""
+    """The service manager passes exactly the stored fds, in order, starting at 3, and names them in
+    the environment."""
     paths = []
     for at in range(3):
         paths.append(place.dir / f"file{at}")
@@ -243,8 +244,8 @@ def test_another_region_disconnects_all(place, manager, other):
 
 
 def test_another_region_that_cannot_be_opened(place, manager):
-    """If the different region cannot be opened, the start fails; after a start with the former
-    region, no client has been lost."""
+    """If the new region cannot be opened, the start fails; after a start with the former region, no
+    client has been lost."""
     manager.start()
     clients = three(place)
     manager.end_service(signal.SIGTERM)

@@ -30,8 +30,8 @@ PUNCH = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 
 class Roster:
-    """The roster page of a region, read by the rules of PROTOCOL.md without any of the project's
-    code."""
+    """The roster page of a region, read according to the rules of PROTOCOL.md without any of the
+    project's code."""
 
     def __init__(self, path):
         with open(path, "r+b") as file:
@@ -300,7 +300,7 @@ def test_impossible_sizes_are_errors(place, options, status, message):
 
 
 def test_file_size_limit_does_not_matter(place):
-    """The server updates the page of a region that is larger than "ulimit -f"."""
+    """The server updates the page of a region that is larger than the limit set by "ulimit -f"."""
     server = place.server("-n", "1", "--roster", "-l", "1M")
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (PAGE, PAGE))
     shown = roster(place)
@@ -330,7 +330,7 @@ def test_client_truncates_the_region(place):
 
 
 def set_flag(client, flag):
-    """Set a flag of the region's open file, which the client shares with all processes that have
+    """Set a flag on the region's open file, which the client shares with all processes that have
     the fd."""
     try:
         fcntl.fcntl(client.memory, fcntl.F_SETFL,
@@ -343,7 +343,7 @@ def set_flag(client, flag):
 @pytest.mark.parametrize("kind, flag", [("memfd", "O_APPEND"), ("shm", "O_APPEND"),
                                         ("file", "O_APPEND"), ("file", "O_DIRECT")])
 def test_client_sets_flags_of_the_regions_open_file(place, kind, flag):
-    """A client sets a flag of the region's open file. This neither keeps the server from writing
+    """A client sets a flag on the region's open file. This neither keeps the server from writing
     the page nor makes the region longer, even after an upgrade. At exit the server marks the page
     as not maintained."""
     path = {"memfd": None, "shm": place.shm_path, "file": place.dir / "region"}[kind]
@@ -464,8 +464,8 @@ def test_client_writes_garbage_to_the_page(place):
 
 
 def test_half_written_page_is_reported(place):
-    """P-4: if a server was killed while writing the page, a reader gives up in time and reports
-    it."""
+    """P-4: if a server was killed while writing the page, a reader gives up within a bounded time
+    and reports it."""
     make_region(place)
     server = place.server("-n", "1", "--roster", "-l", "1M")
     shown = roster(place)

@@ -44,8 +44,8 @@ def status_of(pid):
 
 
 def check_confined(pid, has_filter=HAS_FILTER):
-    """The process must have no capability, be unable to gain one, and have a filter if the build
-    has one."""
+    """The process must have no capabilities, be unable to gain any, and have a filter if the build
+    supports one."""
     status = status_of(pid)
     for name in CAPABILITIES:
         if name != "CapBnd" or os.geteuid() == 0:
@@ -76,8 +76,8 @@ def most_groups():
 # Privileges
 
 def test_all_privileges_are_dropped_by_default(place):
-    """By default the server permanently loses all capabilities and all system calls that it does
-    not need."""
+    """By default the server permanently gives up all capabilities, and all system calls that it
+    does not need."""
     server = place.server("-n", "2")
     check_confined(server.pid)
     check_works(place.socket)
@@ -289,8 +289,8 @@ def test_chroot_keeps_other_files_of_the_same_name(place):
     ([], 0, NOBODY.pw_uid),  # root without capabilities, in another user's directory
 ])
 def test_files_that_cannot_be_removed_are_a_warning(place, options, uid, owner):
-    """At startup, a warning is logged for each file that the confined process cannot remove, and
-    says how to avoid that; all other files are removed at exit."""
+    """At startup, for each file that the confined process cannot remove, a warning is logged that
+    says how to avoid this; all other files are removed at exit."""
     os.chown(place.dir, owner, -1)
     place.dir.chmod(0o755)
     server = place.server("-p", place.dir / "pid", *options)
@@ -409,7 +409,7 @@ def test_confined_server_in_the_background(place, how):
     check_works(root / "socket", 1)
     line = log.wait("client 0 left")
     assert f"ivshmem-server[{daemon.pid}]: client 0 left" in line
-    # Restart syslogd. syslog(3) connects again, but may lose the next line.
+    # Restart syslogd. syslog(3) reconnects, but may lose the next line.
     log.listen(socket.SOCK_DGRAM)
     for _ in range(2):
         check_works(root / "socket", 1)
@@ -503,7 +503,7 @@ def test_restart_under_the_filter(place, options, status, text):
 
 @NEEDS_FILTER
 def test_no_restart_without_permission(place):
-    """Without the list for starting programs, the filter forbids exec()."""
+    """Without the list of system calls for starting programs, the filter forbids exec()."""
     done = place.run(CONFINED, "-", "run", place.server_program, "--version")
     assert place.pardon_violators()
     assert done.returncode == -signal.SIGSYS
@@ -547,8 +547,8 @@ def may_open(lines, flags):
     ([], False, False), (["--control"], True, False), (["--metrics"], False, True),
     (["--control", "--metrics"], True, True)], ids=str)
 def test_which_files_a_strict_server_can_open(place, options, reads, makes):
-    """With --sandbox strict a server opens files for reading only with --control, creates new files
-    only with --metrics, and never writes to an existing file."""
+    """With --sandbox strict a server does not open files for reading unless --control is given,
+    does not create files unless --metrics is given, and never writes to an existing file."""
     words = [word for option in options for word in (option, place.dir / option[2:])]
     server = place.server("--sandbox", "strict", *words)
     lines = filter_of(server.pid)
@@ -565,7 +565,7 @@ def test_which_files_a_strict_server_can_open(place, options, reads, makes):
 @NEEDS_FILTER
 def test_violation_fails_a_test(build):
     """A program killed by its filter fails the test that started it, even if the test itself does
-    not check."""
+    not check for that."""
     made = Place(build)
     process = made.start(CONFINED, "-", "call", "ptrace")
     process.wait()

@@ -18,8 +18,8 @@ from support.py.wire import accepts, readable, ring
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_end_by_signal(place, number):
-    """A signal ends the server with status 0. Clients get end of file but no leave; socket and
-    region are removed (W-13)."""
+    """A signal makes the server exit with status 0. Clients get end of file but no leave; socket
+    and region are removed (W-13)."""
     server = place.server()
     clients = [join(place) for _ in range(3)]
     knows_all(clients)

@@ -218,7 +218,7 @@ def test_file_that_is_not_a_socket(place):
 
 
 def test_too_long_path(place):
-    """A path that is too long causes the same error message as for any other socket."""
+    """A path that is too long results in the same error message as for any other socket."""
     fails(place, "the socket's path has 200 bytes, but must have 1 to 107", path="x" * 200)
 
 

@@ -15,7 +15,7 @@ from support.py.wire import RawClient, accepts
 
 def test_the_unit_allows_all_needed_system_calls(place):
     """The unit's system call filter permits every system call that the unit's command needs, even
-    with a group for the region."""
+    if a group is configured for the region."""
     needs("systemd-socket-activate")
     if is_sanitized(place.server_program):
         pytest.skip("built with a sanitizer, whose code makes additional system calls")
@@ -205,7 +205,7 @@ def answers(manager):
 
 def test_clients_cannot_block_systemd(place, manager):
     """The last close() of a client's doorbells blocks, and copies of them are in the fd store.
-    systemd is not the last to close them, neither when the client leaves nor when the service is
+    systemd is not the last to close them, either when the client leaves or when the service is
     stopped."""
     first = place.add(RawClient(manager.socket, 2)).greeting()
     last = place.add(RawClient(manager.socket, 2)).greeting()

@@ -65,8 +65,8 @@ def one_more(place, clients):
 
 
 def test_clients_do_not_notice_an_upgrade(place):
-    """An upgrade keeps the process and the ids, and sends no client a message; then another client
-    can join."""
+    """An upgrade keeps the process and the ids, and sends no messages to clients; afterwards
+    another client can join."""
     server, clients = three(place)
     heard = [list(client.history) for client in clients]
     inode = place.socket.lstat().st_ino
@@ -244,8 +244,8 @@ def test_end_during_an_upgrade(place, program, number):
 ], ids=["deleted", "fails", "something-else", "crashes", "not-executable", "no-program", "empty",
         "no-interpreter"])
 def test_program_that_cannot_serve_is_not_used(place, program, content, mode, said):
-    """If the new program cannot serve, the server detects it and continues; a good program is used
-    the next time."""
+    """If the new program cannot serve, the server detects this and continues; a good program is
+    used the next time."""
     server, clients = three(place, *ANY_PROGRAM)
     kept = shutil.copy(program, place.dir / "good")
     if content is None:
@@ -265,7 +265,8 @@ def test_program_that_cannot_serve_is_not_used(place, program, content, mode, sa
 
 
 def test_program_killed_by_the_filter_is_not_used(place, program):
-    """If the filter kills the new program during its trial, the server detects it and continues."""
+    """If the filter kills the new program during its trial, the server detects this and continues.
+    """
     if is_sanitized(program):
         pytest.skip("a build with sanitizers has no filter")
     server, clients = three(place)

@@ -195,7 +195,7 @@ static void ask_in_threads(struct conform *c)
 	unsigned int n;
 
 	/*
-	 * An emulated guest is slow, so races are searched for on the host, where sanitizers are
+	 * An emulated guest is slow, so the search for races runs on the host, where sanitizers are
 	 * also used.
 	 */
 	for (unsigned int i = 0; i < THREADS; i++)

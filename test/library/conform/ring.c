@@ -164,7 +164,9 @@ static void newcomer(struct conform *c)
 		return;
 	if (can(c, IVS_CAP_ROSTER))
 		EXPECT_OK(conform_await(c, c->peer, IVS_EVENT_JOIN, (unsigned int)id, NULL));
-	/* A device ignores doorbells to a peer until it has received the join, so try again. */
+	/*
+	 * A device ignores doorbells to a peer until it has received the peer's join, so try again.
+	 */
 	for (unsigned int i = 0; i < LONG_MS / SHORT_MS; i++) {
 		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)id, 0), 0);
 		EXPECT_OK(ASK(c, ASK_TAKE, {1, 0, SHORT_MS, WORDS_AT}));

@@ -155,7 +155,7 @@ static void interrupted_with(struct conform *c, bool next)
 
 	sigaction(SIGUSR2, &interrupt, NULL);
 	EXPECT(c, !pthread_create(&thread, NULL, disturb, &disturber), "cannot create a thread");
-	/* On a slow host, peers of the previous cases may still be leaving. */
+	/* On a slow host, peers from previous cases may still be leaving. */
 	do {
 		result = next ? ivs_peer_next(c->peer, LONG_MS, &event)
 			      : ivs_peer_wait(c->peer, 0, LONG_MS);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tests of the publisher of the test pattern, with clients that do not read, die under a lock, or
- * write garbage, and with other publishers.
+ * Tests of the publisher of the test pattern, with clients that do not read, die while holding a
+ * lock, or write garbage, and with other publishers.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>

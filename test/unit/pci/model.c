@@ -43,7 +43,7 @@ static const struct ivs_pci_function_options kinds[] = {
 
 /**
  * struct run - test of one configuration
- * @rng:   state of the random generator
+ * @rng:   state of the random number generator
  * @step:  steps so far
  * @wrong: description of a difference, or NULL
  * @trace: print each step

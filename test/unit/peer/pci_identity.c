@@ -71,7 +71,9 @@ Test(pci_identity, truncated_configuration_space)
 	}
 }
 
-/* Set each byte to each value: the name must be empty or have only characters that R-9 allows. */
+/*
+ * Set each byte to each value: the name must be empty or contain only characters that R-9 allows.
+ */
 Test(pci_identity, wrong_bytes_are_refused)
 {
 	uint8_t config[256];

@@ -41,7 +41,7 @@ static void raw(int sock, int64_t value, int fd)
 	test_fds_send(sock, n.bytes, sizeof(n.bytes), &fd, fd != -1);
 }
 
-/* Send a greeting with id @own and @memory with raw(), receive it, and close the received fd. */
+/* Send a greeting with id @own and @memory through raw(), receive it, and close the received fd. */
 static void greet(const int pair[2], struct ivs_v0_decoder *dec, int64_t own, int memory)
 {
 	struct ivs_v0_message msg;

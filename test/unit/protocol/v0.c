@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tests of protocol/v0.h: encoding, decoding of a stream split in every way, and invalid messages.
+ * Tests of protocol/v0.h: encoding, decoding of a stream split in every possible way, and invalid
+ * messages.
  *
  * The codec is pure, so the fds here are plain integers and need not be open.
  */

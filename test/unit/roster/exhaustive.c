@@ -8,9 +8,9 @@
  * history all clients read all messages, and must then know exactly the connected peers.
  *
  * Run all histories up to a small length, and then longer ones breadth first, skipping those that
- * end in a state reached before. As the roster's state is private, two states count as the same if
- * they have the same peers, if each client knows the same peers, and if reading all messages yields
- * the same messages.
+ * end in a state that has already been reached. As the roster's state is private, two states count
+ * as the same if they have the same peers, if each client knows the same peers, and if reading all
+ * messages yields the same messages.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,8 +20,10 @@
 
 #define VECTORS 2
 #define DEPTH_MAX 32
-/* While clients still know peers that left, newcomers get ids beyond the maximum number of peers.
- * An event in struct path has four bits for an id. */
+/*
+ * While clients still know peers that have left, newcomers get ids beyond the maximum number of
+ * peers. An event in struct path has four bits for an id.
+ */
 #define IDS 15
 
 enum op_kind {

@@ -3,7 +3,7 @@
  * Run random histories: clients join and leave, read some messages, stop reading and resume
  * reading. The naive model in support/c/roster_oracle.h checks every message. At the end all
  * clients read all messages, and must then know exactly the connected peers. With --resume, a new
- * roster is now and then resumed from a copy of the old one's memory.
+ * roster is occasionally resumed from a copy of the old one's memory.
  *
  * A history depends only on the seed and its number, so it can be repeated alone. If one fails, the
  * program searches for its shortest beginning that fails.
@@ -21,8 +21,10 @@
 #define BIG_EVERY 400
 #define BIG_CLIENTS 200
 #define BIG_EVENTS 1200
-/* Every FILLED_EVERY-th history starts with peers that only occupy ids ("fillers"), so that the ids
- * of the others are about 64, where the next word of a bitmap starts and tables grow. */
+/*
+ * Every FILLED_EVERY-th history starts with peers that only occupy ids ("fillers"), so that the ids
+ * of the others are around 64, where the next word of a bitmap starts and tables grow.
+ */
 #define FILLED_EVERY 25
 /* Every TWIN_EVERY-th history is also run on a second roster, the twin in struct oracle. */
 #define TWIN_EVERY 8

@@ -13,7 +13,7 @@
 
 TestSuite(roster_restart, .timeout = TIMEOUT);
 
-static struct ivs_roster_memory at_growth; /* copy of the memory when it last grew */
+static struct ivs_roster_memory at_growth; /* copy of the memory, taken when it last grew */
 
 static void keep_copy(struct ivs_roster_memory *copy, const struct ivs_roster_memory *memory)
 {
