@@ -342,6 +342,7 @@ def test_access_of_an_existing_region(place):
     words = ["config", "tmpfiles", place.shm, "--owner", "4321", "--group", "4322"]
     notes = Pieces(*words).notes
     assert [note["command"].split()[0] for note in notes] == ["chown", "chgrp", "chmod"]
+    assert [note["command"].split()[1] for note in notes][:2] == ["-h", "-h"]
     assert not Pieces("config", "qemu", place.shm).notes, "no owner, group or mode was requested"
     if os.getuid():
         pytest.skip("needs root to change the owner of files")

@@ -28,6 +28,7 @@
 #include "tools/ivshmem/region_show.h"
 #include "tools/shared/address.h"
 #include "tools/shared/guard.h"
+#include "tools/shared/owners.h"
 #include "tools/shared/usage.h"
 
 #define DEFAULT_ADDRESS "shm:looking-glass"
@@ -343,11 +344,13 @@ static const char *find_users(const struct session *session, char *out, size_t o
 	struct passwd *passwd;
 	struct group *group;
 	struct stat st;
+	bool trusted;
 
 	snprintf(out, out_len, "as a user other than root");
 	if (fstat(ivs_region_fd(session->region), &st) || (st.st_mode & 0006) == 0006)
 		return out;
 	passwd = getpwuid(st.st_uid);
+	trusted = owner_is_trusted(st.st_uid, (uid_t)-1);
 	if (st.st_uid && passwd && (st.st_mode & 0600) == 0600)
 		snprintf(user, sizeof(user), "%s", passwd->pw_name);
 	else if (st.st_uid && (st.st_mode & 0600) == 0600)
@@ -362,11 +365,12 @@ static const char *find_users(const struct session *session, char *out, size_t o
 	else if (*user)
 		snprintf(out, out_len, "as user %s", user);
 	else
-		usage_failed(
-			"warning: only root can open %s (owner %u:%u, mode %04o), and the client "
-			"does not run as root: use chown USER, or chgrp kvm and chmod 0660, on it",
-			ivs_text_shown(path, shown, sizeof(shown)), st.st_uid, st.st_gid,
-			st.st_mode & 07777);
+		usage_failed("warning: only root can open %s (owner %u:%u, mode %04o), and the "
+			     "client does not run as root: %s",
+			     ivs_text_shown(path, shown, sizeof(shown)), st.st_uid, st.st_gid,
+			     st.st_mode & 07777,
+			     trusted ? "use chown -h USER, or chgrp -h kvm and chmod 0660, on it"
+				     : "remove it and create it again");
 	return out;
 }
 

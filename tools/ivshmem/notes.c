@@ -9,10 +9,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "config/escape.h"
 #include "daemon/json.h"
+#include "tools/shared/owners.h"
 #include "tools/shared/usage.h"
 
 #define WORD_LEN (4 * 4096 + 16) /* room for a path that is quoted for a shell */
@@ -61,11 +63,13 @@ void look_at(const char *path, struct look *out)
 	struct stat st;
 
 	*out = (struct look){0};
-	if (stat(path, &st))
+	if (lstat(path, &st))
 		return;
 	*out = (struct look){
 		.exists = true,
 		.file = S_ISREG(st.st_mode),
+		.odd = S_ISREG(st.st_mode) || S_ISCHR(st.st_mode) ? NULL
+								  : ivs_file_kind(st.st_mode),
 		.size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0,
 		.uid = st.st_uid,
 		.gid = st.st_gid,
@@ -73,15 +77,23 @@ void look_at(const char *path, struct look *out)
 	};
 }
 
-/* Return: whether @owner, a name or number, is a user other than @uid; false if it is unknown. */
-static bool is_other_user(const char *owner, uid_t uid)
+/* Return: the uid of @owner, a name or number; -1 if it is unknown or NULL. */
+static uid_t find_user(const char *owner)
 {
-	const struct passwd *user = getpwnam(owner);
+	const struct passwd *user = owner ? getpwnam(owner) : NULL;
 	uint64_t number;
 
 	if (user)
-		return user->pw_uid != uid;
-	return ivs_parse_uint(owner, 0, UINT32_MAX - 1, &number) && number != uid;
+		return user->pw_uid;
+	return owner && ivs_parse_uint(owner, 0, UINT32_MAX - 1, &number) ? (uid_t)number
+									  : (uid_t)-1;
+}
+
+static bool is_other_user(const char *owner, uid_t uid)
+{
+	uid_t wanted = find_user(owner);
+
+	return wanted != (uid_t)-1 && wanted != uid;
 }
 
 static bool is_other_group(const char *name, gid_t gid)
@@ -105,6 +117,18 @@ static const char *command_text(char out[WORD_LEN], const char *program, const c
 	return out;
 }
 
+static bool size_differs(const struct wish *wish, const struct look *look)
+{
+	return wish->size && look->file && look->size && look->size != wish->size;
+}
+
+static bool access_differs(const struct wish *wish, const struct look *look)
+{
+	return is_other_user(wish->owner, look->uid) ||
+	       (wish->group && is_other_group(wish->group, look->gid)) ||
+	       (wish->mode && wish->mode != look->mode);
+}
+
 static void compare_size(struct notes *notes, const struct wish *wish, const struct look *look)
 {
 	char has[IVS_SIZE_TEXT_LEN];
@@ -112,7 +136,7 @@ static void compare_size(struct notes *notes, const struct wish *wish, const str
 	char command[WORD_LEN];
 	struct ivs_out text = IVS_OUT_INIT(command, sizeof(command));
 
-	if (!wish->size || !look->file || !look->size || look->size == wish->size)
+	if (!size_differs(wish, look))
 		return;
 	ivs_size_text(look->size, has);
 	ivs_size_text(wish->size, wants);
@@ -132,12 +156,12 @@ static void compare_access(struct notes *notes, const struct wish *wish, const s
 	char command[WORD_LEN];
 	char mode[16];
 
-	if (wish->owner && is_other_user(wish->owner, look->uid))
-		notes_add(notes, command_text(command, "chown", wish->owner, wish->path),
+	if (is_other_user(wish->owner, look->uid))
+		notes_add(notes, command_text(command, "chown -h", wish->owner, wish->path),
 			  "\"%s\" belongs to uid %u and not to %s", wish->path, look->uid,
 			  wish->owner);
 	if (wish->group && is_other_group(wish->group, look->gid))
-		notes_add(notes, command_text(command, "chgrp", wish->group, wish->path),
+		notes_add(notes, command_text(command, "chgrp -h", wish->group, wish->path),
 			  "\"%s\" has the gid %u and not the group %s", wish->path, look->gid,
 			  wish->group);
 	snprintf(mode, sizeof(mode), "0%o", wish->mode);
@@ -150,8 +174,21 @@ void notes_compare(struct notes *notes, const struct wish *wish, const struct lo
 {
 	if (!look->exists)
 		return;
-	compare_size(notes, wish, look);
-	compare_access(notes, wish, look);
+	if (look->odd) {
+		notes_add(notes, NULL,
+			  "\"%s\" is %s, and not a file: find out who made it, remove it, and "
+			  "create the region again",
+			  wish->path, look->odd);
+	} else if (owner_is_trusted(look->uid, find_user(wish->owner))) {
+		compare_size(notes, wish, look);
+		compare_access(notes, wish, look);
+	} else if (size_differs(wish, look) || access_differs(wish, look)) {
+		notes_add(notes, NULL,
+			  "\"%s\" is not as asked and belongs to uid %u, who keeps what it has "
+			  "mapped even if the owner or mode is changed: remove it and create it "
+			  "again",
+			  wish->path, look->uid);
+	}
 }
 
 static int print_text(const struct ivs_pieces *pieces)

@@ -56,20 +56,28 @@ struct wish {
  * struct look - the actual state of a region
  * @exists: whether anything exists at its path
  * @file:   whether it is a regular file, of the size @size, and not, for example, a device node
+ * @odd:    if it is neither a regular file nor a character device, what it is, such as "a symbolic
+ *          link"; otherwise NULL
  */
 struct look {
 	bool exists;
 	bool file;
+	const char *odd;
 	uint64_t size;
 	uid_t uid;
 	gid_t gid;
 	mode_t mode;
 };
 
-/** look_at() - look at a path */
+/** look_at() - look at a path; a symbolic link is not followed */
 void look_at(const char *path, struct look *out);
 
-/** notes_compare() - add a note for each difference, with the command that corrects it */
+/**
+ * notes_compare() - add a note for each difference, with the command that corrects it
+ *
+ * If that command could be turned against root, because an untrusted user owns what is there, the
+ * note advises to remove it.
+ */
 void notes_compare(struct notes *notes, const struct wish *wish, const struct look *look);
 
 /**

@@ -21,6 +21,7 @@
 #include "tools/ivshmem/region_ops.h"
 #include "tools/ivshmem/region_show.h"
 #include "tools/ivshmem/signals.h"
+#include "tools/shared/owners.h"
 #include "tools/shared/usage.h"
 
 #define AGAIN (-1) /* another process has created or removed the region meanwhile */
@@ -173,11 +174,12 @@ static int create_new(struct creation *creation)
 	return status ? status : creation_report(creation, "created", "created");
 }
 
-/* Print the difference, and the command that removes it. */
+/* Print the difference, and the command that removes it, or "". */
 static void print_difference(const char *what, const char *found, const char *wanted,
 			     const char *command)
 {
-	fprintf(stderr, "  %s is %s, not %s: %s\n", what, found, wanted, command);
+	fprintf(stderr, "  %s is %s, not %s%s%s\n", what, found, wanted, *command ? ": " : "",
+		command);
 }
 
 /* If no group was asked for, the group matters only if it has access. */
@@ -194,7 +196,8 @@ static bool differs(const struct creation *creation, const struct stat *st)
 	       (st->st_mode & 07777) != creation->opts.mode;
 }
 
-static void print_owners(const struct creation *creation, const struct stat *st, const char *path)
+static void print_owners(const struct creation *creation, const struct stat *st, const char *path,
+			 bool trusted)
 {
 	char found[SHOW_OWNER_LEN];
 	char wanted[SHOW_OWNER_LEN];
@@ -203,19 +206,22 @@ static void print_owners(const struct creation *creation, const struct stat *st,
 
 	if (st->st_uid != creation->uid) {
 		show_user(creation->uid, wanted);
-		snprintf(command, sizeof(command), "%schown %s %s", geteuid() ? "as root, " : "",
+		snprintf(command, sizeof(command), "%schown -h %s %s", geteuid() ? "as root, " : "",
 			 show_word(wanted, word), path);
-		print_difference("the owner", show_user(st->st_uid, found), wanted, command);
+		print_difference("the owner", show_user(st->st_uid, found), wanted,
+				 trusted ? command : "");
 	}
 	if (group_differs(creation, st)) {
 		show_group(creation->gid, wanted);
-		snprintf(command, sizeof(command), "chgrp %s %s", show_word(wanted, word), path);
-		print_difference("the group", show_group(st->st_gid, found), wanted, command);
+		snprintf(command, sizeof(command), "chgrp -h %s %s", show_word(wanted, word), path);
+		print_difference("the group", show_group(st->st_gid, found), wanted,
+				 trusted ? command : "");
 	}
 }
 
 static int print_differences(const struct creation *creation, const struct stat *st)
 {
+	bool trusted = owner_is_trusted(st->st_uid, creation->uid);
 	char size_found[IVS_SIZE_TEXT_LEN];
 	char size_wanted[IVS_SIZE_TEXT_LEN];
 	char command[2 * SHOW_WORD_LEN];
@@ -232,17 +238,24 @@ static int print_differences(const struct creation *creation, const struct stat 
 		snprintf(command, sizeof(command), "ivshmem resize %s --size %s", name,
 			 size_wanted);
 		print_difference("the size", ivs_size_text((uint64_t)st->st_size, size_found),
-				 size_wanted, command);
+				 size_wanted, trusted ? command : "");
 	}
-	print_owners(creation, st, path);
+	print_owners(creation, st, path, trusted);
 	if ((st->st_mode & 07777) != creation->opts.mode) {
 		snprintf(found, sizeof(found), "%04o", (unsigned int)st->st_mode & 07777);
 		snprintf(wanted, sizeof(wanted), "%04o", (unsigned int)creation->opts.mode);
 		snprintf(command, sizeof(command), "chmod %s %s", wanted, path);
-		print_difference("the mode", found, wanted, command);
+		print_difference("the mode", found, wanted, trusted ? command : "");
 	}
-	fprintf(stderr, "Or, when it is no longer used: ivshmem remove %s, and create it again\n",
-		name);
+	if (trusted)
+		fprintf(stderr,
+			"Or, when it is no longer used: ivshmem remove %s, and create it again\n",
+			name);
+	else
+		fprintf(stderr,
+			"Its owner keeps what it has mapped, even if the owner or mode is "
+			"changed:\nivshmem remove %s, and create it again\n",
+			name);
 	return STATUS_FAILED;
 }
 

@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/parse.h"
 #include "tools/shared/usage.h"
@@ -48,4 +49,9 @@ int take_group(const char *value, gid_t *out)
 	else
 		return usage_error("no such group", value, "use an existing name or a number");
 	return 0;
+}
+
+bool owner_is_trusted(uid_t uid, uid_t wanted)
+{
+	return !uid || uid == geteuid() || uid == wanted;
 }
