@@ -106,6 +106,34 @@ static enum ivs_access_cause access_cause(const struct stat *st, int wanted)
 	return user_is_member(st->st_gid) ? IVS_ACCESS_LOGIN : IVS_ACCESS_GROUP;
 }
 
+/*
+ * Return: whether the last name in the path is a symbolic link of another user than root, who may
+ * have chosen its target to trick the reader of a message.
+ */
+static bool is_foreign_link(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st) && S_ISLNK(st.st_mode) && st.st_uid && st.st_uid != geteuid();
+}
+
+/*
+ * Return: whether the owner of the file, another user than root, can put a link in its place before
+ * root runs a command, because all users can write to the directory.
+ */
+static bool is_exchangeable(const struct ivs_access *access)
+{
+	char dir[sizeof(access->path)];
+	struct stat st;
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", access->path);
+	slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = '\0';
+	return access->st.st_uid && (stat(slash ? dir : ".", &st) || st.st_mode & S_IWOTH);
+}
+
 /* Examine @out->path. Return: whether to go on. */
 static bool access_examine(struct ivs_access *out, int wanted)
 {
@@ -148,6 +176,10 @@ void ivs_access_find(const char *path, int wanted, struct ivs_access *out)
 	}
 	snprintf(out->path, sizeof(out->path), "%s", path);
 	out->on_way = false;
+	if (is_foreign_link(path)) {
+		out->cause = IVS_ACCESS_UNKNOWN;
+		return;
+	}
 	if (!access_examine(out, wanted) && out->cause == IVS_ACCESS_UNKNOWN && errno == ENOENT)
 		access_examine_parent(out);
 }
@@ -223,6 +255,9 @@ static void access_cure(const struct ivs_access *access, char out[IVS_ACCESS_TEX
 			snprintf(out, IVS_ACCESS_TEXT_LEN, ": use a directory %s user %s may %s",
 				 access->wanted & W_OK ? "to which" : "that", user,
 				 access->wanted & W_OK ? "write" : "enter");
+		else if (is_exchangeable(access))
+			snprintf(out, IVS_ACCESS_TEXT_LEN, ": its owner can let user %s use it",
+				 user);
 		else
 			cure_mode(group, bits, path, out);
 		break;
@@ -242,6 +277,8 @@ const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS
 	size_t len;
 
 	ivs_access_find(path, wanted, &access);
+	if (access.cause == IVS_ACCESS_UNKNOWN && is_foreign_link(path))
+		return strcpy(out, "it is a symbolic link of another user");
 	if (access.cause == IVS_ACCESS_UNKNOWN)
 		return strcpy(out, "its owner, group and mode cannot be examined");
 	len = strlen(ivs_access_state(&access, out));

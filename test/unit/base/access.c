@@ -114,6 +114,47 @@ Test(access, group_of_root_is_not_for_users)
 	cure(denied("it belongs to root:root, mode 0660: as root, chgrp nogroup "), "as root, ", 0);
 }
 
+/* In a directory like /tmp, another user could put a link in the file's place before root acts. */
+Test(access, file_of_another_user_where_all_can_write)
+{
+	char text[IVS_ACCESS_TEXT_LEN];
+
+	set(path, STRANGER, STRANGER, 0600);
+	become(NOBODY, NOBODY);
+	denied("mode 0600: as root, chgrp nogroup ");
+	become(0, 0);
+	set(dir, 0, 0, 01777);
+	become(NOBODY, NOBODY);
+	ivs_access_explain(path, R_OK | W_OK, text);
+	cr_expect_str_eq(text, "it belongs to 54321:54321, mode 0600: its owner can let user "
+			       "nobody use it");
+	become(0, 0);
+	set(path, 0, 0, 0600);
+	become(NOBODY, NOBODY);
+	ivs_access_explain(path, R_OK | W_OK, text);
+	cr_expect(strstr(text, "as root, chgrp nogroup "), "%s", text);
+}
+
+/* A link of root or of the user may lead to the file; another one may be a trap. */
+Test(access, symbolic_link)
+{
+	char target[112];
+	char text[IVS_ACCESS_TEXT_LEN];
+
+	snprintf(target, sizeof(target), "%s/target", dir);
+	cr_assert_eq(rename(path, target), 0);
+	set(target, 0, 0, 0600);
+	cr_assert_eq(symlink("target", path), 0);
+	become(NOBODY, NOBODY);
+	ivs_access_explain(path, R_OK | W_OK, text);
+	cr_expect(strstr(text, "as root, chgrp nogroup "), "%s", text);
+	become(0, 0);
+	cr_assert_eq(lchown(path, STRANGER, STRANGER), 0);
+	become(NOBODY, NOBODY);
+	ivs_access_explain(path, R_OK | W_OK, text);
+	cr_expect_str_eq(text, "it is a symbolic link of another user");
+}
+
 Test(access, own_file)
 {
 	set(path, NOBODY, 0, 0460);
