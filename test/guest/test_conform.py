@@ -12,7 +12,8 @@ from support.py.paths import BUILD
 from support.py.programs import Place
 
 CASES = conform.cases(BUILD)
-BOOT = 120
+#: seconds; a guest takes 10 s on an idle machine. A case that blocks ends after 60 s (CASE_S).
+SUITE = 480
 #: Only devices in a port can be unplugged, not those on the root bus.
 PORT = ["-device", "pcie-root-port,id=slot1,chassis=1,slot=1"]
 ID = "device"
@@ -89,11 +90,11 @@ class InGuest:
 
     def _follow(self, guest):
         ended = r"^guest: exit (\d+)"
-        if guest.wait_for(rf"^{conform.TAKE_AWAY}|{ended}", BOOT).group(1) is None:
+        if guest.wait_for(rf"^{conform.TAKE_AWAY}|{ended}", SUITE).group(1) is None:
             if not self.removed_inside:
                 guest.qmp().unplug(ID)
             conform.tell(self.partner)
-        return int(guest.wait_for(ended, BOOT).group(1))
+        return int(guest.wait_for(ended, SUITE).group(1))
 
 
 def sysfs(place, **region):
