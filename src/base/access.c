@@ -262,7 +262,7 @@ static void access_cure(const struct ivs_access *access, char out[IVS_ACCESS_TEX
 			cure_mode(group, bits, path, out);
 		break;
 	default:
-		snprintf(out, IVS_ACCESS_TEXT_LEN, ", which allow it: %s forbids it",
+		snprintf(out, IVS_ACCESS_TEXT_LEN, ", which allow access: %s forbids it",
 			 getxattr(path, "system.posix_acl_access", NULL, 0) > 0
 				 ? "its access control list (getfacl)"
 				 : "a security module (SELinux, AppArmor: see dmesg)");

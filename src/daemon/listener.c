@@ -150,7 +150,7 @@ static int bind_or_replace(int fd, const struct sockaddr_un *addr, mode_t mode,
 				     "cannot create the socket %s: Permission denied: %s",
 				     addr->sun_path, ivs_access_explain(addr->sun_path, W_OK, why));
 	snprintf(copy, sizeof(copy), "%s", addr->sun_path);
-	ivs_error_errno(err, -result, "cannot make the socket %s", addr->sun_path);
+	ivs_error_errno(err, -result, "cannot create the socket %s", addr->sun_path);
 	if (result == -ENOENT)
 		ivs_shell_add_error(err, ": mkdir -p ", dirname(copy), "");
 	return result;

@@ -76,7 +76,8 @@ const char *ivs_socket_file_explain(const char *path, char out[IVS_ACCESS_TEXT_L
 			 ", and a process is listening at it: use another path");
 		return out;
 	}
-	snprintf(out + len, IVS_ACCESS_TEXT_LEN - len, ", and no process is seen to listen at it");
+	snprintf(out + len, IVS_ACCESS_TEXT_LEN - len,
+		 ", and no process appears to be listening at it");
 	if (may_remove(path, &access.st))
 		ivs_shell_add(out, IVS_ACCESS_TEXT_LEN, ": if it is left over, rm ", path, "");
 	else

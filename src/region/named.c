@@ -201,7 +201,8 @@ int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err)
 		return 0;
 	/* EISDIR: from a kernel or file system that does not support O_TMPFILE */
 	if (errno == EOPNOTSUPP || errno == EISDIR)
-		return ivs_error_errno(err, EOPNOTSUPP, "cannot make a file without a name at %s",
+		return ivs_error_errno(err, EOPNOTSUPP,
+				       "cannot create an unnamed file in the directory of %s",
 				       region->path);
 	return open_path_error(region, errno, err);
 }

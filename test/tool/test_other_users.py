@@ -142,7 +142,7 @@ def wait_until(condition):
 
 
 def file_is_open(strace):
-    """Whether the program under strace has a file without a name open, as O_TMPFILE makes it."""
+    """Whether the program under strace has an unnamed file open, as O_TMPFILE creates it."""
     pids = pathlib.Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split()
     for fd in [fd for pid in pids for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]:
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile

@@ -293,7 +293,7 @@ static int resize_prepare(struct change *change)
 					&change->region, &err);
 
 	if (result == -EOPNOTSUPP)
-		return usage_failed("the file system of %s cannot make a file without a name: "
+		return usage_failed("the file system of %s does not support unnamed files: "
 				    "ivshmem remove, then ivshmem create",
 				    change->place.path);
 	return result ? resize_failed(change, result, &err) : 0;

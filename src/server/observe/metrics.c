@@ -370,7 +370,8 @@ static int open_dir(struct ivs_metrics *metrics, const char *path, struct ivs_er
 	snprintf(metrics->tmp, sizeof(metrics->tmp), ".%s.tmp", name);
 	metrics->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (metrics->dir_fd < 0 && errno == ENOENT) {
-		ivs_error_errno(err, ENOENT, "cannot open %s, the directory of the metrics", dir);
+		ivs_error_errno(err, ENOENT, "cannot open %s, the directory of the metrics file",
+				dir);
 		ivs_shell_add_error(err, ": mkdir -p ", dir, "");
 		return -ENOENT;
 	}

@@ -526,7 +526,7 @@ Test(region, preparing_checks_what_opening_checks)
 		{"shm:a/b", M, IVS_REGION_E_ADDRESS, "is a path"},
 		{"other:a", M, IVS_REGION_E_ADDRESS, "use shm:NAME"},
 		{"file:/none-such/r", M, -ENOENT, "mkdir -p /none-such"},
-		{"file:/proc/r", M, -EOPNOTSUPP, "without a name"},
+		{"file:/proc/r", M, -EOPNOTSUPP, "an unnamed file"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
