@@ -9,7 +9,7 @@
 
 #include "roster/roster.h"
 
-#define TIMEOUT 60
+#define TIMEOUT 240
 #define TEXT_LEN 4096
 #define ALL 1000
 #define HEARS(roster, id, most, text) cr_assert_str_eq(hear(roster, id, most), text)

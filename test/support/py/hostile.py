@@ -200,7 +200,7 @@ def crowd(place, clients, vectors):
     limit = max(needed, min(hard, clients * 32))
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
-    done = place.run(program, place.socket, clients, vectors, limit, timeout=10 * TIMEOUT)
+    done = place.run(program, place.socket, clients, vectors, timeout=10 * TIMEOUT)
     assert done.returncode == 0, done.stderr.strip()
     wait_for_fds(server, before)
     return done.stdout.strip().replace("crowd: ", "every client knew all others: ")

@@ -21,7 +21,7 @@ import uuid
 
 from support.py.paths import SOURCE
 
-TIMEOUT = 20  # seconds; for a loaded machine and sanitizers
+TIMEOUT = 60  # seconds; for a slow and loaded machine, and sanitizers
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 SHM = pathlib.Path("/dev/shm")

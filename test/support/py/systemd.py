@@ -94,7 +94,7 @@ class UserManager:
         place.add(self)
         try:
             wait_until(lambda: self.popen.poll() is not None or
-                       (self.dir / "systemd" / "private").exists(), "it listens")
+                       (self.dir / "systemd" / "private").exists(), "it listens", timeout=20)
         except AssertionError:
             pass  # the check below detects this
         if self.run("is-system-running", check=False).stdout.strip() in ("", "offline"):

@@ -16,7 +16,7 @@
 #include "base/eventfd.h"
 #include "support/c/fds.h"
 
-#define TIMEOUT 20
+#define TIMEOUT 60
 
 /* The highest counter value that write(2) can reach; only the kernel itself can exceed it. */
 #define FULL (UINT64_MAX - 1)

@@ -23,7 +23,7 @@
 #include "daemon/stall.h"
 #include "support/c/fds.h"
 
-#define TIMEOUT 20
+#define TIMEOUT 60
 #define LINGER_S 60
 #define PAGE_LEN 4096
 

@@ -10,7 +10,7 @@
 
 #include "daemon/loop.h"
 
-#define TIMEOUT 20
+#define TIMEOUT 60
 #define ITEMS 4
 #define LETTERS "abcd"
 

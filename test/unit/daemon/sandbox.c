@@ -157,7 +157,7 @@ static int write_confined(bool to_itself)
 	return status;
 }
 
-Test(isolate, own_pid_is_no_other_pid, .timeout = 10)
+Test(isolate, own_pid_is_no_other_pid, .timeout = 60)
 {
 	int status;
 

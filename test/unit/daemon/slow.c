@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "daemon/slow.h"
 
-#define TIMEOUT 20
+#define TIMEOUT 60
 
 /* Simulates a system call that uses this much processor time. */
 static void work(int ms)

@@ -10,7 +10,7 @@
 
 #include "daemon/stall.h"
 
-#define TIMEOUT 20
+#define TIMEOUT 60
 #define FULL (UINT64_MAX - 1)
 #define PERIOD_US (IVS_STALL_PERIOD_MS * 1000)
 

@@ -17,7 +17,7 @@
 #include "protocol/socket.h"
 #include "support/c/fds.h"
 
-#define TIMEOUT 20
+#define TIMEOUT 60
 
 /* A number in eight bytes. number() does not use ivs_v0_put(), which is under test. */
 struct number {

@@ -3,7 +3,7 @@
 
 #include <criterion/criterion.h>
 
-#define TIMEOUT 10
+#define TIMEOUT 60
 #define QUICK_NS 3000
 #define SLOW_NS (IVS_COST_SLOW_NS + 1)
 #define TOO_SLOW_NS (IVS_COST_MAX_NS + 1)

@@ -3,7 +3,7 @@
 
 #include <criterion/criterion.h>
 
-#define TIMEOUT 10
+#define TIMEOUT 60
 #define SECOND INT64_C(1000000000)
 
 static struct ivs_user *find(struct ivs_users *users, uid_t uid, int64_t now_ns)
