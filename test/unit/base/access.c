@@ -15,7 +15,7 @@
 
 #include "base/access.h"
 
-#define NOBODY 65534 /* the user "nobody" of group "nogroup", on Debian */
+#define NOBODY 65534 /* the user "nobody" in group "nogroup", on Debian */
 #define STRANGER 54321
 
 static char dir[64];
@@ -135,7 +135,7 @@ Test(access, file_of_another_user_where_all_can_write)
 	cr_expect(strstr(text, "as root, chgrp nogroup "), "%s", text);
 }
 
-/* A link of root or of the user may lead to the file; another one may be a trap. */
+/* A link that belongs to root or to the user may lead to the file; any other link may be a trap. */
 Test(access, symbolic_link)
 {
 	char target[112];

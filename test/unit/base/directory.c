@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of base/directory.h. test/tool/test_other_users.py has the tests with other users. */
+/*
+ * Tests of base/directory.h. test/tool/test_other_users.py has the tests that involve other users.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -35,7 +35,9 @@ Test(shell, quote)
 	}
 }
 
-/* A word that does not fit is not cut: each size up to the needed one. */
+/*
+ * A word that does not fit is left out, not cut off. All sizes up to the required one are tested.
+ */
 Test(shell, a_word_that_does_not_fit)
 {
 	static const char *const texts[] = {"it's", "abc"};

@@ -6,7 +6,7 @@
 
 #define REGIONS_N 1000
 
-/* Every inode is found at its first region, and one that is not there is not. */
+/* For each inode, its first region is found; an inode that is absent is not found. */
 Test(index, inodes)
 {
 	struct ivs_host_region *list = calloc(REGIONS_N, sizeof(*list));
@@ -14,7 +14,7 @@ Test(index, inodes)
 	struct ivs_host_index index = {0};
 
 	for (size_t i = 0; i < REGIONS_N; i++)
-		list[i].ino = 2 * (i * 7919 % (REGIONS_N / 2)); /* each even one twice */
+		list[i].ino = 2 * (i * 7919 % (REGIONS_N / 2)); /* each even inode twice */
 	cr_assert_eq(ivs_host_index_inodes(&index, &regions), 0);
 	for (ino_t ino = 0; ino < REGIONS_N; ino += 2) {
 		size_t first = ivs_host_index_first(&index, ino);

@@ -76,7 +76,7 @@ static void child_end(pid_t child)
 	waitpid(child, NULL, 0);
 }
 
-/* Return: the entry of the process @pid among the users of the file with index @file, or NULL. */
+/* Return: the entry for process @pid among the users of the file with index @file, or NULL. */
 static const struct ivs_host_user *user_of(const struct ivs_host_users *users, pid_t pid,
 					   size_t file)
 {

@@ -180,7 +180,7 @@ Test(vm, long_names_are_cut)
 	ivs_host_vm_deinit(&vm);
 }
 
-/* No file has such a path, and texts that contain it would be cut off. */
+/* No file can have such a path, and messages that contain it would be cut off. */
 Test(vm, paths_that_are_too_long_are_ignored)
 {
 	static const char start[] = "kvm\0-object\0memory-backend-file,id=m,mem-path=/";

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of the test pattern: bars, box and number are drawn, and nothing outside the picture. */
+/*
+ * Tests of the test pattern: bars, box and number are drawn, and nothing is drawn outside the
+ * picture.
+ */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdlib.h>

@@ -232,7 +232,7 @@ Test(region, another_size_is_refused_and_nothing_changes)
 	cr_expect_eq(size_of(in_dir("", "r")), (off_t)(8 * M));
 }
 
-/* Users paste the commands of messages, so they must be whole, and quoted for a shell. */
+/* Users paste commands from messages, so the commands must be complete, and quoted for a shell. */
 Test(region, commands_in_messages)
 {
 	char name[NAME_MAX + 1] = "";

@@ -60,7 +60,7 @@ Test(watch, removed)
 	cr_expect_eq(ivs_region_watch_look(&watch), IVS_REGION_NAME_LOST);
 	close(new_file(path));
 	cr_expect_eq(ivs_region_watch_look(&watch), IVS_REGION_NAME_LOST,
-		     "a new file of that name is not the region");
+		     "a new file with that name is not the region");
 }
 
 Test(watch, replaced)
