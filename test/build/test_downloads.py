@@ -120,7 +120,7 @@ def test_another_release_of_looking_glass(answers, tmp_path, monkeypatch):
 
 
 def test_looking_glass_without_a_mirror(answers, tmp_path, monkeypatch):
-    """A mirror that cannot be reached is tried again at the next call."""
+    """A mirror that cannot be reached is tried again on the next call."""
     calls = answers(["503"] * 6)
     monkeypatch.setattr(bootstrap, "mirror", lambda: "http://localhost/debian")
     monkeypatch.setattr(bootstrap, "_settings", lambda: [])

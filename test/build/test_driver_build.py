@@ -16,7 +16,7 @@ LINES_MAX = 1420
 
 @pytest.fixture(scope="module")
 def distribution():
-    """The Kernel of this machine's distribution, even if guests run another kernel."""
+    """The Kernel of this machine's distribution, even if guests run a different kernel."""
     return distribution_kernel.find()
 
 
@@ -35,7 +35,7 @@ def sources(tmp_path):
 
 
 def test_licence_of_the_driver():
-    """All files of the driver have the licence that the kernel requires."""
+    """All driver files have the licence that the kernel requires."""
     for path in driver.SOURCES.iterdir():
         assert "SPDX-License-Identifier: GPL-2.0-only" in path.read_text().split("\n", 1)[0], path
 
@@ -73,8 +73,8 @@ def test_driver_builds_without_memory_hotplug(distribution, tmp_path):
 
 
 def test_information_of_the_module(distribution):
-    """The module has an alias, by which udev loads it for a device of any subsystem, revision and
-    class (PROTOCOL.md, R-1)."""
+    """The module has an alias, through which udev loads it for a device with any subsystem,
+    revision and class (PROTOCOL.md, R-1)."""
     said = modinfo(driver.module(distribution))
     assert said["license"] == ["GPL"]
     assert said["alias"] == ["pci:v00001AF4d00001110sv*sd*bc*sc*i*"]
@@ -172,7 +172,7 @@ def test_build_error_is_shown(distribution, sources, tmp_path):
 
 
 def test_missing_headers(distribution, tmp_path, monkeypatch):
-    """If apt does not know the headers of a kernel, the error message says which package to
+    """If apt does not know a kernel's headers, the error message says which package to
     install, and which directory of the cache to remove."""
     monkeypatch.setattr(debs, "update_lists", lambda why: None)
     unknown = kernel.Kernel("6.1.0-0-none", distribution.image, None)

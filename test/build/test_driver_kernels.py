@@ -8,8 +8,8 @@ from guestkit import driver, release
 from guestkit.proc import run_tool
 from support.py.kernel_modules import boot_and_insert, complaints
 
-#: Each kernel's name, the version that it has (or a newer one, for "newest"), and whether to use
-#: sparse. Debian's headers of Linux 7.2 lack scripts/checker-valid.sh, which make needs to run it.
+#: Each kernel's name, its version (for "newest", the minimum), and whether to use sparse. Debian's
+#: headers for Linux 7.2 lack scripts/checker-valid.sh, which make needs in order to run sparse.
 KERNELS = [("oldest", (5, 10), True), ("newest", (6, 13), False)]
 
 

@@ -17,12 +17,12 @@ def installed(build, root):
     """The names of all installed files. Tests that use it are skipped if the build option "driver"
     is off."""
     if not option(build, "driver"):
-        pytest.skip("this build is without the driver (-Ddriver=false)")
+        pytest.skip("this build does not include the driver (-Ddriver=false)")
     return install(build, root)
 
 
 def test_all_sources_are_installed(build, installed):
-    """All sources of the driver are installed: packaging/meson.build lists every file in kernel/.
+    """All of the driver's sources are installed: packaging/meson.build lists every file in kernel/.
     """
     tree = f"{option(build, 'prefix')}/src/ivshmem-{version(build)}"
     kernel = {f"{tree}/kernel/{path.name}" for path in driver.SOURCES.iterdir()

@@ -64,7 +64,7 @@ def test_udev_accepts_the_rules(tmp_path):
 
 def test_udev_loads_the_driver_and_creates_the_link(tmp_path):
     """A real udevd in a guest loads the driver by its alias, gives the group ivshmem access to the
-    device node, and creates a link with the PCI address. With the rule in ivshmem(4) the group has
+    device node, and creates a link with the PCI address. With the rule in ivshmem(4), the group has
     access to the attribute "memory", too."""
     region = tmp_path / "region"
     region.write_bytes(bytes(1 << 20))

@@ -91,8 +91,8 @@ def test_all_files_are_below_the_prefix(installed):
 
 
 def test_one_version_everywhere(installed):
-    """pkg-config, the name of the library's file and ivshmem-client have the version that is in
-    meson.build. The library's symbolic links resolve to the library's file."""
+    """pkg-config, the library's file name and ivshmem-client all show the version in meson.build.
+    The library's symbolic links resolve to the library's file."""
     assert installed.pkg_config("--modversion") == [version()]
     library = (installed.libraries / "libivshmem.so").resolve()
     assert library.name == f"libivshmem.so.{version()}"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scripts/make-deb: what it removes from the folder of the packages, and the command it prints. In
-place of dpkg-buildpackage, a script makes empty packages."""
+"""scripts/make-deb: what it removes from the package directory, and the commands that it prints. A
+script that creates empty packages replaces dpkg-buildpackage."""
 import os
 import shlex
 import subprocess
@@ -33,7 +33,8 @@ def make_deb(place, directory, **keywords):
 
 @pytest.mark.parametrize("name", ["debs", "Joe's debs"])
 def test_other_packages_stay(place, name):
-    """Only older packages of this project are removed, and the command has the files' names."""
+    """Only this project's older packages are removed, and the printed command contains the new
+    files' names."""
     debs = place.dir / name
     debs.mkdir()
     for file in OTHERS + OLD:
@@ -48,7 +49,8 @@ def test_other_packages_stay(place, name):
 
 
 def test_relative_folder(place):
-    """A relative folder is one of this tree; the command can be run anywhere."""
+    """A relative path is relative to this tree; the printed command can be run from any
+    directory."""
     debs = os.path.relpath(place.dir / "debs", SOURCE)
     command, _ = make_deb(place, debs, cwd="/")
     assert command.endswith(f": apt install {place.dir}/debs/ivshmem-tools_9.9_all.deb")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Build the Debian packages, check them with lintian, and install, use and purge them in a root
-directory with nothing else of this project, by README's commands, too. Build RPM packages of the
-same files."""
+directory that contains nothing else from this project; also try the commands given in README. Build
+RPM packages from the same files."""
 import re
 import shutil
 import subprocess
@@ -15,10 +15,10 @@ from support.py.packages import (ENVIRONMENT, PACKAGES, WITH_MACROS, build_rpms,
 from support.py.paths import BUILD, SOURCE
 from support.py.systemd import needs
 
-#: For README's make: not the variables of a make that runs this test, such as its BUILD.
+#: Keeps the variables of a make that runs this test, such as BUILD, out of README's make.
 OWN_MAKE = {"MAKEFLAGS": ""}
 
-#: Prints the files of the root directory, without what every installation changes.
+#: Lists the files in the root directory, except those that every installation changes.
 FILES = """
 files() {
 	find / -xdev \\( -path /build -o -path /proc -o -path /sys -o -path /dev -o -path /tmp \\
@@ -53,15 +53,15 @@ diff /tmp/before /tmp/after && echo "nothing is left"
 
 
 def install_commands():
-    """Return: both ways to install that README's first example names: a command that builds, and
-    one that installs."""
+    """Return: the two ways to install that README's first example gives, each as a command that
+    builds and one that installs."""
     command, comment = readme.example("## A region for Looking Glass")[0]
     return [way.split(" && ") for way in (command, readme.alternative(comment))]
 
 
 @pytest.fixture(scope="module", name="debs")
 def debs_fixture(tmp_path_factory):
-    """The directory with the packages, built by README's command, but not in the sources."""
+    """The directory with the packages, built with README's command, but outside the source tree."""
     directory = tmp_path_factory.mktemp("build")
     command, _ = install_commands()[1]
     run("sh", "-c", f'cd "$1" && {command}', "sh", SOURCE, BUILD=str(directory), **OWN_MAKE,
@@ -71,7 +71,7 @@ def debs_fixture(tmp_path_factory):
 
 @pytest.fixture(scope="module", name="root")
 def root_fixture():
-    """The root directory, in which only the system is installed."""
+    """The root directory, in which nothing but the operating system is installed."""
     try:
         return release.folder("stable")
     except bootstrap.Unavailable as error:
@@ -81,7 +81,7 @@ def root_fixture():
 @pytest.fixture(scope="module", name="rpms")
 def rpms_fixture(debs, tmp_path_factory):
     """A directory with RPM packages. To save time, their files are not compiled, but taken from the
-    Debian packages: the spec says which files there are, and in which package. test_rpm.py, which
+    Debian packages; the spec still determines which files go into which package. test_rpm.py, which
     is slow, compiles them."""
     needs("rpmbuild")
     root = tmp_path_factory.mktemp("root")
@@ -111,13 +111,13 @@ def test_install_use_purge(debs, root):
     assert text.endswith("nothing is left\n"), text
 
 
-#: Commands of README that end only when the user interrupts them, and what is so before that. The
-#: client, which would show the pattern, needs a screen.
+#: Commands in README that end only when the user interrupts them, each with a condition that is
+#: true before that. The client, which would show the pattern, needs a screen.
 ENDLESS = {"ivshmem looking-glass test": '[ "$(head -c 4 /dev/shm/looking-glass)" = LGMP ]'}
 
 
 def check_looking_glass(root, directory, install):
-    """Install in the root directory, and run the other commands of README's first example."""
+    """Install in the root directory, and run the other commands in README's first example."""
     commands = [command for command, _ in readme.example("## A region for Looking Glass")[1:]]
     assert any(command.startswith(start) for start in ENDLESS for command in commands)
     script = readme.user_script(install, commands, ENDLESS)
@@ -133,16 +133,16 @@ def test_readme_looking_glass_with_packages(root, debs):
 
 
 def test_readme_looking_glass_with_make_install(root, tmp_path):
-    """README's first example works as written, with what "make install" installs. The root
-    directory has no compiler for "make", which therefore runs here."""
+    """README's first example works as written, using what "make install" installs. The root
+    directory has no compiler, so "make" is run outside it."""
     run("sh", "-c", f'cd "$1" && {" && ".join(install_commands()[0])}', "sh", SOURCE,
         BUILD=str(BUILD), DESTDIR=str(tmp_path / "installed"), **OWN_MAKE)
     check_looking_glass(root, tmp_path, "cp -a /build/installed/. /")
 
 
 def test_readme_by_hand(root):
-    """README's second example without VMs works as written, except "make", which the tests of the
-    first one run."""
+    """README's second example, without VMs, works as written. "make" is left out, because the tests
+    of the first example run it."""
     words = "To do the same by hand, without VMs:"
     commands = [command for command, _ in readme.example(words)]
     assert commands.pop(0) == "make"
@@ -171,7 +171,7 @@ def parsed_spec(tmp_path, *options):
     ("libivshmem0", ("--define", "suse_version 1600",
                      "--define", "sysusers_generate_pre() generate %*"))])
 def test_spec(tmp_path, library, options):
-    """rpm can read the spec as Fedora and as openSUSE do, and knows all macros in it."""
+    """rpm can read the spec the way Fedora and openSUSE do, and knows all macros in it."""
     text, names = parsed_spec(tmp_path, *options)
     assert sorted(names) == sorted([
         "ivshmem 1.2.3 BSD-3-Clause AND GPL-2.0-only", "ivshmem-tools 1.2.3 BSD-3-Clause",
@@ -185,20 +185,20 @@ def test_spec(tmp_path, library, options):
 
 
 def test_rpm_files(rpms, debs):
-    """The RPM packages have the files of the Debian packages, and no others."""
+    """The RPM packages contain the same files as the Debian packages."""
     check_rpms_beside_debs(rpms, debs)
 
 
-#: What rpmlint calls errors here, with the settings of no distribution. A distribution signs its
-#: packages and sets their packager. The tag Group is no longer used, and the package of the C
-#: library runs ldconfig. Debian's compiler writes no hash section of the old kind.
+#: What rpmlint reports as errors here, without any distribution's settings. A distribution signs
+#: its packages and sets their packager. The Group tag is no longer used, and the C library's
+#: package runs ldconfig. Debian's compiler does not write the old kind of hash section.
 RPMLINT_KNOWN = {"library-without-ldconfig-postin", "library-without-ldconfig-postun",
                  "missing-hash-section", "no-group-tag", "no-packager-tag", "no-signature",
                  "outside-libdir-files", "static-library-without-debuginfo"}
 
 
 def test_rpmlint(rpms):
-    """rpmlint finds no errors but those that are known."""
+    """rpmlint finds no errors other than the known ones."""
     needs("rpmlint")
     done = subprocess.run(["rpmlint", *rpms.glob("*.rpm")], capture_output=True, text=True,
                           timeout=300, check=False)

@@ -16,13 +16,13 @@ def rpms_fixture(tmp_path_factory):
 
 
 def test_files(rpms, tmp_path):
-    """What meson installs with Fedora's options are the files of the Debian packages."""
+    """With Fedora's options, meson installs the same files as the Debian packages contain."""
     build_debs(tmp_path)
     check_rpms_beside_debs(rpms, tmp_path)
 
 
 def test_programs_run(rpms, tmp_path):
-    """The programs in the packages start; pkg-config finds the library where it is."""
+    """The programs in the packages start; pkg-config reports where the library actually is."""
     for name in ("ivshmem-tools", "ivshmem-devel", "ivshmem-libs"):
         run("sh", "-c", 'cd "$1" && rpm2cpio "$2" | cpio -id --quiet', "sh", tmp_path,
             named(rpms, name))

@@ -75,7 +75,7 @@ def test_each_instance_has_a_user(place, unit, instance):
 
 @pytest.mark.parametrize("unit", ["ivshmem@.service", "ivshmem-device@.service"])
 def test_memory_is_bounded(place, unit):
-    """A crowd of clients cannot use up the memory of the host."""
+    """A large number of clients cannot use up the host's memory."""
     assert "MemoryMax=50%" in (place.build / "packaging" / unit).read_text().splitlines()
 
 

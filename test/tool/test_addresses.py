@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every command of ivshmem understands names, paths and addresses in the same way: a table of
-commands and spellings."""
+"""Every ivshmem command understands names, paths and addresses in the same way: a table of commands
+and spellings."""
 import json
 import os
 import signal
@@ -12,7 +12,7 @@ from support.py.programs import SHM
 
 MIB = 1 << 20
 
-#: Spellings of a region in /dev/shm, and of a file in the working directory
+#: Ways to spell the address of a region in /dev/shm, and of a file in the working directory
 SHM_SPELLINGS = ["{name}", "shm:{name}", "shm:/{name}", "/dev/shm/{name}", "file:/dev/shm/{name}"]
 FILE_SPELLINGS = ["{dir}/sub/{name}", "file:{dir}/sub/{name}"]
 RELATIVE_SPELLINGS = ["sub/{name}", "./sub/{name}", "file:sub/{name}"]
@@ -35,8 +35,8 @@ WORDS = {
     "looking-glass test": (["looking-glass", "test", "--json"], []),
 }
 
-#: What a command does with a region whose first bytes are "mark". The region is equal to the one
-#: that "create" is told to create. Without a server, a peer has no doorbells and no roster.
+#: What a command does with a region whose first bytes are "mark". The region matches the one that
+#: "create" is told to create. Without a server, a peer has no doorbells and no roster.
 DONE = {
     "create": lambda done, path: f"{path} is already there" in done.stdout,
     "resize": lambda done, path: path.stat().st_size == 2 * MIB,
@@ -73,7 +73,7 @@ def made_fixture(place):
 
 
 def spell(place, spelling):
-    """An address in this spelling."""
+    """The address in this spelling."""
     return spelling.format(name=place.shm, dir=place.dir, socket=place.socket)
 
 
@@ -86,8 +86,8 @@ def give(place, command, address):
 @pytest.mark.parametrize("command", DONE)
 @pytest.mark.parametrize("spelling", SHM_SPELLINGS + FILE_SPELLINGS + RELATIVE_SPELLINGS)
 def test_same_region(place, made, command, spelling):
-    """All spellings of a region are the same region for a command. A configuration cannot have a
-    path that depends on the working directory."""
+    """Every command treats all spellings of a region as the same region. A configuration cannot
+    contain a path that depends on the working directory."""
     path = made[spelling not in SHM_SPELLINGS]
     done = give(place, command, spell(place, spelling))
     if command == "config" and spelling in RELATIVE_SPELLINGS:
@@ -110,8 +110,7 @@ def test_same_region_for_a_test_pattern(place, made, spelling):
 
 @pytest.mark.parametrize("spelling", ["{name}", "shm:{name}", "shm:/{name}"])
 def test_name_of_looking_glass(place, spelling):
-    """The option --name of "looking-glass" is understood like an address, which has to be a
-    name."""
+    """The --name option of "looking-glass" is interpreted as an address that must be a name."""
     done = give(place, "looking-glass", spell(place, spelling))
     assert done.returncode == 0 and f"looking-glass-client -f {place.shm_path}\n" in done.stdout
 
@@ -119,7 +118,7 @@ def test_name_of_looking_glass(place, spelling):
 @pytest.mark.parametrize("command", ABSENT)
 @pytest.mark.parametrize("spelling", SHM_SPELLINGS + FILE_SPELLINGS)
 def test_absent_region(place, command, spelling):
-    """For all spellings, the same region is reported as missing; nothing is created."""
+    """Whatever the spelling, the same region is reported as missing; nothing is created."""
     (place.dir / "sub").mkdir()
     path = (SHM if spelling in SHM_SPELLINGS else place.dir / "sub") / place.shm
     spelled = spell(place, spelling)
@@ -133,7 +132,7 @@ def test_absent_region(place, command, spelling):
 
 @pytest.mark.parametrize("spelling", SOCKET_SPELLINGS)
 def test_socket(place, spelling):
-    """A path at which there is a socket stands for a server; a command that needs a region says
+    """A path at which there is a socket refers to a server; a command that needs a region says
     so."""
     place.server("-n", "1", "-l", "1M")
     address = spell(place, spelling)

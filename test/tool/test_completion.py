@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The bash completion of ivshmem."""
+"""Bash completion for ivshmem."""
 import os
 import subprocess
 

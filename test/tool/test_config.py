@@ -56,7 +56,7 @@ def test_xml_has_the_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_have_the_name(name):
-    """QMP commands are JSON that contains the name. This also holds for virsh commands, which a
+    """QMP commands are JSON that contains the name. The same is true of virsh commands, which a
     shell splits."""
     path = f"/dev/shm/{name}"
     pieces = Pieces("config", "qemu", name, "--size", "64M", "--hotplug")
@@ -75,7 +75,7 @@ def test_commands_have_the_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tmpfiles_makes_the_file(place, name):
-    """From the line, systemd-tmpfiles creates exactly this file, with its owner and mode."""
+    """Given the line, systemd-tmpfiles creates exactly this file, with its owner and mode."""
     needs("systemd-tmpfiles")
     path = place.dir / name
     line = Pieces("config", "tmpfiles", f"file:{path}", "--owner", ME, "--group", MY_GROUP,
@@ -97,7 +97,7 @@ def test_tmpfiles_makes_the_directory_of_a_socket(place):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_apparmor_accepts_the_line(place, name):
-    """AppArmor's parser accepts the line, and reads the path without globs."""
+    """AppArmor's parser accepts the line, and finds no globs in the path."""
     needs("apparmor_parser")
     line = Pieces("config", "apparmor", name).text("apparmor")
     profile = place.dir / "profile"
@@ -105,12 +105,13 @@ def test_apparmor_accepts_the_line(place, name):
     done = place.run("apparmor_parser", "--skip-kernel-load", "--skip-cache", "--debug", profile)
     assert done.returncode == 0, done.stderr
     pattern = re.search(r"Name:\t\((.*)\)$", done.stdout, re.M)[1]
-    assert not re.search(r"(?<!\\)(\\\\)*[*?[\]{}^]", pattern), "a glob is left"
+    assert not re.search(r"(?<!\\)(\\\\)*[*?[\]{}^]", pattern), "a glob remains"
     assert re.sub(r"\\(.)", r"\1", pattern) == f"/dev/shm/{name}"
 
 
 def test_units_do_not_run_a_program_that_others_can_replace(place):
-    """A unit runs this program only if root alone can replace it, otherwise the installed one."""
+    """A unit runs this program only if nobody but root can replace it; otherwise, the installed
+    one."""
     place.dir.chmod(0o777)
     done = place.run(shutil.copy(TOOL, place.dir), "config", "systemd", "demo", "--size", "1M")
     assert "\nExecStart=/usr/bin/ivshmem create shm:demo " in done.stdout, done
@@ -186,7 +187,7 @@ def test_node_needs_an_entry_in_qemu_conf():
 
 
 def test_vfio_user():
-    """A vfio-user device is a JSON argument of QEMU, even in libvirt's XML; ivshmem-device is
+    """A vfio-user device is a JSON argument to QEMU, even in libvirt's XML; ivshmem-device is
     started beforehand, either manually or by its unit."""
     words = ["vm1", "--kind", "vfio-user", "--size", "64M", "--role", "master"]
     socket = "/run/ivshmem-device-vm1/vmm.sock"
@@ -216,8 +217,8 @@ def test_vfio_user_with_a_server():
 
 
 def test_roles():
-    """The role is in libvirt's attribute; for QEMU it is master=on. libvirt 9.0 does not pass the
-    role to QEMU for a doorbell device."""
+    """libvirt has an attribute for the role; for QEMU, it is master=on. libvirt 9.0 does not pass
+    the role to QEMU for a doorbell device."""
     for role, argument in (("master", ",master=on"), ("peer", "")):
         words = ["demo", "--size", "64M", "--role", role]
         plain = shell_words(Pieces("config", "qemu", *words).text("shell"))[-1]
@@ -263,7 +264,7 @@ def test_file_in_dev_shm_is_shared_memory():
 
 
 def test_address_of_a_server():
-    """If the address is that of a server's socket, the device is a doorbell device named after the
+    """If the address refers to a server's socket, the device is a doorbell device named after the
     socket."""
     shmem = ET.fromstring(Pieces("config", "libvirt", "unix:/run/x/net.sock").text("xml"))
     assert shmem.get("name") == "net" and shmem.find("server").get("path") == "/run/x/net.sock"
@@ -319,8 +320,8 @@ def test_each_piece_says_where_it_goes(target):
 
 
 def test_size_of_an_existing_region(place):
-    """Without --size, the size is that of the region; a note reports a size that differs, and the
-    consequences."""
+    """Without --size, the size of the existing region is used; if --size differs from it, a note
+    reports this and the consequences."""
     os.truncate(os.open(place.shm_path, os.O_CREAT | os.O_RDWR, 0o600), 8 * MIB)
     pieces = Pieces("config", "qemu", place.shm)
     assert pieces.text("shell").count("size=8M") == 1 and not pieces.notes
@@ -354,7 +355,7 @@ def test_access_of_an_existing_region(place):
 
 
 def test_missing_server_is_noted(place):
-    """A VM needs a running server; without one there is a note."""
+    """A VM needs a running server; without one, a note is printed."""
     words = ["config", "qemu", f"unix:{place.socket}"]
     assert "no server has the socket" in Pieces(*words).notes[0]["text"]
     place.server()
@@ -430,7 +431,7 @@ def test_mistakes(arguments, message):
 
 
 def test_name_that_begins_with_a_dash():
-    """After "--", a word that looks like an option is a name."""
+    """After "--", a word that looks like an option is treated as a name."""
     assert "/dev/shm/-x" in succeed("config", "apparmor", "--", "-x")
 
 

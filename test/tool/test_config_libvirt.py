@@ -73,7 +73,7 @@ def test_roles_reach_qemu(libvirt):
 
 
 def make_region(place, libvirt):
-    """Let systemd-tmpfiles create the region that the line describes. The region belongs to the
+    """Have systemd-tmpfiles create the region that the line describes. The region belongs to the
     VM's user."""
     line = Pieces("config", "tmpfiles", place.shm, "--owner", libvirt.uid, "--group", libvirt.uid,
                   "--mode", "0600").text("tmpfiles")

@@ -22,7 +22,7 @@ DEVICES = [[name] for name in NAMES] + [
 
 
 def printed():
-    """The printed rules, for all combinations: {name of a file: rule}."""
+    """The printed rules, for all combinations: {file name: rule}."""
     files = {}
     for device in DEVICES:
         for access in ACCESS:

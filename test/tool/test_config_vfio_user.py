@@ -44,7 +44,7 @@ def check_on_root_bus(devices):
 
 
 def wait_for_windows(query, ports):
-    """Wait until the firmware has assigned windows to the ports: {id of a device: port}. Each
+    """Wait until the firmware has assigned windows to the ports: {device id: port}. Each
     window must have room for the device's region."""
     for ident, port in ports.items():
         wait_until(lambda port=port: query().window_len(port), f"{port} has a window", FIRMWARE)

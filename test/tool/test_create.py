@@ -100,8 +100,8 @@ def test_rights_before_the_name(shm, place):
 
 
 def test_file_system_without_nameless_files(shm, place):
-    """Where a file cannot be created without a name, the region is created under its name, with
-    mode 0600."""
+    """Where unnamed files cannot be created, the region is created under its name, with mode
+    0600."""
     done, trace = run_traced(place, ["-P", str(SHM), "-e", "inject=openat:error=EOPNOTSUPP:when=1"],
                              "create", place.shm, "--size", "1M", "--mode", "0644")
     assert done.returncode == 0, done.stderr
@@ -140,8 +140,8 @@ def test_signal_without_nameless_files(shm, place):
 
 
 def test_progress(shm, place):
-    """On a terminal, a step that takes longer than 2 s shows what it does and how long it has
-    taken."""
+    """On a terminal, a step that takes longer than 2 s shows what it is doing and how long it has
+    taken so far."""
     parent, child = pty.openpty()
     delayed = subprocess.Popen(["strace", "-f", "-qq", "-o", place.dir / "trace", "-e",
                                 "inject=fallocate:delay_enter=60000000", TOOL, "create",
@@ -158,7 +158,7 @@ def test_progress(shm, place):
 
 
 def test_equal_region(shm, place):
-    """An equal region is left unchanged, and the output says so."""
+    """A matching region is left unchanged, and the output says so."""
     run("create", place.shm, "--size", "1M")
     shm.write_bytes(b"kept" + bytes(MIB - 4))
     done = run("create", place.shm, "--size", "1M")
@@ -169,7 +169,7 @@ def test_equal_region(shm, place):
 
 
 def test_equal_region_without_memory(shm, place):
-    """An equal file whose memory is not reserved, such as one that QEMU creates, gets its memory
+    """If a matching file's memory is not reserved, as with a file that QEMU has created, it is
     reserved."""
     shm.touch(0o600)
     os.truncate(shm, MIB)
@@ -180,7 +180,7 @@ def test_equal_region_without_memory(shm, place):
 
 def test_empty_file(shm, place):
     """An empty file with the right owner and mode, such as one that tmpfiles.d creates, is grown to
-    the size."""
+    the requested size."""
     shm.touch(0o600)
     done = run("create", place.shm, "--size", "1M")
     assert "was empty, and now has its size: 1M" in done.stdout
@@ -216,7 +216,8 @@ def test_group_without_access_does_not_matter(shm, place):
 
 
 def test_without_permission_to_change_the_owner(shm, place):
-    """If the user is not root, the message says who can change the owner; no file is left."""
+    """If the user is not root, the message says who can change the owner; no file is left
+    behind."""
     needs_root()
     tool = shutil.copy(TOOL, place.dir)
     place.dir.chmod(0o755)
@@ -286,7 +287,7 @@ def test_less_than_a_page(shm, place):
 
 
 def test_symbolic_link(shm, place):
-    """A symbolic link at the region's name is not followed."""
+    """A symbolic link with the region's name is not followed."""
     shm.symlink_to(place.dir / "target")
     assert "is a symbolic link" in run("create", place.shm, "--size", "1M", status=1).stderr
     assert not (place.dir / "target").exists()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem create --boot: the files that create a region at boot, checked with systemd's
+"""ivshmem create --boot: the files that create a region at boot, checked using systemd's own
 programs."""
 import contextlib
 import json
@@ -50,14 +50,14 @@ def boot(name, root, *options, **keywords):
 
 
 def file_names(stem):
-    """Return: the names of the files for a region in memory: unit, link, line for tmpfiles.d."""
+    """Return: the names of the files for a region in memory: unit, link, tmpfiles.d file."""
     return [f"etc/systemd/system/ivshmem-region-{stem}.service",
             f"etc/systemd/system/basic.target.wants/ivshmem-region-{stem}.service",
             f"etc/tmpfiles.d/ivshmem-{stem}.conf"]
 
 
 def test_files(shm, place, root):
-    """A region in memory has a unit, which is enabled, and a line for tmpfiles.d."""
+    """A region in memory gets a unit, which is enabled, and a tmpfiles.d line."""
     done = boot(place.shm, root)
     assert shm.stat().st_size == MIB
     unit, link, tmpfiles = (root / name for name in file_names(place.shm))
@@ -72,8 +72,8 @@ def test_files(shm, place, root):
 
 
 def test_again(shm, place, root):
-    """If an equal region exists, only the boot files are added or changed; the second time nothing
-    is written."""
+    """If a matching region exists, only the boot files are added or changed; the second time,
+    nothing is written."""
     run("create", place.shm, "--size", "1M")
     inode = shm.stat().st_ino
     done = boot(place.shm, root)
@@ -88,7 +88,7 @@ def test_again(shm, place, root):
 
 
 def test_region_in_another_tmpfs(place, root):
-    """Paths in memory have both files, whose names are derived from the path."""
+    """A path on an in-memory file system gets both files, with names derived from the path."""
     path = place.dir / "m" / "a-b"
     path.parent.mkdir()
     done = run_in_mounts('mount -t tmpfs none "$1/m" && "$TOOL" create "file:$1/m/a-b" --size 1M '
@@ -173,8 +173,8 @@ def test_units_pass_systemds_check(place, root):
 
 @pytest.mark.parametrize("way", ["link", "working directory"])
 def test_newline_on_the_way(place, root, way):
-    """A newline that is not in the argument, but in the path that it leads to, is refused: it would
-    begin another line of tmpfiles.d, which root executes."""
+    """A newline that is not in the argument but in the path that results from it is refused: it
+    would begin another tmpfiles.d line, which root would execute."""
     evil = place.dir / "evil\nf+ \\x2fown 0644 root root - x"
     evil.mkdir()
     (place.dir / "sub").symlink_to(evil)
@@ -218,8 +218,8 @@ def test_failure_to_write_is_undone(shm, place, root):
                                   "etc/systemd/system/basic.target.wants", "etc/tmpfiles.d"])
 @pytest.mark.parametrize("relative", [False, True])
 def test_links_do_not_lead_out_of_the_root(shm, place, root, name, relative):
-    """In the system below --root, a link to a directory of this system makes nothing there, and
-    "remove" removes nothing there. The link means what it means in that system."""
+    """A link below --root is resolved within --root, as it would be in the system that is there.
+    Nothing is created or removed outside, not even by "remove"."""
     outside = place.dir / "outside"
     outside.mkdir()
     (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -241,14 +241,15 @@ def test_links_do_not_lead_out_of_the_root(shm, place, root, name, relative):
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
 def test_kernel_without_openat2(shm, place, root, error):
-    """Where links below --root cannot be kept in it, --root is refused, and nothing is made."""
+    """Where links below --root cannot be confined to it, --root is refused, and nothing is
+    created."""
     done, _ = run_traced(place, ["-e", f"inject=openat2:error={error}"], "create", place.shm,
                          "--size", "1M", "--boot", "--root", root)
     assert done.returncode == 1 and "--root needs openat2(2)" in done.stderr
     assert os.listdir(root) == [] and not shm.exists()
 
 
-#: Install the program in /mnt/bin, make a region with --boot, and list what that has made.
+#: Install the program in /mnt/bin, create a region with --boot, and list what this has created.
 INSTALL = """set -e
 mount -t tmpfs -o mode=0755 none /mnt
 mkdir /mnt/etc /mnt/bin
@@ -264,7 +265,7 @@ find etc/systemd dev/shm/a || true
 
 
 def test_program_of_root():
-    """The unit runs the program that has written it, if it is installed."""
+    """The unit runs the program that wrote it, if that program is installed."""
     done = run_in_mounts(INSTALL % ("", "") + "cat /etc/systemd/system/*.service")
     assert "/etc/systemd/system/ivshmem-region-a.service\n" in done.stdout, done.stderr
     assert "\nExecStart=/mnt/bin/ivshmem create shm:a " in done.stdout
@@ -279,22 +280,23 @@ def test_program_of_root():
     ("mount --rbind / /srv; chmod 0777 /mnt", "--root /srv", "other users may write to /mnt "),
 ])
 def test_program_that_others_can_replace(change, options, message):
-    """Root does not run at boot what another user can replace; the message says what that is, and
-    to install the program. Nothing is made."""
+    """At boot, root does not run anything that another user can replace; the message names it, and
+    advises installing the program. Nothing is created."""
     done = run_in_mounts(INSTALL % (change, options))
     assert message in done.stderr and "install ivshmem" in done.stderr, done.stderr
     assert not done.stdout
 
 
 def make_obstacle(root, place):
-    """Make a directory because of which the last file cannot be written. Return: its path."""
+    """Create a directory that prevents the last file from being written. Return: its path."""
     path = root / (file_names(place.shm)[2] + ".new")
     path.mkdir(parents=True)
     return path
 
 
 def test_failure_with_a_broken_standard_error(shm, place, root):
-    """Also if the message cannot be printed (SIGPIPE), what has been written is removed again."""
+    """Even if the message cannot be printed (SIGPIPE), whatever has been written is removed
+    again."""
     obstacle = make_obstacle(root, place)
     read_end, write_end = os.pipe()
     os.close(read_end)
@@ -310,7 +312,8 @@ def test_failure_with_a_broken_standard_error(shm, place, root):
 
 
 def test_failure_while_standard_error_is_full(shm, place, root):
-    """While nobody reads the message, the files have been removed again already."""
+    """The files have already been removed again while the program is waiting to print the
+    message."""
     obstacle = make_obstacle(root, place)
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -331,7 +334,7 @@ def test_failure_while_standard_error_is_full(shm, place, root):
 
 
 def test_limit_of_file_sizes(shm, place, root):
-    """If ulimit -f is exceeded (SIGXFSZ), nothing is left."""
+    """If ulimit -f is exceeded (SIGXFSZ), nothing is left behind."""
     run("create", place.shm, "--size", "1M")
     done = subprocess.run([TOOL, "create", place.shm, "--size", "1M", "--boot", "--root", root],
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem create --boot: the regions after the next boots of a systemd that is really booted."""
+"""ivshmem create --boot: whether regions exist after each further boot of a systemd that really
+boots."""
 import re
 import shlex
 
@@ -9,7 +10,8 @@ from support.py.booted import Container
 from support.py.region_tool import MIB, TOOL
 
 OWNER, GROUP = 4711, 4712
-#: A service like those that start VMs: as virtqemud.service, it does not name what it starts after.
+#: A service like those that start VMs: like virtqemud.service, it does not say what it starts
+#: after.
 VM = """[Service]
 Type=oneshot
 RemainAfterExit=yes
@@ -22,7 +24,8 @@ VM_SERVICES = ("libvirtd.service", "virtqemud.service", "libvirt-guests.service"
 
 @pytest.fixture(name="container")
 def container_fixture(place):
-    """A container with the tool, with a user and a group for regions, and with the service VM."""
+    """A container that has the tool, a user and a group for regions, and a service that stands in
+    for a VM's."""
     made = Container(place)
     with open(made.etc / "passwd", "a", encoding="utf-8") as file:
         file.write(f"ivs-owner:x:{OWNER}:{GROUP}::/:/bin/false\n")
@@ -35,21 +38,21 @@ def container_fixture(place):
 
 
 def units(container):
-    """The names of the units for regions in /etc."""
+    """The names of the region units in /etc."""
     directory = container.etc / "systemd" / "system"
     return sorted(path.name for path in directory.glob("ivshmem-region-*"))
 
 
 def create(container, addresses, size):
-    """Boot, and create regions from now on. Return: the mounts of the container."""
+    """Boot, and create regions with --boot. Return: the container's mounts."""
     return container.boot("cat /proc/mounts\n" + "".join(
         f"{container.tool} create {shlex.quote(address)} --size {size} --mode 0640 "
         "--owner ivs-owner --group ivs-group --boot > /dev/null\n" for address in addresses))
 
 
 def check(container, addresses, paths, size):
-    """Boot again, check that the regions are there, that they were there before the service of a
-    VM, and that their units have made them before that; and remove the regions."""
+    """Boot again; check that the regions exist, that they existed before a VM's service started,
+    and that their units had created them by then; and remove the regions."""
     look = f"stat -c '%s %b*512 %u %g %a' {shlex.join(paths)}\n"
     show = "systemctl show --value -p"
     names = units(container)
@@ -73,7 +76,8 @@ def check(container, addresses, paths, size):
 
 
 def test_regions_in_memory(container, place):
-    """Regions are made at each boot, also with an unusual name, and no more once removed."""
+    """Regions are created at each boot, even those with unusual names, but not once they have been
+    removed."""
     names = [place.shm, place.shm + " a'b%n$HOME\\x20"]
     addresses = [f"shm:{name}" for name in names]
     create(container, addresses, "8M")
@@ -83,7 +87,7 @@ def test_regions_in_memory(container, place):
 
 @pytest.mark.usefixtures("huge_pages")
 def test_region_in_huge_pages(container, place):
-    """A region is made after systemd has mounted the file system for huge pages."""
+    """A region is created after systemd has mounted the file system for huge pages."""
     path = f"/dev/hugepages/{place.shm}"
     if " /dev/hugepages hugetlbfs " not in create(container, [f"file:{path}"], "2M"):
         pytest.skip("this systemd does not mount a hugetlbfs at boot")

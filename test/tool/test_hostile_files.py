@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem: another user has put something else in place of a region. No command is printed that,
-run as root, would change another file, or give that user a share in the region."""
+"""If another user has put something else in a region's place, ivshmem prints no command that, run
+as root, would change another file, or give that user a share in the region."""
 import os
 import pwd
 import re
@@ -12,7 +12,7 @@ from support.py.config import TOOL, run
 MIB = 1 << 20
 STRANGER = 54321
 OWNER = pwd.getpwnam("nobody").pw_uid
-#: Commands that compare a region with what was asked for, without the region's name at the end
+#: Commands that compare a region with what was requested, without the region's name at the end
 COMPARERS = {
     "config": ["config", "tmpfiles", "--owner", OWNER, "--group", 4322, "--size", "2M"],
     "looking-glass": ["looking-glass", "1920x1080", "--user", OWNER, "--name"],
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give fi
 
 
 def compare(place, name):
-    """Run a command that compares. Return: what it prints."""
+    """Run one of these commands. Return: what it prints."""
     done = run(*COMPARERS[name], place.shm)
     return done.stderr + done.stdout
 
 
 def make_file(path, uid, mode=0o600):
-    """Make a file of this user."""
+    """Create a file that belongs to this user."""
     path.write_bytes(bytes(MIB))
     os.chown(path, uid, -1)
     path.chmod(mode)
@@ -38,7 +38,7 @@ def make_file(path, uid, mode=0o600):
 
 @pytest.mark.parametrize("name", COMPARERS)
 def test_link_to_a_file_of_root(place, name):
-    """A link is called one, and no command would change the file to which it leads."""
+    """A link is reported as a link, and no command would change the file to which it leads."""
     target = place.dir / "shadow"
     make_file(target, 0)
     place.shm_path.symlink_to(target)
@@ -50,7 +50,7 @@ def test_link_to_a_file_of_root(place, name):
 
 @pytest.mark.parametrize("name", ["config", "looking-glass"])
 def test_directory(place, name):
-    """What is neither a file nor a device is reported as what it is."""
+    """Anything that is neither a file nor a device is reported as what it is."""
     place.shm_path.mkdir()
     text = compare(place, name)
     assert "is a directory, and not a file" in text and not re.search(CHANGES, text), text
@@ -58,7 +58,7 @@ def test_directory(place, name):
 
 @pytest.mark.parametrize("name", COMPARERS)
 def test_file_of_another_user(place, name):
-    """That user may have the file mapped, so another owner or mode would not help."""
+    """That user may have the file mapped, so changing the owner or mode would not help."""
     make_file(place.shm_path, STRANGER)
     text = compare(place, name)
     assert "create it again" in text and not re.search(CHANGES, text), text
@@ -69,8 +69,8 @@ def test_file_of_another_user(place, name):
 @pytest.mark.parametrize("name", COMPARERS)
 @pytest.mark.parametrize("uid", [0, OWNER])
 def test_file_of_root_or_of_the_owner(place, name, uid):
-    """Owner and group of such a file can be changed. The command does not follow a link that comes
-    in its place."""
+    """The owner and group of such a file can be changed. The command does not follow a link that
+    takes the file's place."""
     make_file(place.shm_path, uid)
     text = compare(place, name)
     assert (re.search(rf"chown -h (nobody|{OWNER}) {place.shm_path}", text) is None) == (
@@ -84,7 +84,7 @@ def test_file_of_root_or_of_the_owner(place, name, uid):
     (STRANGER, "remove it and create it again"),
 ])
 def test_region_that_the_client_cannot_open(place, uid, advice):
-    """The same for the advice about the client of Looking Glass."""
+    """The same applies to the advice about the Looking Glass client."""
     make_file(place.shm_path, uid, 0o400)
     os.truncate(place.shm_path, 32 * MIB)
     process = place.start(TOOL, "looking-glass", "test", place.shm)

@@ -22,8 +22,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a moun
 
 
 def test_a_vm_and_a_process(place):
-    """A region is listed with its address, its file's size and owner, and its users; a VM has the
-    name from its arguments."""
+    """A region is listed with its address, its file's size and owner, and its users; a VM is listed
+    under the name in its arguments."""
     make(place.shm_path)
     vm = start_plain(place, "win,,10 x", place.shm_path)
     other = start_mapper(place, place.shm_path)
@@ -94,7 +94,7 @@ def test_share_on_is_missing(place):
     (0, "0", "it is empty: QEMU sets its size"),
 ])
 def test_sizes(place, size, mark, text):
-    """A size that is not a power of two, and an empty file, have a note."""
+    """There is a note about a size that is not a power of two, and about an empty file."""
     make(place.shm_path, size)
     lines = run(place.shm).stdout.splitlines()
     assert lines[1].split()[1] == mark
@@ -139,7 +139,7 @@ def test_any_file_that_a_vm_uses_is_a_region(place):
 
 
 def test_memory_of_a_server(place):
-    """The memfd of a server has the server and its VMs as users; it has no note."""
+    """A server's memfd is listed as used by the server and its VMs, and has no note."""
     server = place.server(region=["-r", "memfd:", "-l", "1M"])
     vm = start_vm(place, "bell", "-chardev", f"socket,id=c,path={place.socket}", "-device",
                   "ivshmem-doorbell,chardev=c", machine="q35")
@@ -166,7 +166,7 @@ def test_unnamed_file_of_a_server(place):
 
 
 def test_memory_of_other_programs_is_not_listed(place):
-    """The RAM of a VM and the memfds of other programs are not regions."""
+    """A VM's RAM and other programs' memfds are not regions."""
     make(place.shm_path)
     vm = start_vm(place, "ram", "-object", "memory-backend-memfd,id=r,size=16M", "-machine",
                   "memory-backend=r", "-object",
@@ -211,8 +211,8 @@ def test_only_open(place):
 
 
 def test_very_many_users_are_counted(place):
-    """The table shows eight users of a region and the number of remaining ones; the JSON contains
-    all of them."""
+    """The table shows eight users of a region, and how many more there are; the JSON contains all
+    of them."""
     make(place.shm_path)
     pids = []
     try:
@@ -229,8 +229,8 @@ def test_very_many_users_are_counted(place):
 
 @needs_root
 def test_without_root(place):
-    """Without root, VMs of other users are recognised by their arguments; a message on standard
-    error says how many processes could not be examined."""
+    """Without root privileges, VMs of other users are recognised by their arguments; a message on
+    standard error says how many processes could not be examined."""
     place.dir.chmod(0o755)
     tool = shutil.copy(TOOL, place.dir)
     make(place.shm_path, mode=0o600)
@@ -258,7 +258,7 @@ def test_without_root(place):
 
 @needs_root
 def test_hidden_processes(place):
-    """If /proc hides processes of other users, the list says so."""
+    """If /proc hides processes of other users, the output says so."""
     place.dir.chmod(0o755)
     done = run_apart(place, "mount -t proc -o hidepid=2 none /proc; exec setpriv --reuid=65534 "
                             "--regid=65534 --clear-groups $0 list --json")
@@ -268,7 +268,7 @@ def test_hidden_processes(place):
 
 @needs_root
 def test_no_regions(place):
-    """The list on a host without regions, and on one without /dev/shm."""
+    """What is listed on a host without regions, and on one without /dev/shm."""
     for script in ("mount -t tmpfs none /dev/shm; exec $0 list",
                    "umount -l /dev/shm; rmdir /dev/shm 2> /dev/null || :; exec $0 list"):
         done = run_apart(place, script, options=["-p", "-f", "--mount-proc"])
@@ -303,8 +303,8 @@ exec $0 list --json
 
 @needs_root
 def test_kvmfr(place):
-    """A regular file in place of /dev/kvmfr0 has a note; a device has none. This also holds without
-    /dev/shm."""
+    """A regular file in place of /dev/kvmfr0 has a note; a device has none. The same is true
+    without /dev/shm."""
     found = Listing(run_apart(place, """
 mount -t tmpfs none /dev
 mknod /dev/null c 1 3
@@ -366,8 +366,8 @@ def test_mistakes(names, status, message):
 
 
 def test_progress():
-    """On a terminal, an examination that takes longer than 2 s shows for how long, in a line that
-    is erased. If standard error is not a terminal, nothing is shown."""
+    """On a terminal, if the examination takes longer than 2 s, a line shows how long it has taken
+    so far, and is erased at the end. If standard error is not a terminal, nothing is shown."""
     words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e",
              "inject=getdents64:delay_enter=2500000:when=1", TOOL, "list"]
     parent, child = pty.openpty()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem list: other users can neither mislead it nor make it take as much time and memory as they
-like."""
+"""ivshmem list: other users can neither mislead it nor make it use unlimited time and memory."""
 import os
 import pathlib
 import shutil
@@ -20,8 +19,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a mou
 @pytest.mark.parametrize("length, listed", [(200, True), (4095, True), (4096, False),
                                             (100000, False)])
 def test_long_path_in_the_arguments_of_a_vm(place, length, listed):
-    """A path in arguments may have any length. The table has its beginning, JSON all of it; what
-    no file can have as its path is ignored."""
+    """A path in a process's arguments may have any length. The table shows its beginning, and the
+    JSON all of it; a path that is too long for any file is ignored."""
     place.dir.chmod(0o755)
     tool = shutil.copy(TOOL, place.dir)
     path = f"{place.shm_path}/".ljust(length, "x")
@@ -46,8 +45,9 @@ def test_long_path_in_the_arguments_of_a_vm(place, length, listed):
 
 
 def start_in_container(place, path, program="program"):
-    """Start a process, by this name, that has a file of this path mapped, in a file system that is
-    mounted in a mount namespace of its own. As a QEMU it has the file as a VM's region."""
+    """Start a process under this name that maps a file at this path, in a file system that is
+    mounted in the process's own mount namespace. If it is started as QEMU, the file is a VM's
+    region."""
     process = place.start("unshare", "-m", "bash", "-ec", """
 mount -t tmpfs none "$1"
 truncate -s 1M "$1/$2"
@@ -60,7 +60,7 @@ exec -a "$3" "$4" -c "$5" "$1/$2" shared -object "memory-backend-file,id=m,mem-p
 
 @needs_root
 def test_region_of_a_container(place):
-    """A file in the /dev/shm of another mount namespace is not taken for one of this host."""
+    """A file in another mount namespace's /dev/shm is not mistaken for one on this host."""
     process = start_in_container(place, place.shm_path)
     region = listing(place.shm).one()
     assert list(notes(region)) == ["elsewhere"] and region["size"] == MIB
@@ -69,8 +69,8 @@ def test_region_of_a_container(place):
 
 @needs_root
 def test_removed_region_of_a_container(place):
-    """A removed file of another mount namespace is not taken for one of this host that has been
-    replaced, and does not keep such a one from being found."""
+    """A removed file in another mount namespace is not mistaken for a file on this host that has
+    been replaced, and does not prevent such a file from being found."""
     make(place.shm_path)
     process = start_in_container(place, place.shm_path)
     os.unlink(f"/proc/{process.pid}/root{place.shm_path}")
@@ -88,7 +88,7 @@ def test_removed_region_of_a_container(place):
 
 @needs_root
 def test_removed_file_of_a_container(place):
-    """The same for a file that is not in /dev/shm."""
+    """The same applies to a file that is not in /dev/shm."""
     path = place.dir / "region"
     make(path)
     process = start_in_container(place, path, "qemu-system-x86_64")
@@ -97,9 +97,9 @@ def test_removed_file_of_a_container(place):
     assert not named["notes"] and list(notes(removed)) == ["removed"]
 
 
-#: Makes directories until a path in them has a given length, and then a file below a directory that
-#: is named like the beginning of a line of /proc/PID/maps, which it maps until it is ended.
-#: Arguments: the first directory, the length, the line
+#: Creates nested directories until their path has a given length, and then a file in a directory
+#: whose name looks like the beginning of a line in /proc/PID/maps. Maps the file until its input
+#: ends. Arguments: the first directory, the length, the line
 FAKER = """
 import mmap, os, sys
 directory, length, line = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -121,13 +121,13 @@ print("mapped", flush=True)
 sys.stdin.read()
 """
 MAPS_PIECE = 64 * 1024
-MAPS_PATH_AT = 73  # where the path begins in a line of /proc/PID/maps
+MAPS_PATH_AT = 73  # where the path begins in a line in /proc/PID/maps
 
 
 @needs_root
 @pytest.mark.parametrize("who", [0, NOBODY])
 def test_path_that_looks_like_a_mapping(place, who):
-    """A part of a path that is longer than what is read at once is not taken for a mapping of
+    """If a path is longer than what is read at once, no part of it is mistaken for a mapping of
     another file."""
     place.dir.chmod(0o755)
     tool = shutil.copy(TOOL, place.dir)
@@ -149,7 +149,7 @@ def test_path_that_looks_like_a_mapping(place, who):
 @needs_root
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_mapping_that_has_ended(place):
-    """A mapping that /proc/PID/map_files does not confirm does not count."""
+    """A mapping that /proc/PID/map_files does not confirm is ignored."""
     make(place.shm_path)
     process = start_mapper(place, place.shm_path)
     line = next(line for line in pathlib.Path(f"/proc/{process.pid}/maps").read_text().splitlines()
@@ -160,7 +160,8 @@ def test_mapping_that_has_ended(place):
     assert [user["maps"] for user in Listing(done).one()["used_by"]] == [False]
 
 
-#: Maps files whose paths begin with the argument, without an fd for each, until it is ended
+#: Maps files whose paths begin with the argument, without keeping their fds open, until its input
+#: ends
 MANY_MAPPER = """
 import ctypes, os, sys
 mmap = ctypes.CDLL(None).mmap
@@ -176,8 +177,8 @@ sys.stdin.read()
 
 
 def test_very_many_files_of_a_process(place):
-    """A process that maps very many files does not take up all memory: some of its uses are left
-    out, and this is said. Uses by others are listed."""
+    """A process that maps a huge number of files cannot make the command use up all memory: some of
+    that process's uses are omitted, and a message says so. Uses by other processes are listed."""
     make(place.shm_path)
     many = [place.start(sys.executable, "-c", MANY_MAPPER, place.shm_path, n, stdin=subprocess.PIPE)
             for n in (4096, 4200)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`ivshmem looking-glass WIDTHxHEIGHT`: what it shows, what it notes about the host, and what it
-creates. The unit test looking_glass/size.c has the sizes of all modes."""
+creates. The unit test looking_glass/size.c has the sizes for all modes."""
 import grp
 import os
 import pwd

@@ -23,7 +23,7 @@ def region_fixture(place):
 
 @pytest.fixture(name="screen")
 def screen_fixture(place):
-    """A screen without a client."""
+    """A screen on which no client is running yet."""
     return Screen(place, WIDTH, HEIGHT)
 
 

@@ -91,7 +91,7 @@ def test_forms_of_a_region(place, region, form):
 
 
 def test_a_client_takes_frames(place, region):
-    """A client gets frames in the selected mode, in which the pattern moves; the command prints
+    """A client gets frames in the selected mode, and the pattern in them moves; the command prints
     what the client does."""
     process = publish(place)
     assert process.out.wait("looking-glass-client") == \
@@ -401,7 +401,7 @@ def test_a_path_with_blanks_is_quoted(place):
     (54321, 54322, 0o660, "start the client as 54321, or as a user of group 54322:"),
 ])
 def test_users_of_the_region(place, region, owner, group, mode, words):
-    """The text says which users can start the client."""
+    """The message says which users can start the client."""
     os.chown(region, owner, group)
     region.chmod(mode)
     process = publish(place)
@@ -421,7 +421,8 @@ def test_a_region_of_root_alone(place, region):
 
 @NEEDS_ROOT
 def test_no_rights(place, region):
-    """Another user without access is shown the reason, and the command that grants access."""
+    """If a different user has no access, the message gives the reason, and the command that grants
+    access."""
     region.chmod(0o600)
     place.dir.chmod(0o755)
     program = shutil.copy(TOOL, place.dir)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem create, resize and remove on paths of which other users control a part."""
+"""ivshmem create, resize and remove on paths that are partly controlled by other users."""
 import contextlib
 import os
 import pathlib
@@ -14,14 +14,14 @@ import pytest
 from support.py.programs import TIMEOUT
 from support.py.region_tool import MIB, TOOL, run, without_leak_search
 
-OTHER, THIRD = 65534, 65533  # users that are neither root nor each other
+OTHER, THIRD = 65534, 65533  # two different users, neither of them root
 
 pytestmark = pytest.mark.skipif(os.geteuid(), reason="only root can give files to other users")
 
 
 @pytest.fixture
 def target(place):
-    """A directory of root that another user would like to write to."""
+    """A directory that belongs to root, and to which another user would like to write."""
     path = place.dir / "target"
     path.mkdir()
     place.dir.chmod(0o755)
@@ -29,21 +29,21 @@ def target(place):
 
 
 def directory(path, owner):
-    """Make a directory of this owner."""
+    """Create a directory with this owner."""
     path.mkdir()
     os.chown(path, owner, owner)
     return path
 
 
 def link(path, target, owner):
-    """Make a symbolic link of this owner."""
+    """Create a symbolic link with this owner."""
     path.symlink_to(target)
     os.chown(path, owner, owner, follow_symlinks=False)
     return path
 
 
 def by_link_in_own_directory(place, target):
-    """The other user's link, in its own directory."""
+    """The other user's link, in a directory that also belongs to that user."""
     return link(directory(place.dir / "own", OTHER) / "sub", target, OTHER)
 
 
@@ -60,19 +60,19 @@ def by_link_in_shared_directory(place, target):
 
 
 def by_link_of_root(place, target):
-    """A link of root in a directory whose owner can put another one there."""
+    """A link that belongs to root, in a directory whose owner can replace it."""
     return link(directory(place.dir / "own", OTHER) / "sub", target, 0)
 
 
 def by_directory_of_root(place, target):
-    """A directory of root in another user's directory."""
+    """A directory that belongs to root, in another user's directory."""
     target.rename(directory(place.dir / "own", OTHER) / "sub")
     target.symlink_to(place.dir / "own" / "sub")
     return place.dir / "own" / "sub"
 
 
 def by_directory_of_a_third_user(place, target):
-    """A directory of a third user in the other user's directory."""
+    """A directory that belongs to a third user, in the other user's directory."""
     os.chown(target, THIRD, THIRD)
     return by_directory_of_root(place, target)
 
@@ -83,8 +83,8 @@ WAYS = [by_link_in_own_directory, by_relative_link, by_link_in_shared_directory,
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_root_does_not_follow(place, target, way):
-    """Root neither makes nor changes nor removes a region where another user leads it. The message
-    names the part of the path, and whose it is."""
+    """Root does not create, change or remove a region in a place to which another user redirects
+    it. The message names the part of the path that is at fault, and its owner."""
     path = way(place, target)
     done = run("create", f"file:{path}/lg", "--size", "1M", "--owner", OTHER, status=1)
     assert path.name in done.stderr and ("belongs to" in done.stderr or "of user" in done.stderr)
@@ -97,7 +97,7 @@ def test_root_does_not_follow(place, target, way):
 
 
 def test_what_root_follows(place, target):
-    """Root follows its own links, and makes regions in directories of other users."""
+    """Root follows links that belong to root, and creates regions in other users' directories."""
     (place.dir / "a").symlink_to("b")
     (place.dir / "b").symlink_to(target)
     done = run("create", f"file:{place.dir}/./a//../target/../a/lg", "--size", "1M")
@@ -109,7 +109,7 @@ def test_what_root_follows(place, target):
 
 
 def test_what_a_user_follows(place, target):
-    """A user follows the links of root and its own, and no other user's."""
+    """A user follows root's links and their own, but no other user's."""
     tool = shutil.copy(TOOL, place.dir)
     own = directory(place.dir / "own", OTHER)
     (place.dir / "root").symlink_to(own)
@@ -145,7 +145,7 @@ def file_is_open(strace):
     """Whether the program under strace has an unnamed file open, as O_TMPFILE creates it."""
     pids = pathlib.Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split()
     for fd in [fd for pid in pids for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]:
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
             if re.search(r"/#\d+ \(deleted\)$", os.readlink(fd)):
                 return True
     return False
@@ -153,8 +153,9 @@ def file_is_open(strace):
 
 @pytest.mark.parametrize("command", ["create", "resize"])
 def test_directory_that_is_replaced_meanwhile(place, target, command):
-    """While root reserves memory, the owner of the directory replaces it by a link. The region is
-    where it was checked, and nothing is made where the link leads."""
+    """While root reserves memory, the directory's owner replaces the directory with a link. The
+    region is created in the directory that was checked, and nothing is created where the link
+    leads."""
     own = directory(directory(place.dir / "own", OTHER) / "sub", OTHER)
     (target / "lg").write_text("root's")
     if command == "resize":

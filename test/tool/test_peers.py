@@ -19,7 +19,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch 
 
 
 def run(*words, data=b""):
-    """Run ivshmem with these words, and @data as its standard input."""
+    """Run ivshmem with these arguments, and with @data as its standard input."""
     return subprocess.run([TOOL, *map(str, words)], input=data, capture_output=True, timeout=20,
                           check=False)
 
@@ -99,7 +99,8 @@ def test_absent_region(place):
 
 
 def test_put_and_get(place, region):
-    """put writes text, hexadecimal digits or standard input, and get prints what was written."""
+    """"put" writes text, hexadecimal digits or standard input, and "get" prints what was
+    written."""
     assert run("put", place.shm, 0, "a b").returncode == 0
     assert run("put", place.shm, 3, "-x", "00ff").returncode == 0
     assert run("put", place.shm, "0x5", "-", data=b"\n\0x").returncode == 0
@@ -117,7 +118,8 @@ def test_put_that_does_not_fit(place, region):
 
 @needs_root
 def test_reading_needs_no_permission_to_write(place, region):
-    """get, dump and peers open the region for reading only; put says why it cannot write."""
+    """"get", "dump" and "peers" open the region for reading only; "put" says why it cannot
+    write."""
     region.chmod(0o644)
     program = place.dir / "ivshmem"
     program.write_bytes(TOOL.read_bytes())
@@ -135,8 +137,8 @@ def test_reading_needs_no_permission_to_write(place, region):
 
 
 def test_dump_of_bytes(place, region):
-    """dump with a range prints offsets, hexadecimal digits and characters; repeated lines are
-    replaced by one star."""
+    """"dump" with a range prints offsets, hexadecimal digits and characters; a single star replaces
+    repeated lines."""
     done = run("dump", place.shm, 4080, 64)
     zeroes = b"00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00"
     assert done.stdout.split(b"\n") == [
@@ -149,7 +151,7 @@ def test_dump_of_bytes(place, region):
 
 
 def test_dump_of_a_peer(place, socket):
-    """dump prints the transport, the region, the peers and the missing capabilities, as text or
+    """"dump" prints the transport, the region, the peers and the missing capabilities, as text or
     JSON."""
     client = join(place, 2)
     text = run("dump", socket).stdout.decode()
@@ -164,7 +166,7 @@ def test_dump_of_a_peer(place, socket):
 
 
 def test_dump_of_a_plain_region(place, region):
-    """Without a server, dump lists the missing capabilities and says why they are missing."""
+    """Without a server, "dump" lists the missing capabilities and says why they are missing."""
     found = json.loads(run("dump", "--json", place.shm).stdout)
     assert set(found["missing"]) == {"id", "ring", "wait", "roster"}
     assert found["own_id"] == -1 and found["roster"] is None and found["peers"] == []
@@ -172,7 +174,7 @@ def test_dump_of_a_plain_region(place, region):
 
 
 def test_peers(place, socket):
-    """peers lists the connected peers; with a server's socket, the command's own peer, too."""
+    """"peers" lists the connected peers; if given a server's socket, it lists its own peer, too."""
     clients = [join(place, 2), join(place, 2)]
     lines = run("peers", socket).stdout.decode().splitlines()
     assert lines[0].split() == ["ID", "VECTORS", "NOTE"]
@@ -183,7 +185,7 @@ def test_peers(place, socket):
 
 
 def test_peers_of_a_region(place, socket):
-    """With the roster page in the region, peers needs no connection to the server."""
+    """If the region has a roster page, "peers" needs no connection to the server."""
     join(place, 2)
     found = json.loads(run("peers", "-j", place.shm).stdout)
     assert found == {"own_id": -1, "peers": [{"id": 0, "vectors": 2}]}
@@ -191,14 +193,14 @@ def test_peers_of_a_region(place, socket):
 
 
 def test_peers_without_a_roster(place, region):
-    """Without a roster page, peers says why it knows no peers."""
+    """Without a roster page, "peers" says why it knows no peers."""
     done = run("peers", place.shm)
     assert done.returncode == 1 and b"a plain region has neither ids nor doorbells" in done.stderr
     assert region.exists()
 
 
 def test_ring(place, socket):
-    """ring rings one vector, all vectors of a peer, or all vectors of all peers."""
+    """"ring" rings one vector, all vectors of a peer, or all vectors of all peers."""
     clients = [join(place, 2), join(place, 2)]
     done = run("ring", "-v", socket, 0, 1)
     assert done.stdout == b"rang peer 0 vector 1\n" and readable(clients[0].own) == [1]
@@ -218,14 +220,14 @@ def start_wait(place, *words):
 
 
 def test_wait_for_any_vector(place, socket):
-    """wait ends with the first doorbell, on any vector."""
+    """"wait" ends at the first doorbell, on any vector."""
     waiting = start_wait(place, socket)
     assert run("ring", socket, 0, 1).returncode == 0
     assert waiting.wait() == 0 and waiting.out.text() == "doorbell on vector 1"
 
 
 def test_wait_for_one_vector(place, socket):
-    """wait, if given a vector, ignores the others, and ends after the requested number of
+    """"wait", if given a vector, ignores the others, and ends after the requested number of
     doorbells."""
     waiting = start_wait(place, socket, 0, "-n", "2")
     for _ in range(2):
@@ -252,11 +254,11 @@ def test_wait_without_vectors(place, region):
 
 
 def test_server_ends_while_waiting(place):
-    """wait continues when the server exits, because doorbells still work."""
+    """"wait" continues when the server exits, because doorbells still work."""
     server = place.server("-n", "2", "-l", "1M")
     waiting = start_wait(place, place.socket)
     client = join(place, 2)
-    client.read_until(lambda: client.knows({0}), "the client knows the one that waits")
+    client.read_until(lambda: client.knows({0}), "the client knows the waiting peer")
     server.stop()
     ring(client.peers[0][1])
     assert waiting.wait() == 0 and waiting.out.text() == "doorbell on vector 1"

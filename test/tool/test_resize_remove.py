@@ -80,8 +80,8 @@ def test_shrink(shm, place):
 
 
 def test_shrink_copies_only_permissions(shm, place):
-    """The new file of a smaller region has no set-user-ID, set-group-ID and sticky bit, which the
-    owner of the old file may have set."""
+    """If a region is made smaller, the new file has no set-user-ID, set-group-ID or sticky bit,
+    even if the owner of the old file has set them."""
     shm.chmod(0o7755)
     run("resize", place.shm, "--size", "1M")
     assert shm.stat().st_mode & 0o7777 == 0o755
@@ -171,7 +171,7 @@ def sleeps(pid):
 @pytest.mark.parametrize("command", [("remove", "--force"), ("resize", "--size", "4M", "--force"),
                                      ("create", "--size", "2M", "--boot")])
 def test_signal_while_waiting_for_the_lock(shm, place, command):
-    """A signal ends the wait for the lock at once, and nothing has been changed."""
+    """A signal ends the wait for the lock immediately, and nothing is changed."""
     if command[0] == "create":
         os.truncate(shm, 0)
     else:
@@ -185,13 +185,13 @@ def test_signal_while_waiting_for_the_lock(shm, place, command):
         start = time.monotonic()
         popen.send_signal(signal.SIGTERM)
         assert popen.wait(TIMEOUT) == -signal.SIGTERM
-        assert time.monotonic() - start < 4, "it has waited for the lock for 5 s"
+        assert time.monotonic() - start < 4, "it waited for the lock for 5 s"
     assert shm.exists() and sorted(place.dir.rglob("*")) == before
 
 
 def test_vm(shm, place):
-    """The message has the VM's name from QEMU's arguments. The VM keeps the old memory until it is
-    restarted."""
+    """The message contains the VM's name from QEMU's arguments. The VM keeps the old memory until
+    it is restarted."""
     vm = place.dir / "vm.py"
     vm.write_text(USER)
     with subprocess.Popen(["qemu-system-x86_64", vm, shm, "map", "-name", "guest=win10"],
@@ -259,7 +259,8 @@ def test_without_permission(shm, place):
 
 
 def test_boot_files_follow(shm, place):
-    """Resizing changes the size in the files of --boot, if there are any, and does not add any."""
+    """Resizing changes the size in the files written by --boot, if there are any, and does not add
+    any."""
     root = place.dir
     run("resize", place.shm, "--size", "1M", "--root", root)
     assert not (root / "etc").exists()
@@ -271,8 +272,8 @@ def test_boot_files_follow(shm, place):
 
 
 def test_lack_of_memory(place):
-    """A region that cannot grow for lack of memory keeps its size, and the files of --boot keep
-    theirs."""
+    """A region that cannot grow for lack of memory keeps its size, and so do the files written by
+    --boot."""
     script = ('mount -t tmpfs -o size=8M shm /dev/shm && "$TOOL" create a --size 4M --boot --root '
               '"$1" >/dev/null && "$TOOL" resize a --size 16M --root "$1"; stat -c %s /dev/shm/*; '
               'cat "$1"/etc/systemd/system/*.service')
@@ -282,7 +283,7 @@ def test_lack_of_memory(place):
 
 
 def test_signal(shm, place):
-    """A signal while a region grows restores its size."""
+    """If a signal arrives while a region is growing, the old size is restored."""
     done, _ = run_traced(place, ["-e", "inject=fallocate:signal=INT:error=EINTR"], "resize",
                          place.shm, "--size", "4M")
     assert done.returncode != 0 and done.returncode != signal.SIGKILL
@@ -298,7 +299,7 @@ def test_remove(shm, place):
 
 
 def test_remove_at_boot_only(shm, place):
-    """If the region is absent, the files of --boot are still removed."""
+    """If the region is absent, the files written by --boot are still removed."""
     run("create", place.shm, "--size", "2M", "--boot", "--root", place.dir)
     shm.unlink()
     done = run("remove", place.shm, "--root", place.dir)
@@ -307,7 +308,7 @@ def test_remove_at_boot_only(shm, place):
 
 
 def test_failure_to_remove_is_undone(shm, place):
-    """If the region cannot be removed, the files of --boot are restored."""
+    """If the region cannot be removed, the files written by --boot are restored."""
     run("create", place.shm, "--size", "2M", "--boot", "--root", place.dir)
     done, _ = run_traced(place, ["-P", str(shm.parent), "-e", "inject=unlinkat:error=EIO"],
                          "remove", place.shm, "--root", place.dir)
@@ -330,7 +331,7 @@ def test_failure_to_remove_is_undone(shm, place):
     (("remove", "a\x1b"), 2, "control characters"),
 ])
 def test_mistakes(arguments, status, message):
-    """The message says what was wrong, and the exit status fits the kind of error."""
+    """The message says what was wrong, and the exit status matches the kind of error."""
     done = run(*arguments, status=status)
     assert done.stderr.startswith(f"ivshmem {arguments[0]}: ") and message in done.stderr
     assert not done.stdout

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Boots systemd, as the first process of a container: this machine's /usr, an /etc of its own, and
-nothing of this machine's /dev, /run and cgroups. A boot takes a second or two on an idle machine.
-"""
+"""Boots systemd as the first process in a container that has this machine's /usr, its own /etc, and
+its own /dev, /run and cgroups. A boot takes a second or two on an idle machine."""
 import os
 import shutil
 import subprocess
@@ -10,12 +9,12 @@ import pytest
 
 from support.py.systemd import MANAGER, own_cgroups, remove_cgroups
 
-#: Seconds for a boot, on a loaded machine
+#: Time limit for a boot, in seconds, long enough for a loaded machine
 BOOT_TIMEOUT = 120
 
-#: Mounts the container's root directory at $1, and starts systemd there. $2: the directory of the
-#: parts that outlive a boot. Settings of the kernel are read-only, as in any container: systemd
-#: would change them for this machine. Device nodes can be used, but not made.
+#: Mounts the container's root directory at $1, and starts systemd there. $2: the directory with the
+#: parts that outlive a boot. Kernel settings are read-only, as in any container, because systemd
+#: would change them for the whole machine. Device nodes can be used, but not created.
 START = f"""
 set -e
 root=$1 kept=$2
@@ -80,9 +79,9 @@ StandardError=inherit
 
 
 class Container:
-    """A container that can be booted again and again. Of its files, those in @etc are kept.
+    """A container that can be booted repeatedly. Its files in @etc are kept.
 
-    etc: the path of its /etc, here
+    etc: the path of its /etc on this machine
     """
 
     def __init__(self, place):
@@ -98,9 +97,9 @@ class Container:
         for name in ("etc", "opt", "report"):
             (self._kept / name).mkdir(parents=True)
         self.write("systemd/system/report.service", REPORT)
-        # Without an id, systemd would take this boot for the first one, and enable all units.
+        # Without an id, systemd would assume that this is the first boot, and enable all units.
         self.write("machine-id", "0123456789abcdef0123456789abcdef\n")
-        self.write(".updated", "")  # after /usr, so caches need not be renewed
+        self.write(".updated", "")  # newer than /usr, so caches are up to date
         for name in ("passwd", "group", "nsswitch.conf", "ld.so.cache"):
             shutil.copy(f"/etc/{name}", self.etc)
 
@@ -146,6 +145,6 @@ class Container:
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
                                   errors="replace", timeout=BOOT_TIMEOUT)
         except OSError as error:
-            pytest.skip(f"cannot make a cgroup: {error}")
+            pytest.skip(f"cannot create a cgroup: {error}")
         finally:
             remove_cgroups(cgroup)

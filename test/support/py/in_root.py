@@ -3,8 +3,8 @@
 
 usage: in_root.py ROOT TMP USER [NAME=VALUE]... PROGRAM [ARGUMENT]...
 
-TMP:  the directory that is its /tmp
-USER: user and group, as a number
+TMP:  the directory to use as its /tmp
+USER: its uid, which is also its gid
 NAME: a variable in its environment, which contains few others
 """
 import ctypes

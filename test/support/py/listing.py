@@ -13,7 +13,7 @@ from support.py.programs import wait_until
 TOOL = BUILD / "tools" / "ivshmem"
 MIB = 1 << 20
 
-#: Holds a file mapped until it is ended. Arguments: path, "shared" or "private"
+#: Keeps a file mapped until its input ends. Arguments: path, "shared" or "private"
 MAPPER = """
 import mmap, sys
 with open(sys.argv[1], "r+b") as file:
@@ -33,7 +33,7 @@ class Listing:
         self.regions = self.whole["regions"]
 
     def one(self):
-        """The only region of the list."""
+        """The only region in the list."""
         assert len(self.regions) == 1, self.regions
         return self.regions[0]
 
@@ -60,19 +60,19 @@ def notes(region):
 
 
 def make(path, size=MIB, mode=0o640):
-    """Make a file of this size."""
+    """Create a file of this size."""
     with open(path, "wb") as file:
         file.truncate(size)
     os.chmod(path, mode)
 
 
 def maps(process, text):
-    """Whether the process maps a file with this text in its name."""
+    """Whether the process maps a file whose name contains this string."""
     return text in pathlib.Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
 
 
 def start_vm(place, name, *arguments, machine="none"):
-    """Start a QEMU that does not run its VM. It has no devices, or those of q35."""
+    """Start a QEMU that does not run its VM. It has no devices, or only q35's default devices."""
     ram = ["-m", "16"] if machine != "none" else []
     return place.start("qemu-system-x86_64", "-machine", machine, "-accel", "tcg", "-nodefaults",
                        "-display", "none", "-S", *ram,
@@ -97,7 +97,7 @@ def start_mapper(place, path, kind="shared", **options):
 
 
 def run_apart(place, script, *arguments, options=()):
-    """Run a shell script in a mount namespace of its own, with a copy of the tool as $0."""
+    """Run a shell script in its own mount namespace, with a copy of the tool as $0."""
     shutil.copy(TOOL, place.dir)
     return place.run("unshare", "-m", *options, "sh", "-ec", script, place.dir / "ivshmem",
                      *arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Builds Debian and RPM packages of this tree, and lists their files."""
+"""Builds Debian and RPM packages from this tree, and lists their files."""
 import functools
 import io
 import os
@@ -10,7 +10,7 @@ import tarfile
 
 from support.py.paths import SOURCE, TEST
 
-#: The names of the Debian packages, in the order of their dependencies: those of the RPM packages
+#: {name of a Debian package: name of the RPM package}, in dependency order
 PACKAGES = {"libivshmem0": "ivshmem-libs", "libivshmem-dev": "ivshmem-devel",
             "ivshmem-tools": "ivshmem-tools", "ivshmem-dkms": "ivshmem-dkms"}
 #: Built without optimization to save time.
@@ -34,14 +34,14 @@ def build_debs(directory):
 
 
 def build_rpms(directory, *options):
-    """Build the RPM packages in a directory, with more options of rpmbuild."""
+    """Build the RPM packages in a directory, with additional rpmbuild options."""
     # Debian's rpm does not know what is installed, because dpkg has installed it.
     run(SOURCE / "scripts" / "make-rpm", directory, "--nodeps", *WITH_MACROS, *options,
         **ENVIRONMENT)
 
 
 def named(directory, name):
-    """Return: the path of a package, by its name."""
+    """Return: the path of the package with this name."""
     return next(directory.glob(f"{name}[-_][0-9]*"))
 
 
@@ -58,13 +58,13 @@ def unpack_debs(debs, root):
 
 @functools.cache
 def rpm_libdir():
-    """Return: the directory of libraries in RPM packages."""
+    """Return: the library directory in RPM packages."""
     return run("rpm", "--eval", "%{_libdir}").strip()
 
 
 def _entry(path, mode, owner, target):
     """Return: (path, what must be equal in both kinds of packages). Manual pages are compressed and
-    aliased in several ways, and libraries are executable in RPM packages only."""
+    aliased in different ways, and libraries are executable only in RPM packages."""
     if "/share/man/" in path:
         return path.removesuffix(".gz"), "manual page"
     if stat.S_ISLNK(mode):
@@ -73,7 +73,8 @@ def _entry(path, mode, owner, target):
 
 
 def deb_files(path):
-    """Return: {path: properties} of all files in a Debian package, with the paths of RPM."""
+    """Return: {path: properties} of all files in a Debian package, with the paths that RPM packages
+    use."""
     data = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], capture_output=True, check=True,
                           timeout=60).stdout
     found = {}
@@ -98,8 +99,9 @@ def rpm_files(path):
 
 
 def check_rpms_beside_debs(rpms, debs):
-    """Check that each RPM package has the files of its Debian package, the same configuration files
-    among them, and a licence unless it needs a package that has it; and that the group is made."""
+    """Check that each RPM package has the same files and configuration files as its Debian
+    counterpart, and a licence unless it depends on a package that has one; and that the group is
+    created."""
     for deb_name, rpm_name in PACKAGES.items():
         deb, rpm = named(debs, deb_name), named(rpms, rpm_name)
         assert rpm_files(rpm) == deb_files(deb), rpm_name
