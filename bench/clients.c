@@ -188,10 +188,10 @@ static bool client_take_leave(struct bench_clients *all, struct client *client, 
 {
 	if (!client->known[id])
 		return clients_fail(
-			all, "a client received a leave of peer %u, which it did not know", id);
+			all, "a client received a leave for peer %u, which it did not know", id);
 	if (!all->leaves_n)
 		return clients_fail(
-			all, "a client received a leave of peer %u, but no client has left", id);
+			all, "a client received a leave for peer %u, but no client has left", id);
 	client->known[id] = 0;
 	client->leaves_n++;
 	return true;

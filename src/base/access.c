@@ -12,7 +12,7 @@
 
 #include "base/shell.h"
 
-#define CALLER_LEN 128 /* for the words with which a caller begins an error */
+#define CALLER_LEN 128 /* for the words that a caller puts before the text */
 #define LINE_LEN 16384 /* for a line of /etc/passwd or /etc/group; reading stops at a longer line */
 
 /* Find the line of /etc/passwd for @uid. Set @name, if not NULL, and @gid, if not NULL. */
@@ -107,8 +107,8 @@ static enum ivs_access_cause access_cause(const struct stat *st, int wanted)
 }
 
 /*
- * Return: whether the last name in the path is a symbolic link of another user than root, who may
- * have chosen its target to trick the reader of a message.
+ * Return: whether the last name in the path is a symbolic link that belongs to a user other than
+ * root, who may have chosen its target to trick the reader of a message.
  */
 static bool is_foreign_link(const char *path)
 {
@@ -118,7 +118,7 @@ static bool is_foreign_link(const char *path)
 }
 
 /*
- * Return: whether the owner of the file, another user than root, can put a link in its place before
+ * Return: whether the owner of the file, a user other than root, can replace it with a link before
  * root runs a command, because all users can write to the directory.
  */
 static bool is_exchangeable(const struct ivs_access *access)
@@ -197,7 +197,7 @@ const char *ivs_access_state(const struct ivs_access *access, char out[IVS_ACCES
 	return out;
 }
 
-/* Return: the wanted bits in the notation of chmod(1). */
+/* Return: the wanted bits in chmod(1) notation. */
 static const char *access_bits(int wanted)
 {
 	static const char *const bits[] = {"", "x", "w", "wx", "r", "rx", "rw", "rwx"};
@@ -278,12 +278,12 @@ const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS
 
 	ivs_access_find(path, wanted, &access);
 	if (access.cause == IVS_ACCESS_UNKNOWN && is_foreign_link(path))
-		return strcpy(out, "it is a symbolic link of another user");
+		return strcpy(out, "it is a symbolic link that belongs to another user");
 	if (access.cause == IVS_ACCESS_UNKNOWN)
 		return strcpy(out, "its owner, group and mode cannot be examined");
 	len = strlen(ivs_access_state(&access, out));
 	access_cure(&access, cure);
-	/* The caller puts the path and other words before this text. Commands must not be cut. */
+	/* The caller puts the path and other words before this text. Commands must be complete. */
 	if (len + strlen(cure) < IVS_ACCESS_TEXT_LEN &&
 	    len + strlen(cure) + strlen(path) + CALLER_LEN < IVS_ERROR_LEN)
 		strcpy(out + len, cure);

@@ -37,7 +37,7 @@ enum ivs_access_cause {
  * struct ivs_access - the file that denies access
  * @path:   the requested file, or a directory on the way to it
  * @on_way: whether @path is such a directory
- * @wanted: R_OK, W_OK, X_OK, or-ed; what @path denies
+ * @wanted: R_OK, W_OK, X_OK, or-ed: the access that @path denies
  */
 struct ivs_access {
 	enum ivs_access_cause cause;
@@ -47,7 +47,7 @@ struct ivs_access {
 	struct stat st;
 };
 
-/** ivs_access_user() - the name of a user, or the number if /etc/passwd does not have it */
+/** ivs_access_user() - the name of a user, or the number if /etc/passwd does not list the user */
 void ivs_access_user(uid_t uid, char out[IVS_ACCESS_NAME_LEN]);
 
 /**
@@ -65,7 +65,7 @@ const char *ivs_access_explain(const char *path, int wanted, char out[IVS_ACCESS
 
 /**
  * ivs_access_chown_cure() - the end of a message about a chown(2) that was not permitted
- * @uid: the owner that was wanted; -1: only a group was wanted
+ * @uid: the requested owner; -1: only a group was requested
  */
 const char *ivs_access_chown_cure(uid_t uid);
 

@@ -18,11 +18,11 @@
 #define SHOWN_LEN 128
 
 /**
- * struct walk - the way to a directory
- * @fd, @st: the directory that has been reached
+ * struct walk - a walk along the path to a directory
+ * @fd, @st: the directory reached so far
  * @path:    its path; "" is the root directory
- * @todo:    the rest of the way
- * @links:   number of links that were followed
+ * @todo:    the rest of the path
+ * @links:   number of links followed so far
  */
 struct walk {
 	int fd;
@@ -53,7 +53,7 @@ static int walk_failed(const struct walk *walk, const char *name, int errnum)
 			       ivs_text_shown(name, part, sizeof(part)));
 }
 
-/* Report that what is called @name, and belongs to @uid, is not to be followed. */
+/* Report that the entry @name, which belongs to user @uid, must not be followed. */
 static int walk_unsafe(const struct walk *walk, const char *name, uid_t uid, bool is_link)
 {
 	char holder[IVS_ACCESS_NAME_LEN];
@@ -67,14 +67,14 @@ static int walk_unsafe(const struct walk *walk, const char *name, uid_t uid, boo
 	ivs_access_user(uid, owner);
 	if (is_link)
 		return ivs_error_set(walk->err, IVS_DIRECTORY_E_UNSAFE,
-				     "%s in %s is a symbolic link of user %s, in a directory of "
-				     "user %s: it is followed only if both are root or the caller; "
-				     "give the path to which it leads",
+				     "%s in %s is a symbolic link owned by user %s, in a directory "
+				     "owned by user %s: it is followed only if each owner is root "
+				     "or the caller; give the path that it points to",
 				     part, path, owner, holder);
 	return ivs_error_set(walk->err, IVS_DIRECTORY_E_UNSAFE,
-			     "%s belongs to user %s, and %s in it to user %s: user %s can put "
-			     "another directory there, so root uses a directory there only if it "
-			     "belongs to user %s",
+			     "%s belongs to user %s, but %s in it belongs to user %s: user %s can "
+			     "put another directory in its place, so root uses a directory there "
+			     "only if it belongs to user %s",
 			     path, holder, part, owner, holder, holder);
 }
 
@@ -107,14 +107,14 @@ static int walk_restart(struct walk *walk)
 	return 0;
 }
 
-/* Open what is called @name, also if it is a link. Return: the fd, or -1. */
+/* Open the entry @name, even if it is a link. Return: the fd, or -1. */
 static int walk_open(const struct walk *walk, const char *name, struct stat *st)
 {
 	IVS_OWNED_FD fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct statfs fs;
 
 	if (fd >= 0 && !fstatfs(fd, &fs) && fs.f_type == AUTOFS_SUPER_MAGIC) {
-		/* O_PATH does not mount what is to be mounted on access. */
+		/* O_PATH does not trigger automounts. */
 		ivs_fd_close(&fd);
 		fd = openat(walk->fd, name,
 			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -122,7 +122,7 @@ static int walk_open(const struct walk *walk, const char *name, struct stat *st)
 	return fd < 0 || fstat(fd, st) ? -1 : ivs_fd_take(&fd);
 }
 
-/* Put the target of the link in front of the rest of the way. */
+/* Prepend the link's target to the rest of the path. */
 static int walk_follow(struct walk *walk, const char *name, int link_fd, uid_t uid)
 {
 	char target[PATH_MAX];
@@ -145,7 +145,7 @@ static int walk_follow(struct walk *walk, const char *name, int link_fd, uid_t u
 	return *target == '/' ? walk_restart(walk) : 0;
 }
 
-/* Do the step to @name, which is not ".". */
+/* Step to the entry @name, which is not ".". */
 static int walk_step(struct walk *walk, const char *name)
 {
 	struct stat st;
@@ -171,7 +171,7 @@ static int walk_step(struct walk *walk, const char *name)
 	return 0;
 }
 
-/* Take the next part of the way, such as "name", from walk->todo. Return: whether there is one. */
+/* Take the next component, such as "name", from walk->todo. Return: whether there is one. */
 static bool walk_next(struct walk *walk, char name[PATH_MAX])
 {
 	const char *start = walk->todo + strspn(walk->todo, "/");
@@ -183,7 +183,7 @@ static bool walk_next(struct walk *walk, char name[PATH_MAX])
 	return len;
 }
 
-/* Complete the path of a directory that does not exist. If it is too long, it is cut. */
+/* Complete the path of a directory that does not exist. A path that is too long is truncated. */
 static void walk_add_rest(struct walk *walk, const char *name)
 {
 	const char *const parts[] = {"/", name, walk->todo};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commands in messages. Users paste them, so a path in them is quoted, and a command is printed as
- * a whole or not at all: "rm /srv/a" must not be what is left of "rm /srv/a/b".
+ * Commands in messages. Users paste them, so a path in them is quoted, and a command is printed in
+ * full or not at all: "rm /srv/a/b" must not be truncated to "rm /srv/a".
  */
 #ifndef IVS_BASE_SHELL_H
 #define IVS_BASE_SHELL_H
@@ -32,7 +32,7 @@ size_t ivs_shell_quote(const char *text, char *out, size_t out_len);
 void ivs_shell_add(char *message, size_t message_len, const char *before, const char *path,
 		   const char *after);
 
-/** ivs_shell_add_error() - the same for the text of @err, which may be NULL */
+/** ivs_shell_add_error() - the same for the message in @err, which may be NULL */
 static inline void ivs_shell_add_error(struct ivs_error *err, const char *before, const char *path,
 				       const char *after)
 {

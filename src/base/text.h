@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** ivs_text_char() - length in bytes of the character at @text; 0 if it is invalid or the NUL */
+/** ivs_text_char() - length in bytes of the character at @text; 0 if it is invalid or is the NUL */
 size_t ivs_text_char(const char *text);
 
 /**

@@ -35,7 +35,7 @@ enum ivs_config_role {
 };
 
 /**
- * struct ivs_config_device - a device; ivs_escape_valid() accepts all texts
+ * struct ivs_config_device - a device; ivs_escape_valid() accepts all strings
  * @name:      name of the region or of the server; used in the names of units and elements
  * @id:        QEMU's id of the device, which ivs_config_id() accepts
  * @region:    address of the region; NULL: the server supplies the region
@@ -68,7 +68,7 @@ struct ivs_config_device {
 };
 
 /**
- * struct ivs_config - what the configuration is for; ivs_escape_valid() accepts all texts
+ * struct ivs_config - what the configuration is for; ivs_escape_valid() accepts all strings
  * @hotplug: the devices are plugged into running VMs
  * @domain:  libvirt's name of the VM
  * @program: path of ivshmem

@@ -11,8 +11,8 @@
 
 /**
  * struct rules - how a syntax represents characters
- * @bare:   a text that consists of these characters is added as it is; NULL: any text
- * @quote:  the character that begins and ends any other text
+ * @bare:   a string that consists of these characters is added as it is; NULL: any string
+ * @quote:  the character that begins and ends any other string
  * @marked: characters that get a "\\" in front of them
  * @twice:  characters that are written twice
  */

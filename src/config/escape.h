@@ -36,8 +36,8 @@ enum ivs_syntax {
 };
 
 /**
- * ivs_escape_valid() - whether a text can be pasted everywhere: it is not empty, is UTF-8, and has
- * neither control characters nor characters that XML does not allow
+ * ivs_escape_valid() - whether a string is safe to paste anywhere: it is not empty, is UTF-8, and
+ * has neither control characters nor characters that XML does not allow
  */
 IVS_MUST_USE bool ivs_escape_valid(const char *text);
 
@@ -50,7 +50,7 @@ void ivs_escape_check(struct ivs_out *out, const char *text);
 /**
  * ivs_escape() - add @text in the given syntax, in quotation marks if needed
  *
- * A text that is neither empty nor valid sets @out->full: no syntax can represent a newline.
+ * A string that is neither empty nor valid sets @out->full: no syntax can represent a newline.
  */
 void ivs_escape(struct ivs_out *out, enum ivs_syntax syntax, const char *text);
 

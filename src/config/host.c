@@ -100,7 +100,7 @@ void ivs_config_tmpfiles(const struct ivs_config *config, struct ivs_pieces *pie
 	}
 }
 
-/* Add the unit that "ivshmem create --boot" also writes; it also reserves the memory. */
+/* Add the unit that "ivshmem create --boot" also writes; the unit also reserves the memory. */
 static void systemd_plain(const struct ivs_config *config, struct ivs_pieces *pieces,
 			  const struct ivs_config_device *device)
 {
@@ -242,7 +242,8 @@ void ivs_config_udev(const struct ivs_config *config, struct ivs_pieces *pieces)
 					     "In the guest, in /etc/udev/rules.d/70-%.63s.rules; "
 					     "then: udevadm control --reload; udevadm trigger%s",
 					     device->id,
-					     named ? "" : ". It is for all devices of the guest");
+					     named ? ""
+						   : ". It applies to all devices in the guest");
 			ivs_out_text(out, "SUBSYSTEM==\"ivshmem\", KERNEL==\"ivshmem[0-9]*\"");
 			if (named)
 				ivs_out_format(out, ", ATTR{name}==\"%s\"", device->name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Files of the host, and udev rules of host and guest. */
+/* Files on the host, and udev rules for the host and the guest. */
 #ifndef IVS_CONFIG_HOST_H
 #define IVS_CONFIG_HOST_H
 

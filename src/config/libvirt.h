@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* libvirt's XML, and commands of virsh. */
+/* libvirt's XML, and virsh commands. */
 #ifndef IVS_CONFIG_LIBVIRT_H
 #define IVS_CONFIG_LIBVIRT_H
 

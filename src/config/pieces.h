@@ -11,12 +11,12 @@
  * enum ivs_language - the language of a piece, which determines what its comments look like
  * @IVS_LANGUAGE_SHELL:     commands, or arguments of a command
  * @IVS_LANGUAGE_XML:       elements of libvirt's domain XML
- * @IVS_LANGUAGE_QMP:       commands of QEMU's monitor, one per line
- * @IVS_LANGUAGE_TMPFILES:  lines of tmpfiles.d(5)
- * @IVS_LANGUAGE_UNIT:      a unit of systemd, or a part of one
+ * @IVS_LANGUAGE_QMP:       commands for QEMU's monitor, one per line
+ * @IVS_LANGUAGE_TMPFILES:  tmpfiles.d(5) lines
+ * @IVS_LANGUAGE_UNIT:      a systemd unit, or part of one
  * @IVS_LANGUAGE_ENVIRONMENT: lines of a file that EnvironmentFile= names
- * @IVS_LANGUAGE_UDEV:      rules of udev
- * @IVS_LANGUAGE_APPARMOR:  rules of AppArmor
+ * @IVS_LANGUAGE_UDEV:      udev rules
+ * @IVS_LANGUAGE_APPARMOR:  AppArmor rules
  * @IVS_LANGUAGE_QEMU_CONF: lines of libvirt's qemu.conf
  */
 enum ivs_language {

@@ -27,7 +27,7 @@ struct arguments {
 };
 
 /**
- * ivs_config_check() - if a text of @config is not valid, set @pieces->out.full: some texts are
+ * ivs_config_check() - if a string in @config is not valid, set @pieces->out.full: some strings are
  * pasted as they are, without ivs_escape()
  */
 void ivs_config_check(const struct ivs_config *config, struct ivs_pieces *pieces);
@@ -41,7 +41,7 @@ void ivs_arguments_device(struct arguments *arguments, const struct ivs_config_d
 /** ivs_arguments_end() - end the last line */
 void ivs_arguments_end(struct arguments *arguments);
 
-/** enum step - the steps of plugging in and unplugging a device by QEMU's monitor */
+/** enum step - the steps of plugging in and unplugging a device through QEMU's monitor */
 enum step {
 	STEP_BACKEND,	     /* create the device's backend; ivshmem-device needs none */
 	STEP_DEVICE,	     /* plug the device in */

@@ -187,8 +187,8 @@ static void qemu_ports(const struct ivs_config *config, struct ivs_pieces *piece
 		pieces, IVS_LANGUAGE_SHELL, "%s%s",
 		"In the command that starts QEMU (-M q35), after its other arguments: a port for "
 		"each device",
-		large ? ". Linux may assign no address in a window of 4G or more: then leave out "
-			"--hotplug"
+		large ? ". Linux may fail to assign an address in a window of 4G or more: if so, "
+			"leave out --hotplug"
 		      : "");
 	for (unsigned int i = 0; i < config->devices_n; i++) {
 		const struct ivs_config_device *device = &config->devices[i];
@@ -231,7 +231,7 @@ static void qemu_hotplug(const struct ivs_config *config, struct ivs_pieces *pie
 			continue;
 		ivs_pieces_add(pieces, IVS_LANGUAGE_QMP, "To unplug %.63s%s", device->id,
 			       device->kind == IVS_CONFIG_PLAIN
-				       ? "; send the second line after the event DEVICE_DELETED"
+				       ? "; send the second line after the DEVICE_DELETED event"
 				       : "");
 		qemu_step(pieces, device, STEP_UNPLUG);
 		qemu_step(pieces, device, STEP_REMOVE_BACKEND);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* QEMU's command line, and commands of its monitor. */
+/* QEMU's command line, and commands for its monitor. */
 #ifndef IVS_CONFIG_QEMU_H
 #define IVS_CONFIG_QEMU_H
 

@@ -12,7 +12,7 @@
  * @address: shm:NAME or file:PATH
  * @path:    path of the region's file
  * @size:    in bytes
- * @owner:   name or number of the user; names from the network are not available so early in the
+ * @owner:   name or number of the user; names from the network are not available this early during
  *           boot
  * @group:   name or number of the group
  * @mode:    permission bits
@@ -32,7 +32,7 @@ struct ivs_region_boot {
 #define IVS_REGION_BOOT_MARK "# Made by \"ivshmem create --boot\""
 
 /**
- * ivs_region_boot_stem() - the part of the names of the files that stands for the region
+ * ivs_region_boot_stem() - the part of the file names that identifies the region
  *
  * Different regions have different stems. The stem of shm:NAME is NAME, if its characters are
  * plain.
@@ -40,8 +40,8 @@ struct ivs_region_boot {
 void ivs_region_boot_stem(struct ivs_out *out, const char *address);
 
 /**
- * ivs_region_boot_tmpfiles() - write a tmpfiles.d(5) file, which creates an empty file with owner
- * and mode
+ * ivs_region_boot_tmpfiles() - write a tmpfiles.d(5) file, which creates an empty file with the
+ * region's owner and mode
  *
  * tmpfiles.d can neither set a size nor reserve memory. The unit does both.
  */
@@ -50,7 +50,7 @@ void ivs_region_boot_tmpfiles(struct ivs_out *out, const struct ivs_region_boot 
 /**
  * ivs_region_boot_unit() - write a systemd unit that creates the region before any VM starts
  *
- * Use this only for file systems in memory: a network file system may be mounted later.
+ * Use this only for in-memory file systems: a network file system may be mounted later.
  */
 void ivs_region_boot_unit(struct ivs_out *out, const struct ivs_region_boot *boot);
 

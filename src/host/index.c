@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds regions by inode and by path. Any user can make very many files, so none of these searches
- * compares each region.
+ * Finds regions by inode and by path. Any user can create a very large number of files, so no
+ * search may compare all regions one by one.
  */
 #include <errno.h>
 #include <search.h>

@@ -92,7 +92,7 @@ static bool has_region_size(const struct ivs_host_use *use)
 	return size >= PAGE_MIN && ivs_is_power_of_two(size);
 }
 
-/* Return: whether the name is that of a program's private memory and not of a region. */
+/* Return: whether the name belongs to a program's private memory rather than to a region. */
 static bool is_own_memory(const char *name)
 {
 	static const char *const names[] = {"/dev/zero", "/SYSV", MEMFD_PREFIX "ivshmem-",
@@ -243,8 +243,8 @@ static int regions_sort(struct ivs_host_regions *regions)
 }
 
 /*
- * In the order of the paths, a removed file follows the file that has its name now. If the two are
- * in different file systems, the removed one had its name in another mount namespace.
+ * When sorted by path, a removed file follows the file that now has its name. If the two are in
+ * different file systems, the removed one had its name in another mount namespace.
  */
 static void judge_replaced(struct ivs_host_region *named, struct ivs_host_region *removed)
 {

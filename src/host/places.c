@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Finds the directories in which files are regions. */
+/* Finds the directories whose files can be regions. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -71,7 +71,7 @@ struct ivs_host_use {
  * @processes: QEMUs, servers, and all other processes that use a file
  * @uses:      the uses, grouped by process; all parts of a file that a process maps count as one
  *             use
- * @crowded_n: processes that have more uses than IVS_HOST_USES_MAX, of which only so many were kept
+ * @crowded_n: processes with more than IVS_HOST_USES_MAX uses, of which only that many were kept
  */
 struct ivs_host_scan {
 	struct ivs_host_process *processes;
@@ -85,8 +85,8 @@ struct ivs_host_scan {
 
 /**
  * struct ivs_host_filter - selects the uses to keep
- * @wanted: return whether to keep @use of @process. If @use->name is NULL, the file is held open,
- *          and the result says whether to find out the name and then to ask again
+ * @wanted: returns whether to keep the use @use by @process. If @use->name is NULL, the file is
+ *          held open, and the result says whether to look up the name and then to call this again
  */
 struct ivs_host_filter {
 	bool (*wanted)(const void *context, const struct ivs_host_process *process,
@@ -103,7 +103,7 @@ void ivs_host_scan_deinit(struct ivs_host_scan *scan);
 bool ivs_host_name_is(const char *name, const char *path);
 
 /**
- * struct ivs_host_place - a directory in which files are regions
+ * struct ivs_host_place - a directory whose files can be regions
  * @fd:        the directory
  * @path:      path of the directory, without a slash at the end
  * @page_size: page size of the files in the directory
@@ -156,7 +156,7 @@ bool ivs_host_use_is_region(const struct ivs_host_process *process, const struct
 bool ivs_host_use_is_private(const struct ivs_host_process *process,
 			     const struct ivs_host_use *use);
 
-/** ivs_host_name_is_memfd() - whether this is the kernel's name of a memfd */
+/** ivs_host_name_is_memfd() - whether this is the kernel's name for a memfd */
 bool ivs_host_name_is_memfd(const char *name);
 
 /**

@@ -28,7 +28,7 @@ void ivs_qemu_option_deinit(struct ivs_qemu_option *option);
 
 /**
  * ivs_qemu_option_get() - get the value of a key; if the key occurs several times, the last value
- * @key: the key; a dot leads to a member of a member: "socket.path"
+ * @key: the key; a dot selects a member of a nested object: "socket.path"
  * @out: set to a copy that the caller frees. A key without a value is "on"; a boolean is "on" or
  *       "off". NULL: the option does not have this key
  *

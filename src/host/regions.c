@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Files with a name are listed first; then one pass over /proc finds the processes that use them,
- * and regions without a name. Uses are grouped by file, so that each group is a region or none.
+ * and regions without a name. Uses are grouped by file, so that each group is either one region or
+ * none.
  */
 #include "host/regions.h"
 
@@ -29,7 +30,7 @@ struct build {
 	size_t room;
 	size_t users_room;
 	struct ivs_host_index
-		index; /* inodes of the files with a name, paths of all that have one */
+		index; /* inodes of the files with a name; paths of all regions that have one */
 	struct ivs_host_file *extras; /* one for each path that the caller gave */
 	size_t extras_n;
 	dev_t memfd_dev;

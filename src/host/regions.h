@@ -103,8 +103,8 @@ struct ivs_host_region {
  * struct ivs_host_regions - the regions that were found
  * @list:     the regions, sorted by path
  * @users:    the users, sorted by region; the @file of each is the index of its region
- * @crowded_n: processes that use more than IVS_HOST_USES_MAX files that may be regions; the others
- *             were left out
+ * @crowded_n: processes that use more than IVS_HOST_USES_MAX files that may be regions; the excess
+ *             files were left out
  * @unseen_n, @hidden: as in struct ivs_host_users
  */
 struct ivs_host_regions {

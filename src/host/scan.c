@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The pass over /proc. A process that ends in the meantime is left out. Only procfs is read, and
- * what procfs shows about a file is in the kernel's memory: no file system of a user (FUSE) is
- * asked.
+ * The pass over /proc. A process that ends in the meantime is left out. Only procfs is read, which
+ * takes what it shows about a file from the kernel's memory: no user's file system (FUSE) is
+ * queried.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -229,7 +229,10 @@ static void use_fill(struct ivs_host_use *use, const struct statx *st)
 	use->chr = S_ISCHR(st->stx_mode);
 }
 
-/* Return: whether the link, to a mapped file, has the name that the line of the mapping has. */
+/*
+ * Return: whether the link, to a mapped file, has the same name as the line that describes the
+ * mapping.
+ */
 static bool pass_link_is(const struct pass *pass, const char *link, const char *name)
 {
 	char target[NAME_LEN];
@@ -241,7 +244,7 @@ static bool pass_link_is(const struct pass *pass, const char *link, const char *
 /*
  * Find out what only root can see of a mapped file: its real device, size and owner. On overlayfs,
  * its inode, too, may differ from the one in the line. Return: false if the mapping is no longer
- * there, or is another one now.
+ * there, or is now a different one.
  */
 static bool pass_confirm(const struct pass *pass, const char *line, struct ivs_host_use *use)
 {
@@ -284,8 +287,8 @@ static int pass_take_line(struct pass *pass, const char *line)
 }
 
 /*
- * Read the maps in large pieces. The path of a file may be longer than such a piece. It is another
- * user's text, so the rest of its line must not be taken for lines.
+ * Read the maps in large pieces. The path of a file may be longer than such a piece. Another user
+ * may have chosen the path, so the rest of its line must not be parsed as separate lines.
  * Return: 0; -errno from open(2), or -ENOMEM.
  */
 static int pass_take_maps(struct pass *pass)

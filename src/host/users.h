@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds which processes of this host use a file, that is, map it or hold it open. One pass over
+ * Finds which processes on this host use a file, that is, map it or hold it open. One pass over
  * /proc suffices for any number of files.
  *
- * No file is opened, and no file system is asked: the kernel knows device and inode of each file
- * that a process maps or holds open. The following cannot be seen: processes of other users, unless
- * the caller is root; fds in flight in a socket; users in the kernel; processes of another PID
- * namespace.
+ * No file is opened, and no file system is queried: the kernel knows the device and inode of each
+ * file that a process maps or holds open. The following cannot be seen: processes of other users,
+ * unless the caller is root; fds in flight in a socket; users in the kernel; processes in other PID
+ * namespaces.
  */
 #ifndef IVS_HOST_USERS_H
 #define IVS_HOST_USERS_H
@@ -19,8 +19,8 @@
 #include "ivshmem/api.h"
 
 #define IVS_HOST_PROGRAM_LEN 64
-#define IVS_HOST_USES_MAX 4096	/* uses of one process, so that it cannot take up all memory */
-#define IVS_HOST_SOCKET_LEN 109 /* room for the longest path of a socket, and a NUL */
+#define IVS_HOST_USES_MAX 4096	/* uses by one process: it must not use up all memory */
+#define IVS_HOST_SOCKET_LEN 109 /* room for the longest socket path, and a NUL */
 
 /**
  * struct ivs_host_file - a file to look for

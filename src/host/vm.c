@@ -211,7 +211,7 @@ static int take_device(const char *text, struct ivs_host_vm *vm)
 	return result;
 }
 
-/* The QEMU options that are looked at; @pass is 0 or 1. */
+/* The QEMU options that are examined; @pass is 0 or 1. */
 static const struct {
 	const char *name;
 	int pass;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a command line says about a VM: whether it is one of QEMU, and which regions it names. Pure.
+ * What a command line says about a VM: whether it is that of QEMU, and which regions it names.
+ * Pure.
  */
 #ifndef IVS_HOST_VM_H
 #define IVS_HOST_VM_H
@@ -24,7 +25,7 @@ enum ivs_host_vm_error {
  * @path:    value of mem-path=, shorter than PATH_MAX; untrusted
  * @size:    value of size=; 0: unknown
  * @shared:  share=on is set, so other processes see what the VM writes
- * @ivshmem: a device ivshmem-plain uses it; otherwise it is RAM of the VM
+ * @ivshmem: an ivshmem-plain device uses it; otherwise it is the VM's RAM
  */
 struct ivs_host_memory {
 	char *id;
@@ -39,8 +40,9 @@ struct ivs_host_memory {
  * struct ivs_host_socket - a socket to which a device of the VM connects
  * @id:       id of the character device; "" if it has none
  * @path:         path of the socket; untrusted
- * @doorbell: a device ivshmem-doorbell uses the socket, which is therefore an ivshmem-server's
- * @vfio:     a device vfio-user-pci uses the socket, which is perhaps an ivshmem-device's
+ * @doorbell: an ivshmem-doorbell device uses the socket, which therefore belongs to an
+ *            ivshmem-server
+ * @vfio:     a vfio-user-pci device uses the socket, which may belong to an ivshmem-device
  */
 struct ivs_host_socket {
 	char *id;

@@ -125,9 +125,9 @@ static int unix_check_size(const struct ivs_peer *peer, const struct stat *st,
 	if (st->st_size > 0 && (uint64_t)st->st_size <= SIZE_MAX / 2 && !(st->st_size % page_len))
 		return 0;
 	return ivs_error_set(err, IVS_CONNECTION_E_PROTOCOL,
-			     "the region of the server at %s has %lld bytes, which is not a whole "
-			     "number of pages of %ld bytes: a process has changed its size; start "
-			     "the server with a new region (memfd: cannot be resized)",
+			     "the region of the server at %s has %lld bytes, which is not a "
+			     "multiple of the page size (%ld bytes): a process has changed its "
+			     "size; start the server with a new region (memfd: cannot be resized)",
 			     unix_state(peer)->connection.addr.sun_path, (long long)st->st_size,
 			     page_len);
 }

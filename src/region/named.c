@@ -18,7 +18,7 @@
 /* Where shm_open(3) keeps its objects on Linux. */
 #define SHM_DIR "/dev/shm/"
 
-/* The name is a path: report which address means the file or directory at that path. */
+/* The name is a path: report which address refers to the file or directory there. */
 static int shm_error_path(const char *name, struct ivs_error *err)
 {
 	const char *in_shm = !strncmp(name, SHM_DIR, strlen(SHM_DIR)) ? name + strlen(SHM_DIR) : "";
@@ -90,9 +90,9 @@ int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct i
 	if (S_ISCHR(mode) && is_numbered(path, "kvmfr"))
 		return ivs_error_set(
 			err, IVS_REGION_E_KIND,
-			"%s is not a file, but a device of the module kvmfr, which Looking Glass "
+			"%s is not a file, but a device of the kvmfr module, which Looking Glass "
 			"needs only to import frames as dma-bufs: to share memory, use "
-			"shm:looking-glass, and its file in QEMU and Looking Glass",
+			"shm:looking-glass here, and its file in QEMU and Looking Glass",
 			path);
 	if (S_ISCHR(mode) && is_numbered(path, "ivshmem"))
 		return ivs_error_set(err, IVS_REGION_E_KIND,
@@ -105,7 +105,7 @@ int ivs_region_error_kind(const struct ivs_region *region, mode_t mode, struct i
 			     path, ivs_file_kind(mode));
 }
 
-/* Another user may have made the link, so its target is neither printed nor recommended. */
+/* Another user may have created the link, so its target is neither printed nor recommended. */
 static int error_link(const struct ivs_region *region, struct ivs_error *err)
 {
 	return ivs_error_set(err, IVS_REGION_E_KIND,
@@ -201,8 +201,7 @@ int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err)
 		return 0;
 	/* EISDIR: from a kernel or file system that does not support O_TMPFILE */
 	if (errno == EOPNOTSUPP || errno == EISDIR)
-		return ivs_error_errno(err, EOPNOTSUPP,
-				       "cannot create an unnamed file in the directory of %s",
+		return ivs_error_errno(err, EOPNOTSUPP, "cannot create an unnamed file for %s",
 				       region->path);
 	return open_path_error(region, errno, err);
 }

@@ -66,9 +66,9 @@ IVS_MUST_USE int ivs_region_open_path(struct ivs_region *region, bool create,
 				      struct ivs_error *err);
 
 /**
- * ivs_region_open_nameless() - create a file that can get the name @region->path later
+ * ivs_region_open_nameless() - create a file that can be given the name @region->path later
  *
- * Return: 0, -errno; -EOPNOTSUPP: the file system cannot do that.
+ * Return: 0, -errno; -EOPNOTSUPP: the file system does not support this.
  */
 IVS_MUST_USE int ivs_region_open_nameless(struct ivs_region *region, struct ivs_error *err);
 

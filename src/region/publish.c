@@ -33,8 +33,9 @@ int ivs_region_publish(struct ivs_region *region, struct ivs_error *err)
 }
 
 /*
- * Give the region a name in its directory that no other process can foresee. Otherwise a user that
- * may write to the directory could take the name first, and so keep the region from being replaced.
+ * Give the region a name in its directory that no other process can foresee. Otherwise a user with
+ * write access to the directory could take the name first, and so keep the region from being
+ * replaced.
  */
 static int region_link_by_chance(const struct ivs_region *region, char name[PATH_MAX + 64])
 {

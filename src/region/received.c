@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * F_GET_SEALS works for memory only, and does not ask the file system. For other files, statx(2)
- * with AT_STATX_DONT_SYNC returns the device and the mount, also without asking the file system,
+ * F_GET_SEALS works for memory only, and does not query the file system. For other files, statx(2)
+ * with AT_STATX_DONT_SYNC returns the device and the mount, also without querying the file system,
  * and mountinfo shows the type of that mount. If the fd was opened in another mount namespace,
  * mountinfo does not list the mount's id; the device number is the same in all namespaces.
  */
@@ -36,7 +36,7 @@ struct mount {
 	const char *type;
 };
 
-/** struct place - the file system and the mount in which a file is */
+/** struct place - the file system and the mount that contain a file */
 struct place {
 	bool has_mount;
 	uint64_t mount_id;
@@ -138,7 +138,7 @@ static void unescape(char *text)
 }
 
 /*
- * Open the path only if the kernel can resolve it without asking a file system: a user can mount
+ * Open the path only if the kernel can resolve it without querying a file system: a user can mount
  * FUSE over a part of the path. The path may then lead to another mount, so compare the mounts.
  */
 static void note_btrfs(struct ivs_received_mounts *mounts, const struct mount *mount)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds out which kind of file a process has been handed as a region, without asking the file
- * system that the file is in. A FUSE server, for example, can leave fstat(2), fstatfs(2), open(2),
- * a read or a page fault waiting, and no signal ends the wait.
+ * Finds out which kind of file a process has been handed as a region, without querying the file
+ * system that contains the file. A FUSE server, for example, can leave fstat(2), fstatfs(2),
+ * open(2), a read or a page fault waiting, and no signal ends the wait.
  */
 #ifndef IVS_REGION_RECEIVED_H
 #define IVS_REGION_RECEIVED_H
@@ -16,11 +16,11 @@
 extern const struct ivs_syscall ivs_received_syscalls[];
 
 /**
- * enum ivs_received_kind - what a file is
- * @IVS_RECEIVED_MEMORY: memfd, tmpfs or hugetlbfs; no call waits
- * @IVS_RECEIVED_DISK:   a file system on a local disk, which is known to answer. A process that may
- *                       write to the file can hold the lock of its inode, so that a read waits;
- *                       fstat(2), mmap(2) and page faults do not take that lock
+ * enum ivs_received_kind - what kind of file was received
+ * @IVS_RECEIVED_MEMORY: memfd, tmpfs or hugetlbfs; no call blocks
+ * @IVS_RECEIVED_DISK:   a file system on a local disk, which is known to respond. A process that
+ *                       may write to the file can hold the lock of its inode, so that a read
+ *                       blocks; fstat(2), mmap(2) and page faults do not take that lock
  * @IVS_RECEIVED_OTHER:  any other file system, or an unknown one
  */
 enum ivs_received_kind {
@@ -42,7 +42,7 @@ struct ivs_received {
 
 /**
  * struct ivs_received_mounts - the mounts of this process
- * @fd:    /proc/self/mountinfo, which is read for each answer; -1: not available, so that only
+ * @fd:    /proc/self/mountinfo, which is read for each look-up; -1: not available, so that only
  *         memory is recognised
  * @btrfs: device numbers of the subvolumes that were mounted when @fd was opened: statx(2) of a
  *         file on btrfs returns these, which are not in mountinfo
@@ -58,10 +58,12 @@ void ivs_received_mounts_open(struct ivs_received_mounts *mounts);
 
 void ivs_received_mounts_close(struct ivs_received_mounts *mounts);
 
-/** ivs_received_look() - find out what @fd is */
+/** ivs_received_look() - find out what kind of file @fd is */
 void ivs_received_look(const struct ivs_received_mounts *mounts, int fd, struct ivs_received *out);
 
-/** ivs_received_is_memory() - whether @fd is of the kind IVS_RECEIVED_MEMORY; makes one fcntl(2) */
+/**
+ * ivs_received_is_memory() - whether @fd is of the kind IVS_RECEIVED_MEMORY; calls fcntl(2) once
+ */
 bool ivs_received_is_memory(int fd);
 
 #endif

@@ -63,7 +63,7 @@ int ivs_region_check_size(uint64_t size, struct ivs_error *err)
 
 	if (size > INT64_MAX)
 		return ivs_error_set(err, IVS_REGION_E_SIZE,
-				     "region size %s exceeds the largest size of a file",
+				     "region size %s exceeds the maximum file size",
 				     ivs_size_text(size, given));
 	if (ivs_is_power_of_two(size))
 		return 0;
@@ -218,7 +218,7 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 
 /*
  * Several processes may open the same object at the same time with different sizes. The lock
- * serialises them, so that the second process sees the size that the first has set.
+ * serialises them, so that the second process sees the size that the first one has set.
  */
 static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 {

@@ -21,7 +21,7 @@ struct ivs_region_former {
 /**
  * ivs_region_adopt() - create a handle for a region that another process opened
  * @address: the address with which it was opened; the name may have been removed since then
- * @fd:      the region; set to -1 when the handle has taken it over
+ * @fd:      the region; set to -1 once the handle has taken it over
  *
  * Return: 0, IVS_REGION_E_*, -errno.
  */
@@ -44,7 +44,8 @@ IVS_MUST_USE int ivs_region_find_path(const char *address, char *out, size_t out
 /**
  * ivs_region_open_in() - like ivs_region_open(), but do not look up the directory by its path again
  * @address: shm:NAME or file:PATH
- * @dir_fd:  the directory in which the region is, open while the region is open; O_PATH suffices
+ * @dir_fd:  the directory that contains the region; it must stay open as long as the region. O_PATH
+ *           suffices
  *
  * Return: as ivs_region_open(); -EINTR if the lock of the region is held and a signal is pending
  * (ivs_file_lock()).
@@ -62,7 +63,7 @@ IVS_MUST_USE int ivs_region_open_in(const char *address, int dir_fd,
  *
  * Until the region is published, no other process can see it, and it vanishes with this process.
  *
- * Return: 0, IVS_REGION_E_*, -errno; -EOPNOTSUPP: the file system cannot do that.
+ * Return: 0, IVS_REGION_E_*, -errno; -EOPNOTSUPP: the file system does not support this.
  */
 IVS_MUST_USE int ivs_region_prepare(const char *address, int dir_fd,
 				    const struct ivs_region_options *opts, struct ivs_region **out,

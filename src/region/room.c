@@ -78,7 +78,7 @@ static int error_few_huge_pages(const struct ivs_region *region, uint64_t size,
 			     (unsigned long long)region->page_size / 1024);
 }
 
-/* Set @out to the directory at which the file system of @region is mounted. */
+/* Set @out to the directory where the file system of @region is mounted. */
 static bool find_mount(const struct ivs_region *region, char out[PATH_MAX])
 {
 	char parent[PATH_MAX];

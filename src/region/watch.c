@@ -131,7 +131,7 @@ const char *ivs_region_change_text(unsigned int i)
 		"its name was removed, renamed or replaced: programs that open the name now get "
 		"another region, or none",
 		"it was shrunk: accesses beyond its new end raise SIGBUS",
-		"it was enlarged: programs that open it now see another size",
+		"it was enlarged: programs that open it now see a different size",
 	};
 
 	return texts[i];

@@ -19,7 +19,7 @@ extern const struct ivs_syscall ivs_region_watch_syscalls[];
 #define IVS_REGION_CHANGES_N 3 /* enum ivs_region_change */
 
 /**
- * struct ivs_region_watch - what a region was when it was noted
+ * struct ivs_region_watch - the recorded state of a region
  * @fd:      the region, which the caller keeps open
  * @self_fd: /proc/self, or -1: open /proc by its path
  * @size:    in bytes
@@ -42,11 +42,11 @@ struct ivs_region_watch {
 	}
 
 /**
- * ivs_region_watch_init() - note the current state of a region
+ * ivs_region_watch_init() - record the current state of a region
  * @path: the name with which the region was opened; "": the region has none; NULL: the name that it
  *        has now
  *
- * Like ivs_region_watch_look(), this function waits for no other process. It never fails: what
+ * Like ivs_region_watch_look(), this function never waits for another process. It never fails: what
  * cannot be found out is not watched.
  */
 void ivs_region_watch_init(struct ivs_region_watch *watch, int fd, uint64_t size, const char *path,

@@ -151,7 +151,7 @@ def test_get_does_not_send_control_characters_to_a_terminal(place, region):
     assert os.read(ours, 100) == b"a\\x1b[2J\\x5c\\x0a\r\n"
 
 
-LOST = "a process has truncated the region: these pages do not exist any more"
+LOST = "a process has truncated the region: these pages no longer exist"
 
 
 @pytest.mark.parametrize("command", ["get 0 1M", "put 1020K x"])

@@ -273,7 +273,7 @@ FAILURES = [
      "/{shm} does not exist: start the program that creates it first, or give a size"),
     ("{S} {R} --size 3M", "region size 3M is not a power of two; use 2M or 4M"),
     ("{S} {R} --size 2K", "region size 2K is less than one page; use 4K or more"),
-    ("{S} {R} --size 8388608T", "exceeds the largest size of a file"),
+    ("{S} {R} --size 8388608T", "exceeds the maximum file size"),
     ("{S} {R} --size 4194304T", "no room for a region of 4194304T"),
     ("{S} --region shm:a/b", '"a/b" is a path, not a name for POSIX shared memory: use file:a/b'),
     ("{S} --region file:", 'a path must follow "file:"'),

@@ -386,12 +386,12 @@ def test_region_that_is_not_a_file(place, make, kind):
 
 @NEEDS_ROOT
 def test_region_that_is_a_kvmfr_device(place):
-    """The message says what the module kvmfr is for, and that sharing memory does not need it."""
+    """The message says what the kvmfr module is for, and that sharing memory does not need it."""
     path = place.dir / "kvmfr0"
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     text = run_server(place, "-r", f"file:{path}", "-l", "1M")
-    assert (f"{path} is not a file, but a device of the module kvmfr, which Looking Glass needs "
-            "only to import frames as dma-bufs: to share memory, use shm:looking-glass, and "
+    assert (f"{path} is not a file, but a device of the kvmfr module, which Looking Glass needs "
+            "only to import frames as dma-bufs: to share memory, use shm:looking-glass here, and "
             "its file in QEMU and Looking Glass") in text
 
 

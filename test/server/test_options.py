@@ -68,7 +68,7 @@ def test_unknown_or_incomplete_option(place, option):
     (["-l", "4097"], 1, "region size 4097 is not a power of two; use 4K or 8K"),
     (["-l", "2K"], 1, "region size 2K is less than one page; use 4K or more"),
     (["-l", "1"], 1, "region size 1 is less than one page"),
-    (["-l", "8388608T"], 1, "exceeds the largest size of a file"),
+    (["-l", "8388608T"], 1, "exceeds the maximum file size"),
     (["-l", "4194304T"], 1, "no room for a region of 4194304T"),
     (["-n", "-1"], 2, 'invalid number of vectors "-1": use 0 to 2048'),
     (["-n", "2049"], 2, 'invalid number of vectors "2049": use 0 to 2048'),

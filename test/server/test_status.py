@@ -267,10 +267,10 @@ def test_other_servers_at_the_socket(place, data, stays, message):
 
 
 def test_datagram_socket(place):
-    """A datagram socket is reported as being a socket of another type."""
+    """A datagram socket is reported as being a socket of a different type."""
     there = place.add(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
     there.bind(str(control_of(place)))
-    fails(place, "is a socket of another type")
+    fails(place, "is a socket of a different type")
 
 
 def test_control_characters_are_not_printed(place):

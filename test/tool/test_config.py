@@ -286,7 +286,7 @@ def test_window_of_a_port(size, window):
     pieces = Pieces("config", "qemu", "demo", "--size", size, "--hotplug")
     port = shell_words(pieces.text("shell"))[1]
     assert port.endswith(f"pref64-reserve={window}")
-    assert ("Linux may assign no address" in pieces.all[0]["where"]) == (size == "4G")
+    assert ("Linux may fail to assign an address" in pieces.all[0]["where"]) == (size == "4G")
     pieces = Pieces("config", "libvirt", "demo", "--size", size, "--hotplug")
     assert values(pieces.text("xml", "In <domain>")) == [
         "-global", f"pcie-root-port.pref64-reserve={window}"]
@@ -325,7 +325,7 @@ def test_size_of_an_existing_region(place):
     os.truncate(os.open(place.shm_path, os.O_CREAT | os.O_RDWR, 0o600), 8 * MIB)
     pieces = Pieces("config", "qemu", place.shm)
     assert pieces.text("shell").count("size=8M") == 1 and not pieces.notes
-    for size, effect in (("16M", "QEMU would not start"), ("4M", "first part of it only")):
+    for size, effect in (("16M", "QEMU would not start"), ("4M", "only the first part of it")):
         done = run("config", "qemu", place.shm, "--size", size)
         assert done.returncode == 0 and f"size={size}" in done.stdout
         assert f'note: "{place.shm_path}" has the size 8M and not {size}' in done.stderr

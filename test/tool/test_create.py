@@ -241,10 +241,10 @@ def test_without_permission_to_change_the_owner(shm, place):
     ("x" * 5000, (), 2, "it is too long"),
     ("memfd:", (), 2, "such a region has no name"),
     ("dir:/tmp", (), 2, "such a region has no name"),
-    ("shm:a", ("--backend", "file"), 2, "names another backend"),
-    ("file:/a", ("--backend", "shm"), 2, "names another backend"),
-    ("/a", ("--backend", "shm"), 2, "names another backend"),
-    ("shm:a", ("--backend", "hugetlb"), 2, "names another backend"),
+    ("shm:a", ("--backend", "file"), 2, "names a different backend"),
+    ("file:/a", ("--backend", "shm"), 2, "names a different backend"),
+    ("/a", ("--backend", "shm"), 2, "names a different backend"),
+    ("shm:a", ("--backend", "hugetlb"), 2, "names a different backend"),
     ("a", ("--backend", "file"), 2, "this backend needs a path, such as /mnt/NAME"),
     ("none-such/b", ("--backend", "hugetlb"), 1, "/none-such does not exist"),
     ("a", ("--backend", "disk"), 2, 'invalid backend "disk": use shm, file or hugetlb'),
@@ -298,15 +298,15 @@ def test_kvmfr():
     there is not used as a region."""
     mounts = 'mount -t tmpfs dev /dev && mkdir /dev/shm && '
     done = run_in_mounts(mounts + '"$TOOL" create file:/dev/kvmfr0 --size 1M; ls /dev')
-    assert "/dev/kvmfr0 does not exist: it is a device that the module kvmfr makes" in done.stderr
+    assert "/dev/kvmfr0 does not exist: it is a device that the kvmfr module creates" in done.stderr
     assert done.stdout == "shm\n"
     done = run_in_mounts(mounts + 'truncate -s 1M /dev/kvmfr0 && "$TOOL" create '
                          'file:/dev/kvmfr0 --size 1M; "$TOOL" remove file:/dev/kvmfr0; ls /dev')
-    assert "is a regular file, not the device of the module kvmfr" in done.stderr
+    assert "is a regular file, not the device of the kvmfr module" in done.stderr
     assert done.stdout == "removed /dev/kvmfr0\nshm\n"
     done = run_in_mounts(mounts + 'mknod /dev/kvmfr0 c 1 7 && "$TOOL" create file:/dev/kvmfr0 '
                          '--size 1M')
-    assert "but a device of the module kvmfr" in done.stderr and done.returncode == 1
+    assert "but a device of the kvmfr module" in done.stderr and done.returncode == 1
 
 
 def test_devtmpfs(place):

@@ -119,7 +119,7 @@ def test_region_on_a_disk(place, root):
         pytest.skip("the build directory is not on a disk")
     try:
         done = boot(f"file:{path}", root)
-        assert "a file on a disk is there after a reboot" in done.stdout
+        assert "a file on a disk still exists after a reboot" in done.stdout
         assert path.stat().st_size == MIB and files(root) == []
     finally:
         path.unlink(missing_ok=True)

@@ -298,7 +298,7 @@ exec $0 list --json
     assert all(region["boot"] == "/etc/tmpfiles.d/a.conf" for region in ours.values())
     assert notes(ours[f"{place.shm} with blanks"])["absent"].endswith(
         "systemd-tmpfiles --create /etc/tmpfiles.d/a.conf")
-    assert "as made at boot by /etc/tmpfiles.d/a.conf: " in notes(ours[place.shm])["empty"]
+    assert "as created at boot by /etc/tmpfiles.d/a.conf: " in notes(ours[place.shm])["empty"]
 
 
 @needs_root

@@ -87,7 +87,8 @@ def test_root_does_not_follow(place, target, way):
     it. The message names the part of the path that is at fault, and its owner."""
     path = way(place, target)
     done = run("create", f"file:{path}/lg", "--size", "1M", "--owner", OTHER, status=1)
-    assert path.name in done.stderr and ("belongs to" in done.stderr or "of user" in done.stderr)
+    assert path.name in done.stderr
+    assert "belongs to" in done.stderr or "owned by user" in done.stderr
     assert "nobody" in done.stderr and done.stderr.count("\n") == 1
     assert not list(target.iterdir())
     (target / "lg").write_bytes(bytes(2 * MIB))

@@ -236,7 +236,7 @@ def test_user_that_cannot_be_seen(shm, place):
     with user_of(shm, "map"):
         done = remove()
         assert done.returncode == 1 and shm.exists()
-        assert f"{shm} is in use by a process that was not found" in done.stderr
+        assert f"{shm} is in use by a process that could not be identified" in done.stderr
         assert "--force" in done.stderr
     done = remove()
     assert done.returncode == 0 and not shm.exists(), done.stderr

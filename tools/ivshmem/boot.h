@@ -27,7 +27,7 @@ struct boot_wish {
  * boot_install() - write the files in @root/etc; a region on a disk needs no files
  * @out: set to what boot_undo() needs, to be freed with boot_free(); NULL after a failure
  *
- * A failure changes nothing, or the message says what it has changed.
+ * If this fails, nothing has changed, or the message says what has.
  *
  * Return: 0, or an exit status after printing the reason.
  */

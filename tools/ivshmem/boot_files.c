@@ -115,7 +115,7 @@ bool boot_has(const struct boot_file *file)
 	return file->dir_fd >= 0 && !fstatat(file->dir_fd, file->name, &st, AT_SYMLINK_NOFOLLOW);
 }
 
-/* Read the present content of the file, or the target of the link, into @file->old. */
+/* Read the current content of the file, or the target of the link, into @file->old. */
 static int file_read(struct boot_file *file)
 {
 	IVS_OWNED_FD fd = -1;
@@ -181,7 +181,7 @@ static int make_dir(struct boot *boot, int *parent_fd, const char *name, const c
 	if (boot->dirs_n == BOOT_DIRS_MAX)
 		return usage_failed("too many directories are missing on the way to %s", path);
 	if (mkdirat(*parent_fd, name, 0755))
-		return file_failed("make the directory", path);
+		return file_failed("create the directory", path);
 	snprintf(dir->name, sizeof(dir->name), "%s", name);
 	dir->parent_fd = ivs_fd_take(parent_fd);
 	boot->dirs_n++;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Files in the /etc of this system, or of the system in another directory: changing all of them or
- * none. The system in another directory may belong to another user, so its symbolic links lead to
- * what they mean there, and never out of that directory.
+ * Changing files in this system's /etc, or in that of a system in another directory: either all of
+ * them or none. A system in another directory may belong to another user, so its symbolic links are
+ * resolved relative to that directory, and never lead out of it.
  */
 #ifndef TOOLS_IVSHMEM_BOOT_FILES_H
 #define TOOLS_IVSHMEM_BOOT_FILES_H
@@ -22,7 +22,8 @@
  * @name:    the last part of @path
  * @dir:     its directory, relative to the root directory: a constant
  * @dir_fd:  the directory; -1: it does not exist
- * @text:    content that it is to have, or target of the link; "": it is to be absent
+ * @text:    the content that the file should have, or the target of the link; "": it should be
+ *           absent
  * @old:     content or target before the change; "": it was absent
  * @link:    whether it is a symbolic link
  * @changed: whether it has been changed to @text
@@ -48,7 +49,7 @@ struct boot_dir {
 };
 
 /**
- * struct boot - the files of a region, and how to undo their change
+ * struct boot - the files of a region, and what is needed to undo the changes
  * @root:    path of the root directory; "" for that of this system
  * @root_fd: that directory
  * @foreign: whether it is not the root directory of this system

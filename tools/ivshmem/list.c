@@ -381,7 +381,8 @@ static int check_names(const struct settings *settings, const struct ivs_host_re
 			at++;
 		if (at == regions->n)
 			status = usage_failed(
-				"no region \"%s\": \"ivshmem list --all\" lists all that are seen",
+				"no region \"%s\": \"ivshmem list --all\" lists all that can be "
+				"seen",
 				ivs_text_shown(settings->names[i].given, shown, sizeof(shown)));
 	}
 	return status;

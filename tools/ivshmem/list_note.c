@@ -7,10 +7,10 @@
 #include "base/shell.h"
 #include "tools/ivshmem/list_note.h"
 
-#define USERS_MAX 8 /* listed in a text; JSON lists all */
+#define USERS_MAX 8 /* users listed in text; JSON lists all */
 #define PAGE_MIN 4096
 
-/* Append a user to @out, a text of @len bytes. @how is how it uses the region, or "". */
+/* Append a user to @out, a string of @len bytes. @how says how it uses the region, or is "". */
 static size_t add_user(const struct ivs_host_user *user, const char *how, char *out, size_t len)
 {
 	char text[IVS_HOST_USER_TEXT_LEN];
@@ -108,7 +108,7 @@ static void note_empty(const struct ivs_host_region *region, char *out)
 	snprintf(out, LIST_NOTE_LEN,
 		 "it is empty%s%s: QEMU sets its size when the VM starts; until then, programs "
 		 "cannot map it",
-		 region->boot ? ", as made at boot by " : "", region->boot ? region->boot : "");
+		 region->boot ? ", as created at boot by " : "", region->boot ? region->boot : "");
 }
 
 static void note_absent(const struct ivs_host_region *region, char *out)
@@ -122,7 +122,7 @@ static void note_absent(const struct ivs_host_region *region, char *out)
 			 users_text(region, false, users));
 	else
 		snprintf(out, LIST_NOTE_LEN,
-			 "it does not exist, and %s makes it at boot; to make it now: "
+			 "it does not exist, but %s creates it at boot; to create it now: "
 			 "systemd-tmpfiles --create %s",
 			 region->boot, region->boot);
 }
@@ -133,7 +133,7 @@ static void note_removed(const struct ivs_host_region *region, bool replaced, ch
 
 	snprintf(out, LIST_NOTE_LEN,
 		 "this file has been removed%s, but is in use by %s: programs that open the name "
-		 "now do not share its memory; restart those that use it",
+		 "now do not share its memory; restart the programs that use it",
 		 replaced ? " and replaced by another" : "", users_text(region, false, users));
 }
 
@@ -142,8 +142,8 @@ static void note_split(const struct ivs_host_regions *regions, size_t at, char *
 	char users[LIST_USERS_LEN];
 
 	snprintf(out, LIST_NOTE_LEN,
-		 "another file of this name, which has been removed, is in use by %s: no memory is "
-		 "shared between the two; restart those that use the other",
+		 "another file of this name, which has been removed, is in use by %s: the two do "
+		 "not share memory; restart the programs that use the removed one",
 		 split_users(regions, at, users));
 }
 
@@ -159,9 +159,9 @@ static void note_private(const struct ivs_host_region *region, char *out)
 
 static void note_kvmfr(const struct ivs_host_region *region, char *out)
 {
-	snprintf(out, LIST_NOTE_LEN,
-		 "it is a regular file, which QEMU has made because the module kvmfr was not "
-		 "loaded");
+	snprintf(
+		out, LIST_NOTE_LEN,
+		"it is a regular file, which QEMU created because the kvmfr module was not loaded");
 	ivs_shell_add(out, LIST_NOTE_LEN, ": stop the VM, rm ", region->path,
 		      ", modprobe kvmfr, and start the VM");
 }

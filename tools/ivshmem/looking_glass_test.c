@@ -302,7 +302,7 @@ static int lost_region(const struct session *session)
 {
 	char shown[ADDRESS_LEN];
 
-	return usage_failed("another process has truncated %s: these pages do not exist any more",
+	return usage_failed("another process has truncated %s: these pages no longer exist",
 			    ivs_text_shown(session->settings->address, shown, sizeof(shown)));
 }
 

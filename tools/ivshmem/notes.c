@@ -144,11 +144,10 @@ static void compare_size(struct notes *notes, const struct wish *wish, const str
 	ivs_escape(&text, IVS_SYNTAX_SHELL, wish->address);
 	ivs_out_format(&text, " --size %s", wants);
 	notes_add(notes, command,
-		  "\"%s\" has the size %s and not %s, so %s. Stop the VMs, and give it the other "
-		  "size",
+		  "\"%s\" has the size %s and not %s, so %s. Stop the VMs, and resize it",
 		  wish->path, has, wants,
 		  look->size < wish->size ? "QEMU would not start"
-					  : "the guest would have the first part of it only");
+					  : "the guest would see only the first part of it");
 }
 
 static void compare_access(struct notes *notes, const struct wish *wish, const struct look *look)
@@ -176,7 +175,7 @@ void notes_compare(struct notes *notes, const struct wish *wish, const struct lo
 		return;
 	if (look->odd) {
 		notes_add(notes, NULL,
-			  "\"%s\" is %s, and not a file: find out who made it, remove it, and "
+			  "\"%s\" is %s, and not a file: find out who created it, remove it, and "
 			  "create the region again",
 			  wish->path, look->odd);
 	} else if (owner_is_trusted(look->uid, find_user(wish->owner))) {
@@ -184,7 +183,7 @@ void notes_compare(struct notes *notes, const struct wish *wish, const struct lo
 		compare_access(notes, wish, look);
 	} else if (size_differs(wish, look) || access_differs(wish, look)) {
 		notes_add(notes, NULL,
-			  "\"%s\" is not as asked and belongs to uid %u, who keeps what it has "
+			  "\"%s\" is not as requested and belongs to uid %u, who keeps what it has "
 			  "mapped even if the owner or mode is changed: remove it and create it "
 			  "again",
 			  wish->path, look->uid);

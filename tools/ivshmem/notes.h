@@ -76,7 +76,7 @@ void look_at(const char *path, struct look *out);
  * notes_compare() - add a note for each difference, with the command that corrects it
  *
  * If that command could be turned against root, because an untrusted user owns what is there, the
- * note advises to remove it.
+ * note advises removing it.
  */
 void notes_compare(struct notes *notes, const struct wish *wish, const struct look *look);
 

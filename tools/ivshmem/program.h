@@ -15,7 +15,7 @@ IVS_MUST_USE bool program_find(char out[PATH_MAX]);
 
 /**
  * program_is_safe() - whether only root can replace the program at this path: it and all
- * directories on the way belong to root, and no other user or group may write to them
+ * directories on its path belong to root, and no other user or group may write to them
  * @program: absolute, without links
  * @why:     set to the reason if it is not
  */

@@ -115,7 +115,7 @@ static const struct option remove_options[] = {
 
 #define HELP_COMMON                                                                                \
 	"      --json           print a JSON object\n"                                             \
-	"  -h, --help           print this\n"                                                      \
+	"  -h, --help           print this help\n"                                                 \
 	"  -V, --version        print the version\n\n"
 
 /**
@@ -136,8 +136,8 @@ static const struct variant create_variant = {
 	.help = "usage: ivshmem create REGION --size SIZE [OPTION]...\n"
 		"\n"
 		"Creates a region with all its memory, and with its rights from the first\n"
-		"moment. If an equal one is there, that is said. If another one is there, the\n"
-		"differences are printed, with the commands that mend them.\n"
+		"moment. If an identical one exists, that is reported. If a different one\n"
+		"exists, the differences are printed, with the commands that fix them.\n"
 		"\n" HELP_REGION "  -s, --size SIZE      a power of two, such as 32M\n"
 		"  -o, --owner USER     its owner (the caller)\n"
 		"  -g, --group GROUP    its group (the caller's)\n"
@@ -145,7 +145,7 @@ static const struct variant create_variant = {
 		"      --backend WHERE  shm: POSIX shared memory (if REGION is a name), file:\n"
 		"                       REGION is a path, hugetlb: huge pages; REGION is a\n"
 		"                       path, or a name in the mounted hugetlbfs\n"
-		"      --boot           create it also at boot, before any VM\n"
+		"      --boot           also create it at boot, before any VM\n"
 		"      --root DIR       write the files of --boot in DIR/etc\n" HELP_COMMON
 		"Example: a region for Looking Glass, also after the next boot:\n"
 		"  ivshmem create looking-glass --size 32M --owner alice --group kvm --boot",
@@ -158,13 +158,13 @@ static const struct variant create_variant = {
 static const struct variant resize_variant = {
 	.help = "usage: ivshmem resize REGION --size SIZE [OPTION]...\n"
 		"\n"
-		"Gives a region another size. It must not be in use. A region that grows keeps\n"
+		"Changes the size of a region. It must not be in use. A region that grows keeps\n"
 		"its contents; a smaller one is a new file full of zeroes, with the same owner\n"
 		"and mode.\n"
 		"\n" HELP_REGION "  -s, --size SIZE      a power of two, such as 64M\n"
-		"      --force          replace the file also while programs use it: they keep\n"
+		"      --force          replace the file even while programs use it: they keep\n"
 		"                       the old memory until they open the region again\n"
-		"      --root DIR       change also the files of --boot in DIR/etc\n" HELP_COMMON
+		"      --root DIR       also change the files of --boot in DIR/etc\n" HELP_COMMON
 		"Example:\n"
 		"  ivshmem resize looking-glass --size 64M",
 	.letters = "s:hV",
@@ -178,7 +178,7 @@ static const struct variant remove_variant = {
 		"\n"
 		"Removes a region, and the files that create it at boot. It must not be in use.\n"
 		"\n" HELP_REGION
-		"      --force          also while programs use it: they keep the\n"
+		"      --force          even while programs use it: they keep the\n"
 		"                       memory, but no other program finds it\n"
 		"      --root DIR       remove the files of --boot in DIR/etc\n" HELP_COMMON
 		"Example:\n"
@@ -239,7 +239,7 @@ const struct command command_create = {
 
 const struct command command_resize = {
 	.name = "resize",
-	.summary = "give a region another size",
+	.summary = "change the size of a region",
 	.run = run_resize,
 };
 

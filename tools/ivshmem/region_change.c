@@ -96,7 +96,7 @@ static int change_start(struct change *change, const struct region_plan *plan)
 
 /*
  * Wait until no other process is changing the region. Any process that may read the file can hold
- * the lock, so --force means not to insist on it. Signals are not blocked here, and nothing has
+ * the lock, so with --force the lock is not required. Signals are not blocked here, and nothing has
  * been changed yet.
  */
 static int change_lock(struct change *change)
@@ -293,7 +293,7 @@ static int resize_prepare(struct change *change)
 					&change->region, &err);
 
 	if (result == -EOPNOTSUPP)
-		return usage_failed("the file system of %s does not support unnamed files: "
+		return usage_failed("the file system of %s does not support unnamed files: use "
 				    "ivshmem remove, then ivshmem create",
 				    change->place.path);
 	return result ? resize_failed(change, result, &err) : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Creating a region. A new one is prepared without a name, then the files for the boot are written,
- * and then it gets its name. So no process sees the region without its size or its permissions,
- * and if this process ends before the last step, it leaves nothing behind.
+ * Creating a region. A new one is prepared without a name, then the files of --boot are written,
+ * and then it gets its name. So no process sees the region without its size or its permissions, and
+ * if this process ends before the last step, it leaves nothing behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,8 @@
  * @uid:      the owner that a new region gets
  * @gid:      the group that a new region gets
  * @region:   the region
- * @in_place: whether it already has its name, because its file system has no files without a name
+ * @in_place: whether it already has its name, because its file system does not support unnamed
+ *            files
  */
 struct creation {
 	const struct region_plan *plan;
@@ -106,7 +107,7 @@ static int creation_report(const struct creation *creation, const char *state, c
 	printf("%s %s: %s\n", creation->place.path, text, show_facts(&st, facts));
 	boot_print(creation->boot, "wrote");
 	if (creation->plan->boot && place_kind(&creation->place) == PLACE_DISK)
-		puts("a file on a disk is there after a reboot, so --boot has nothing to add");
+		puts("a file on a disk still exists after a reboot, so --boot has nothing to add");
 	printf("next: ivshmem config %s %s\n", creation->place.shm ? "libvirt" : "qemu",
 	       show_shell_name(&creation->place, word));
 	return 0;
@@ -174,7 +175,7 @@ static int create_new(struct creation *creation)
 	return status ? status : creation_report(creation, "created", "created");
 }
 
-/* Print the difference, and the command that removes it, or "". */
+/* Print the difference, and the command that fixes it, or "". */
 static void print_difference(const char *what, const char *found, const char *wanted,
 			     const char *command)
 {
@@ -182,7 +183,7 @@ static void print_difference(const char *what, const char *found, const char *wa
 		command);
 }
 
-/* If no group was asked for, the group matters only if it has access. */
+/* If no group was requested, the group matters only if it has access. */
 static bool group_differs(const struct creation *creation, const struct stat *st)
 {
 	return st->st_gid != creation->gid &&
@@ -230,7 +231,7 @@ static int print_differences(const struct creation *creation, const struct stat 
 	char found[8];
 	char wanted[8];
 
-	usage_failed("%s exists, and is not as asked:", creation->place.path);
+	usage_failed("%s exists, but is not as requested:", creation->place.path);
 	show_shell_name(&creation->place, name);
 	show_word(creation->place.path, path);
 	if (st->st_size && (uint64_t)st->st_size != creation->opts.size) {

@@ -27,7 +27,7 @@
 #include "tools/shared/usage.h"
 
 #define SHM_DIR "/dev/shm"
-#define OTHER_BACKEND "the address names another backend than --backend"
+#define OTHER_BACKEND "the address names a different backend than --backend"
 #define MOUNT_HUGETLBFS "mkdir -p /dev/hugepages && mount -t hugetlbfs none /dev/hugepages"
 
 int take_backend(const char *value, enum region_backend *out)
@@ -138,10 +138,10 @@ static int place_find_path(struct place *out)
 	result = place_open(path, out);
 	if (result)
 		return result;
-	/* Owners of directories on the way chose a part of it, which goes into root's files. */
+	/* Owners of directories on the path chose parts of it, which end up in root's files. */
 	if (!ivs_escape_valid(out->path))
-		return invalid(out->path, "a directory on the way, or the target of a symbolic "
-					  "link, is not UTF-8 without control characters");
+		return invalid(out->path, "the name of a directory on the path, or the target of a "
+					  "symbolic link, has control characters or is not UTF-8");
 	slash = strrchr(out->path, '/');
 	out->name = slash + 1;
 	out->shm = slash == out->path + strlen(SHM_DIR) &&
@@ -186,16 +186,15 @@ static int check_kvmfr(const struct place *place)
 	    digits[strspn(digits, "0123456789")])
 		return 0;
 	if (place_stat(place, &st))
-		return usage_failed("%s does not exist: it is a device that the module kvmfr makes "
-				    "(modprobe kvmfr); a file of that name would take its place. "
-				    "To share memory without this module use the name "
-				    "looking-glass",
-				    place->path);
+		return usage_failed(
+			"%s does not exist: it is a device that the kvmfr module creates (modprobe "
+			"kvmfr); a file of that name would take its place. To share memory without "
+			"this module use the name looking-glass",
+			place->path);
 	if (S_ISREG(st.st_mode))
-		return usage_failed("%s is a regular file, not the device of the module kvmfr: a "
-				    "VM that started before the module was loaded has made it. "
-				    "Shut the VM down, then ivshmem remove file:%s and modprobe "
-				    "kvmfr",
+		return usage_failed("%s is a regular file, not the device of the kvmfr module: a "
+				    "VM that started before the module was loaded created it. Shut "
+				    "the VM down, then ivshmem remove file:%s and modprobe kvmfr",
 				    place->path, place->path);
 	return 0; /* opening it will report that it is a device */
 }
@@ -236,7 +235,7 @@ static int check_hugetlb(const struct place *place, const char *dir)
 				    "ordinary pages: use a path in %s",
 				    dir, mount);
 	return usage_failed("%s is not in a hugetlbfs, so a region there would have ordinary "
-			    "pages, and none is mounted: as root, " MOUNT_HUGETLBFS,
+			    "pages, and no hugetlbfs is mounted: as root, " MOUNT_HUGETLBFS,
 			    dir);
 }
 

@@ -27,7 +27,7 @@ enum region_backend {
 /**
  * struct place - where a region is
  * @address: shm:NAME, or file:PATH with an absolute path
- * @path:    path of the region in the file system, without links in its directory
+ * @path:    path of the region in the file system; its directory part contains no symbolic links
  * @name:    the last part of @path
  * @shm:     whether it is POSIX shared memory
  * @dir_fd:  its directory, for openat(2); -1: it does not exist
@@ -58,7 +58,7 @@ int take_backend(const char *value, enum region_backend *out);
  * place_find() - find the place that a name, a path or an address refers to; it may be empty
  * @out: to be closed with place_close()
  *
- * The directory is opened, and not looked up again, because other users may control a part of the
+ * The directory is opened, and not looked up again, because other users may control parts of the
  * path. A directory that they control more than base/directory.h allows is refused.
  *
  * Return: 0, or an exit status after printing the reason.

@@ -85,8 +85,8 @@ static int check_unseen(const struct place *place, int fd, const struct ivs_host
 
 	ivs_host_users_unseen(users->unseen_n, users->hidden, text);
 	if (others == OTHERS_SOME)
-		return usage_failed("%s is in use by a process that was not found%s%s; or use "
-				    "--force",
+		return usage_failed("%s is in use by a process that could not be identified%s%s; "
+				    "or use --force",
 				    place->path, *text ? ": " : "", text);
 	if (others == OTHERS_UNKNOWN && *text)
 		return usage_failed("%s may be in use: %s; or use --force", place->path, text);

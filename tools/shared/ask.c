@@ -56,7 +56,7 @@ static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 	case EAGAIN:
 		return ask_doubt(ask, "did not accept a connection within 5 s", err);
 	case EPROTOTYPE:
-		return ask_doubt(ask, "is a socket of another type", err);
+		return ask_doubt(ask, "is a socket of a different type", err);
 	default:
 		return ivs_error_errno(err, errnum, "cannot connect to %s", path);
 	}

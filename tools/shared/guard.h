@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
-#define GUARD_LOST "a process has truncated the region: these pages do not exist any more"
+#define GUARD_LOST "a process has truncated the region: these pages no longer exist"
 
 /* Used only by GUARDED(). It is global, because no argument can be passed to a signal handler. */
 extern struct guard {

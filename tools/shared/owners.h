@@ -12,11 +12,11 @@ int take_user(const char *value, uid_t *out);
 int take_group(const char *value, gid_t *out);
 
 /**
- * owner_is_trusted() - whether root may be advised to change a file of @uid
+ * owner_is_trusted() - whether root may be advised to change a file that belongs to @uid
  * @wanted: the user to whom the file is to belong; -1: unknown
  *
- * Another user may have put the file there, can replace it by a link before the command is run, and
- * keeps what it has mapped after a change of the owner.
+ * Another user may have put the file there, can replace it with a link before the command is run,
+ * and keeps existing mappings even if the owner is changed.
  */
 bool owner_is_trusted(uid_t uid, uid_t wanted);
 

@@ -8,7 +8,7 @@
 #include "base/parse.h"
 #include "ivshmem/registers.h"
 
-#define RINGS_MAX (1u << 20) /* doorbells of one command; it takes a second or a few */
+#define RINGS_MAX (1u << 20) /* doorbells per command; ringing them takes a second or a few */
 
 static enum outcome ring_vector(struct ivs_peer *peer, bool verbose, unsigned int id,
 				unsigned int vector)
@@ -61,8 +61,9 @@ static enum outcome report_total(uint64_t total)
 	char why[192];
 
 	snprintf(why, sizeof(why),
-		 "the roster lists %" PRIu64 " vectors, and at most %u are rung at once: it may be "
-		 "wrong, because every peer can write to it; ring single peers",
+		 "the roster lists %" PRIu64
+		 " vectors, and at most %u are rung at once: it may be wrong, because every peer "
+		 "can write to it; ring one peer at a time",
 		 total, RINGS_MAX);
 	return report_failure("cannot ring all peers", why);
 }

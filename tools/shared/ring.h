@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ringing peers as the words of a command say. */
+/* Ringing peers as the arguments of a command say. */
 #ifndef TOOLS_SHARED_RING_H
 #define TOOLS_SHARED_RING_H
 

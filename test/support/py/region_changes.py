@@ -3,7 +3,7 @@
 SIZE = 1 << 20
 NAME_LOST = "its name was removed, renamed or replaced: programs that open the name now get another"
 SHRUNK = "it was shrunk: accesses beyond its new end raise SIGBUS"
-GROWN = "it was enlarged: programs that open it now see another size"
+GROWN = "it was enlarged: programs that open it now see a different size"
 
 
 def make_again(path):

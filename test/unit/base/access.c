@@ -152,7 +152,7 @@ Test(access, symbolic_link)
 	cr_assert_eq(lchown(path, STRANGER, STRANGER), 0);
 	become(NOBODY, NOBODY);
 	ivs_access_explain(path, R_OK | W_OK, text);
-	cr_expect_str_eq(text, "it is a symbolic link of another user");
+	cr_expect_str_eq(text, "it is a symbolic link that belongs to another user");
 }
 
 Test(access, own_file)

@@ -130,7 +130,7 @@ Test(region, bad_sizes)
 		{5 * G, "region size 5G is not a power of two; use 4G or 8G"},
 		{4097, "region size 4097 is not a power of two; use 4K or 8K"},
 		{4095, "region size 4095 is not a power of two; use 4K or more"},
-		{UINT64_MAX, "exceeds the largest size of a file"},
+		{UINT64_MAX, "exceeds the maximum file size"},
 		{2 * K, "region size 2K is less than one page; use 4K or more"},
 		{1, "region size 1 is less than one page; use 4K or more"},
 	};

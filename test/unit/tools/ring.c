@@ -104,7 +104,7 @@ Test(ring, total_is_bounded, .init = cr_redirect_stderr)
 	fflush(stderr);
 	cr_expect_stderr_eq_str(": cannot ring all peers: the roster lists 4294967296 vectors, and "
 				"at most 1048576 are rung at once: it may be wrong, because every "
-				"peer can write to it; ring single peers\n");
+				"peer can write to it; ring one peer at a time\n");
 }
 
 Test(ring, roster_that_grows_meanwhile, .init = cr_redirect_stderr)
