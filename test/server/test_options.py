@@ -321,8 +321,8 @@ def test_too_little_memory_is_an_error(place, small_tmpfs, address):
     done = place.run_server("-F", "-S", place.socket, *region, "-l", "4M")
     assert done.returncode == 1
     assert "no room for a region of 4M" in done.stderr
-    assert f"its file system has 1M free: remove files there, or as root, mount -o remount,size=" \
-        f"4096k {small_tmpfs}\n" in done.stderr
+    assert "its file system has 1M free: remove files there, or enlarge it: as root, " \
+        f"mount -o remount,size=4096k {small_tmpfs}\n" in done.stderr
     assert os.listdir(small_tmpfs) == []
     assert not place.socket.exists()
     assert os.statvfs(small_tmpfs).f_bfree == os.statvfs(small_tmpfs).f_blocks
