@@ -43,11 +43,16 @@ def tell(partner):
 
 
 class Report:
-    """The output of a run: the result of each case, and how the run ended."""
+    """The output of a run: the result of each case, and how the run ended.
+
+    status      exit status of the program; None: it did not end
+    unfinished  the last output of an earlier run that did not end; "": there was none
+    """
 
     def __init__(self, text, status):
         self.text = text.replace("\r", "")
         self.status = status
+        self.unfinished = ""
         self.verdicts = {}
 
     def check(self, name, names):
