@@ -13,7 +13,7 @@
 /** ivs_parse_uint() - parse a decimal number from @min to @max. Return: whether it is valid. */
 IVS_MUST_USE bool ivs_parse_uint(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/** ivs_parse_size() - parse a size in bytes: decimal, with an optional suffix KMGT or kmgt */
+/** ivs_parse_size() - parse a size in bytes: decimal, with an optional suffix, one of KMGTkmgt */
 IVS_MUST_USE bool ivs_parse_size(const char *text, uint64_t *out);
 
 #define IVS_SIZE_TEXT_LEN 32

@@ -39,7 +39,7 @@ struct ivs_piece {
 
 /**
  * struct ivs_pieces - pieces that are being composed; start from IVS_PIECES_INIT(buffer, size)
- * @out:  all texts; if it is full, the pieces are incomplete
+ * @out:  the text of all pieces; if it is full, the pieces are incomplete
  */
 struct ivs_pieces {
 	struct ivs_out out;

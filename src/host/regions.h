@@ -3,7 +3,7 @@
  * The regions of all programs on this host, and what is wrong with them.
  *
  * A region is one of these:
- * - a file in /dev/shm or in a hugetlbfs;
+ * - a file in /dev/shm or on a hugetlbfs;
  * - a file, memfd or removed file that a VM or an ivshmem-server uses as ivshmem memory;
  * - a file that a line of tmpfiles.d(5) creates in one of these directories;
  * - /dev/kvmfrN.
@@ -21,7 +21,7 @@
 enum ivs_host_kind {
 	IVS_HOST_SHM,	  /* a file in /dev/shm */
 	IVS_HOST_FILE,	  /* a file elsewhere */
-	IVS_HOST_HUGETLB, /* a file in a hugetlbfs */
+	IVS_HOST_HUGETLB, /* a file on a hugetlbfs */
 	IVS_HOST_MEMFD,
 	IVS_HOST_DEVICE, /* /dev/kvmfrN */
 };

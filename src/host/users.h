@@ -109,8 +109,10 @@ const char *ivs_host_users_text(const struct ivs_host_user *user, char out[IVS_H
 #define IVS_HOST_UNSEEN_TEXT_LEN 160
 
 /**
- * ivs_host_users_unseen() - describe what could not be seen, and the cure: "12 processes of other
- * users could not be examined: run this as root"; "" if all processes could be examined
+ * ivs_host_users_unseen() - describe what could not be seen, and how to see it
+ *
+ * Return: such as "12 processes of other users could not be examined: run this as root"; "" if all
+ * processes could be examined.
  */
 const char *ivs_host_users_unseen(unsigned int unseen_n, bool hidden,
 				  char out[IVS_HOST_UNSEEN_TEXT_LEN]);

@@ -140,7 +140,10 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
 	return n;
 }
 
-/* Count the rest of the greeting and of a partly sent peer, then leaves, joins and own vectors. */
+/*
+ * Count the rest of the greeting and of a partly sent peer, then the leaves, the joins, and the
+ * client's own vectors.
+ */
 uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *self = ivs_roster_record_of(roster, id);

@@ -17,7 +17,7 @@
 #include "server/server.h"
 #include "server/users.h"
 
-/* Delay before a retry, after a failure whose end the kernel does not report. */
+/* Delay before a retry, if the kernel does not report when the cause of a failure is gone. */
 #define RETRY_MS 50
 
 /* Numbers that the server keeps in a client's record: see ivs_roster_set_note(). */

@@ -165,7 +165,7 @@ def test_fork_does_not_make_the_parent_spin(place):
     peer = start(place, "fork")
     assert opened(peer).startswith("opened 0")
     server.drop()
-    line = peer.out.wait("waiting gave")
+    line = peer.out.wait("waiting returned")
     assert number(line) < 30, line
     peer.out.wait("closed after")
     assert peer.wait() == 0

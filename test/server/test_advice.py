@@ -271,7 +271,7 @@ def hugetlbfs():
 @pytest.mark.parametrize("option", ["-m", "-r"])
 def test_directory_that_does_not_exist(place, option):
     """An argument that contains a slash is treated as a path, even for -m. The message says how to
-    create the directory, and where huge pages can be found: in a hugetlbfs that is already mounted
+    create the directory, and where huge pages can be found: on a hugetlbfs that is already mounted
     or that the user can mount."""
     path = place.dir / "hugepages"
     words = [option, f"{path}/" if option == "-m" else f"dir:{path}/", "-l", "1M"]

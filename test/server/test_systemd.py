@@ -134,7 +134,7 @@ def test_clients_do_not_notice(manager, how):
 
 
 def test_strict_unit_upgrades_on_restart(place, manager):
-    """Under the unit's unmodified command, exec() is forbidden, but a restart still keeps all
+    """With the unit's unmodified command line, exec() is forbidden, but a restart still keeps all
     clients."""
     if is_sanitized(place.server_program):
         pytest.skip("a build with sanitizers has no filter")

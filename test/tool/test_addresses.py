@@ -148,7 +148,7 @@ def test_socket(place, spelling):
         done = give(place, command, address)
         assert (done.returncode, done.stderr) == (2, (
             f'ivshmem {command}: invalid address "unix:{place.socket}": this is the socket of a '
-            "server: give a region\n"))
+            "server: specify a region instead\n"))
 
 
 @pytest.mark.parametrize("command", WORDS)

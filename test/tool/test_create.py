@@ -362,5 +362,5 @@ def test_hugetlb(place):
                          'ls "$1"', place.dir)
     assert "huge pages of 2M are needed" in done.stderr and done.stdout == ""
     done = run_in_mounts(mount + '"$TOOL" create /tmp/a --backend hugetlb --size 2M', place.dir)
-    assert "/tmp is not in a hugetlbfs" in done.stderr
+    assert "/tmp is not on a hugetlbfs" in done.stderr
     assert f"use a path in {place.dir}" in done.stderr

@@ -321,7 +321,7 @@ exec $0 list --json /dev/kvmfr0 /dev/kvmfr1
 
 @needs_root
 def test_huge_pages(place):
-    """A file in a hugetlbfs is listed as a region, with the page size of the hugetlbfs."""
+    """A file on a hugetlbfs is listed as a region, with the page size of the hugetlbfs."""
     done = run_apart(place, """
 mkdir "$1/huge pages"
 mount -t hugetlbfs -o pagesize=2M none "$1/huge pages"

@@ -33,7 +33,7 @@ struct boot_wish {
  */
 int boot_install(const struct boot_wish *wish, const char *root, struct boot **out);
 
-/** boot_uninstall() - remove the files, if there are any; otherwise like boot_install() */
+/** boot_uninstall() - remove the files, if any; in all other respects like boot_install() */
 int boot_uninstall(const struct place *place, const char *root, struct boot **out);
 
 /**

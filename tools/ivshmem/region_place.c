@@ -231,10 +231,10 @@ static int check_hugetlb(const struct place *place, const char *dir)
 	if (fstatfs(place->dir_fd, &fs) || fs.f_type == HUGETLBFS_MAGIC)
 		return 0;
 	if (ivs_hugetlbfs_find(mount, sizeof(mount)))
-		return usage_failed("%s is not in a hugetlbfs, so a region there would have "
+		return usage_failed("%s is not on a hugetlbfs, so a region there would have "
 				    "ordinary pages: use a path in %s",
 				    dir, mount);
-	return usage_failed("%s is not in a hugetlbfs, so a region there would have ordinary "
+	return usage_failed("%s is not on a hugetlbfs, so a region there would have ordinary "
 			    "pages, and no hugetlbfs is mounted: as root, " MOUNT_HUGETLBFS,
 			    dir);
 }

@@ -81,9 +81,9 @@ int address_check_region(const char *address)
 	if (starts(address, "shm:") || starts(address, "file:"))
 		return 0;
 	if (starts(address, "unix:"))
-		return invalid(address, "this is the socket of a server: give a region");
+		return invalid(address, "this is the socket of a server: specify a region instead");
 	if (starts(address, "memfd:") || starts(address, "dir:"))
 		return invalid(address,
 			       "such a region has no name: the program that uses it creates it");
-	return invalid(address, "this is a device in a guest: give a region of this host");
+	return invalid(address, "this is a device in a guest: specify a region of this host");
 }

@@ -13,7 +13,7 @@
 
 /**
  * struct memory_place - a place in the region, as given in the command
- * @hex:    whether standard output, the text, or standard input has the bytes as hexadecimal digits
+ * @hex:    whether the data (standard output, the text, or standard input) is in hexadecimal digits
  * @offset: a number of bytes, such as 4096, 4K or 0x1000
  */
 struct memory_place {

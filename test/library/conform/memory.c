@@ -169,7 +169,7 @@ static void widths(struct conform *c)
 	EXPECT(c, at[12] == 0xee && at[13] == 0xdd && at[14] == 0xff,
 	       "a store of 2 bytes or 1 byte went wrong");
 	EXPECT(c, *(volatile uint32_t *)(volatile void *)(at + 4) == 0x11223344,
-	       "a load of 4 bytes went wrong");
+	       "a 4-byte load returned a wrong value");
 	EXPECT(c, *(volatile uint16_t *)(volatile void *)(at + 2) == 0x5566,
 	       "a load of 2 bytes went wrong");
 }

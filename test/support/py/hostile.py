@@ -405,8 +405,8 @@ def stopped_in_greeting(place, visitors, vectors):
 
 
 def fds_in_flight(place, clients, limit):
-    """The kernel permits the server few fds in flight. One client never reads, the others read
-    late. The server waits without spinning and drops no client, and clients that read receive
+    """The kernel allows the server only a few fds in flight. One client never reads; the others
+    read late. The server waits without spinning and drops no client, and clients that read receive
     everything."""
     user = OWN_USER if os.geteuid() == 0 else None
     place.dir.chmod(0o777)

@@ -148,7 +148,7 @@ int main(int argc, char **argv)
 	print_events(peer);
 	began = now_ms(CLOCK_PROCESS_CPUTIME_ID);
 	result = ivs_peer_next(peer, WAIT_MS, &event);
-	printf("waiting gave %d and took %ld ms of processor time\n", result,
+	printf("waiting returned %d and took %ld ms of processor time\n", result,
 	       now_ms(CLOCK_PROCESS_CPUTIME_ID) - began);
 	began = now_ms(CLOCK_MONOTONIC);
 	ivs_peer_close(peer);
