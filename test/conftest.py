@@ -19,6 +19,10 @@ from support.py.manager import Manager
 from support.py.paths import BUILD
 from support.py.programs import Place
 
+# A background job of a shell ignores these signals, and so would the programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 
 class TapReporter:
     """Prints a TAP line for each test, so that meson counts tests and not files."""
