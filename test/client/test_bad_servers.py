@@ -50,7 +50,7 @@ BAD_SERVERS = {
     "fd in the middle": ([(b"\0\0\0", []), (b"\0\0\0\0\0", ["memory"])], "version has an fd"),
     "empty memory": (GREETING[:2] + [(-1, ["empty"])], "has 0 bytes, which is not a multiple"),
     "13 bytes of memory": (GREETING[:2] + [(-1, ["13 bytes"])], "has 13 bytes, which is not a"),
-    "a page and a byte": (GREETING[:2] + [(-1, ["a page and 1"])], "bytes, which is not a multiple"),
+    "a page and a byte": (GREETING[:2] + [(-1, ["a page and 1"])], "which is not a multiple"),
     "memory for writing only": (GREETING[:2] + [(-1, ["write only"])],
                                 "cannot be mapped for reading and writing: Permission denied"),
     "memory is a path": (GREETING[:2] + [(-1, ["path"])], "neither memory nor a file"),
