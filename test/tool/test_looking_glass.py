@@ -126,10 +126,14 @@ def test_apply_does_not_change_another_region(place, root, words):
 
 
 def test_apply_with_an_unknown_group(place, root, words):
-    """If the group does not exist, nothing is created."""
+    """If the group does not exist, as may be true of the default, nothing is created, and the
+    message names the option. Without --apply a note says so."""
     done = run(*words, "--group", "no-such-group", "--apply", "--root", root)
-    assert done.returncode == 2 and 'no such group "no-such-group"' in done.stderr
-    assert not place.shm_path.exists()
+    assert done.returncode == 2
+    assert 'no such group "no-such-group": name the group' in done.stderr
+    assert "with --group" in done.stderr and not place.shm_path.exists()
+    assert [note["text"] for note in Pieces(*words, "--group", "no-such-group").notes
+            if 'no group "no-such-group" on this host' in note["text"]]
 
 
 def test_existing_region_is_compared(place, words):

@@ -5,6 +5,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 
 #define DEFAULT_ADDRESS "shm:looking-glass"
 #define DEFAULT_GROUP "kvm"
+#define NAME_GROUP "name the group of the users that run VMs with --group"
 #define MODE 0660
 #define KVMFR_NODE "/dev/kvmfr0"
 #define TEXT_LEN (1 << 20)
@@ -308,6 +310,14 @@ static bool is_root(const char *name)
 	return !strcmp(name, "root") || !strcmp(name, "0");
 }
 
+/* The default group does not exist on every host, for instance in containers. */
+static bool group_exists(const char *name)
+{
+	uint64_t number;
+
+	return getgrnam(name) || ivs_parse_uint(name, 0, UINT32_MAX - 1, &number);
+}
+
 /* Return: who can run the client, which refuses to run as root, and open the region. */
 static const char *client_user(const struct job *job, char out[CLIENT_USER_LEN])
 {
@@ -335,6 +345,9 @@ static void look_for_traps(struct job *job)
 		notes_add(
 			&job->notes, NULL,
 			"Looking Glass's client refuses to run as root: name its user with --user");
+	if (!group_exists(job->region.group))
+		notes_add(&job->notes, NULL, "there is no group \"%s\" on this host: " NAME_GROUP,
+			  job->region.group);
 	look_for_kvmfr(&job->notes);
 }
 
@@ -435,6 +448,8 @@ static int apply(struct job *job)
 	plan.options.mode = MODE;
 	plan.boot = true;
 	plan.root = job->settings.root;
+	if (!group_exists(job->region.group))
+		return usage_error("no such group", job->region.group, NAME_GROUP);
 	status = take_user(job->region.owner, &plan.options.uid);
 	if (!status)
 		status = take_group(job->region.group, &plan.options.gid);
