@@ -45,10 +45,12 @@ static void send_messages(struct ivs_roster *roster, unsigned int id, unsigned i
 			CHECK(msgs[i].fd == -1);
 			CHECK(msgs[i].type != IVS_V0_ID || msgs[i].id == id);
 			CHECK(msgs[i].type != IVS_V0_LEAVE || msgs[i].id != id);
+			CHECK(msgs[i].type != IVS_V0_LEAVE || !ivs_roster_quiet(roster, id));
 			if (msgs[i].type != IVS_V0_VECTOR)
 				continue;
-			/* Only a peer that is present has an fd to send with the message. */
-			CHECK(ivs_roster_present(roster, msgs[i].id));
+			/* Only a peer that is present, or a vacant seat, has an fd to send. */
+			CHECK(ivs_roster_present(roster, msgs[i].id) ||
+			      ivs_roster_next_vacant(roster, msgs[i].id) == msgs[i].id);
 			CHECK(msgs[i].vector < ivs_roster_vectors(roster, msgs[i].id));
 		}
 		ivs_roster_begin_send(roster, id);
@@ -66,14 +68,34 @@ static void make(struct ivs_roster_memory *memory, unsigned int ids_n)
 
 	CHECK(!ivs_roster_new(65536, memory, &roster));
 	for (unsigned int i = 0; i < ids_n; i++) {
-		CHECK(!ivs_roster_join(roster, i % 4, &id));
+		struct ivs_roster_newcomer newcomer = {.vectors_n = i % 4, .quiet = i % 3 == 1};
+
+		CHECK(!ivs_roster_join(roster, &newcomer, &id));
 		send_messages(roster, id, i * 7 % 23);
 		if (i % 7 == 6)
 			ivs_roster_begin_send(roster, id);
 		if (i % 5 == 4 && ivs_roster_present(roster, i / 2 + 1))
-			ivs_roster_leave(roster, i / 2 + 1);
+			(void)ivs_roster_leave(roster, i / 2 + 1);
 	}
 	ivs_roster_free(roster);
+}
+
+/* Take every other vacant seat, and give up the rest. */
+static void use_seats(struct ivs_roster *roster)
+{
+	bool takes = false;
+
+	for (unsigned int id = ivs_roster_next_vacant(roster, 0); id <= IVS_ID_MAX;
+	     id = ivs_roster_next_vacant(roster, id + 1)) {
+		const struct ivs_roster_newcomer newcomer = {
+			.vectors_n = ivs_roster_vectors(roster, id), .quiet = id % 2};
+
+		takes = !takes;
+		if (!takes || ivs_roster_join_seat(roster, &newcomer, id))
+			ivs_roster_give_up(roster, id);
+		else
+			send_messages(roster, id, MESSAGES_MAX);
+	}
 }
 
 static void use(struct ivs_roster *roster)
@@ -84,19 +106,22 @@ static void use(struct ivs_roster *roster)
 	for (unsigned int i = 0; i < 65536; i++)
 		present_n += ivs_roster_present(roster, i);
 	CHECK(present_n == ivs_roster_peers(roster));
-	CHECK(ivs_roster_unheard(roster) <= 65536 - present_n);
+	CHECK(ivs_roster_unknown(roster) <= 65536 - present_n);
 	for (unsigned int i = 0; i < 512; i++) {
 		if (ivs_roster_present(roster, i))
 			send_messages(roster, i, MESSAGES_MAX);
 	}
 	for (unsigned int i = 0; i < 4; i++) {
-		if (!ivs_roster_join(roster, 2, &id))
+		struct ivs_roster_newcomer newcomer = {.vectors_n = 2, .quiet = i % 2};
+
+		if (!ivs_roster_join(roster, &newcomer, &id))
 			send_messages(roster, id, MESSAGES_MAX);
 	}
 	for (unsigned int i = 0; i < 512; i += 3) {
 		if (ivs_roster_present(roster, i))
-			ivs_roster_leave(roster, i);
+			(void)ivs_roster_leave(roster, i);
 	}
+	use_seats(roster);
 	for (unsigned int i = 0; i < 512; i++) {
 		if (ivs_roster_present(roster, i))
 			send_messages(roster, i, MESSAGES_MAX);

@@ -24,6 +24,32 @@ static inline void ivs_bitmap_remove(uint64_t *map, unsigned int bit)
 }
 
 /**
+ * ivs_bitmap_next_in() - find the first number from @from to @end - 1 in a set whose words are
+ * computed
+ * @word_of: called with @set and the number of a word
+ *
+ * Return: the number, or @end if no number qualifies.
+ */
+static inline unsigned int ivs_bitmap_next_in(uint64_t (*word_of)(const void *set,
+								  unsigned int word),
+					      const void *set, unsigned int from, unsigned int end)
+{
+	unsigned int bit = from;
+
+	while (bit < end) {
+		unsigned int word = bit / IVS_BITMAP_BITS;
+		uint64_t left = word_of(set, word) >> (bit % IVS_BITMAP_BITS);
+
+		if (left) {
+			bit += (unsigned int)__builtin_ctzll(left);
+			return bit < end ? bit : end;
+		}
+		bit = (word + 1) * IVS_BITMAP_BITS;
+	}
+	return end;
+}
+
+/**
  * ivs_bitmap_next_andnot() - find the first number from @from to @end - 1, in @in and not in @out
  * @out: NULL stands for the empty set
  *

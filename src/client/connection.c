@@ -35,17 +35,22 @@ static int connection_connect_error(const char *path, int errnum, struct ivs_err
 
 /*
  * Receive out-of-band bytes inline, like all others. Otherwise the kernel would discard these bytes
- * in recvmsg(2) and close their fds, which may block. Return: 0; -1 with errno.
+ * in recvmsg(2) and close their fds, which may block.
+ *
+ * Bind the socket to an address that the kernel chooses: from this, ivshmem-server knows that the
+ * client is not a QEMU, and may be sent the leaves of other peers. Return: 0; -1 with errno.
  */
 static int connection_make_socket(struct ivs_connection *connection)
 {
+	const struct sockaddr_un any = {.sun_family = AF_UNIX};
 	const int on = 1;
 
 	connection->doorbells.disposal = connection->disposal;
 	connection->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection->sock < 0)
 		return -1;
-	if (!setsockopt(connection->sock, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)))
+	if (!setsockopt(connection->sock, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) &&
+	    !bind(connection->sock, (const struct sockaddr *)&any, sizeof(any.sun_family)))
 		return 0;
 	ivs_fd_close(&connection->sock);
 	return -1;

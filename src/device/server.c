@@ -8,16 +8,16 @@
  *                -> the connection fails, or no region arrives within 5 s: LOST
  *   JOINED       -> the connection fails: LOST. Known doorbells continue to work in both directions
  *   OTHER_REGION -> the VMM leaves: connect immediately, as in LOST. Until then an attempt is made
- *                   only every 300 s, because each attempt uses up an id (W-10)
+ *                   only every 300 s, because each attempt is a join for all other clients
  *
  * A new connection is pending until the region has arrived. Only then are the doorbells of the old
  * connection closed and replaced. Doorbells that have been received by then are delivered first.
  *
- * Each attempt that a server accepts uses up an id, so if the connection does not last, the pause
+ * Each attempt that a server accepts is a join, so if the connection does not last, the pause
  * before the next attempt doubles. In the state LOST a VMM that connects causes an extra attempt,
  * because otherwise its VM would keep using the memory of a server that no longer exists. At most
  * one extra attempt is made between two regular ones, so VMMs that reconnect all the time can at
- * most double the number of ids used up.
+ * most double the number of joins.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,8 +29,9 @@
 
 IVS_SYSCALLS(ivs_device_server_syscalls,
 	     {"socket", {IVS_ARG_IS(1, AF_UNIX), IVS_ARG_HAS(2, 0xf, SOCK_STREAM)}}, {"connect"},
-	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_OOBINLINE)}}, {"close"},
-	     IVS_CALL_LSTAT, {"stat"}, {"stat64"});
+	     {"setsockopt", {IVS_ARG_IS(2, SOL_SOCKET), IVS_ARG_IS(3, SO_OOBINLINE)}},
+	     {"bind", {IVS_ARG_IS(3, sizeof(sa_family_t))}}, {"close"}, IVS_CALL_LSTAT, {"stat"},
+	     {"stat64"});
 
 #define GREETING_MS 5000
 #define REGION_MS 2000 /* how long a VMM waits for the region; VMMs give up after 5 s or more */

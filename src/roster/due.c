@@ -5,7 +5,7 @@
 /**
  * struct plan - state of the planning
  * @self: a copy of the client's record, advanced as if the messages planned so far had been sent
- * @known, @heard: the client's sets, unchanged
+ * @known, @outdated: the client's sets, unchanged
  * @leave_from: ids below this have been searched for leaves
  * @cut:        a peer that left when its vectors had been only partly sent; its leave is planned
  * @wrapped:    the cursor has wrapped around to 0
@@ -15,13 +15,46 @@ struct plan {
 	const struct ivs_roster *roster;
 	unsigned int id;
 	const uint64_t *known;
-	const uint64_t *heard;
+	const uint64_t *outdated;
 	unsigned int leave_from;
 	unsigned int cut;
 	bool wrapped;
 	unsigned int join_end;
 	struct ivs_roster_record self; /* without the sets; last, as its array is flexible */
 };
+
+/*
+ * The peers of which the client must be sent the leave: those it knows that are no longer visible,
+ * or whose id has another owner. They are none if the client is quiet.
+ */
+static uint64_t leaves_in(const void *set, unsigned int word)
+{
+	const struct plan *plan = set;
+
+	return plan->known[word] & (plan->outdated[word] | ~plan->roster->visible[word]);
+}
+
+/* The peers of which the client must be sent the vectors once it has been sent all leaves. */
+static uint64_t joins_in(const void *set, unsigned int word)
+{
+	const struct plan *plan = set;
+	uint64_t others = plan->roster->visible[word];
+
+	if (plan->id / IVS_BITMAP_BITS == word)
+		others &= ~(UINT64_C(1) << (plan->id % IVS_BITMAP_BITS));
+	return others & (plan->outdated[word] | ~plan->known[word]);
+}
+
+/*
+ * Return: whether vectors of peer @id may be sent. A quiet client needs all vectors of a seat even
+ * if the seat is vacant.
+ */
+static bool is_sendable(const struct plan *plan, unsigned int id)
+{
+	if (plan->self.quiet)
+		return plan->roster->ids[id].record != NO_RECORD;
+	return ivs_bitmap_has(plan->roster->visible, id) && !ivs_bitmap_has(plan->outdated, id);
+}
 
 static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
 {
@@ -38,15 +71,12 @@ static bool plan_greeting(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/*
- * Plan the next vector of the peer whose vectors have been only partly sent, if it is still
- * visible.
- */
+/* Plan the next vector of the peer whose vectors have been only partly sent. */
 static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
-	if (id == NO_ID || !ivs_bitmap_has(plan->roster->visible, id))
+	if (id == NO_ID || !is_sendable(plan, id))
 		return false;
 	*out = (struct ivs_v0_message){IVS_V0_VECTOR, id, plan->self.at_vector++, -1};
 	if (plan->self.at_vector == ivs_roster_record_of(plan->roster, id)->vectors_n)
@@ -54,17 +84,17 @@ static bool plan_vector(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* Find the next peer that is known, but no longer visible. */
 static unsigned int next_leave(const struct plan *plan, unsigned int from)
 {
-	return ivs_bitmap_next_andnot(plan->known, plan->roster->visible, from,
-				      plan->roster->ids_n);
+	return ivs_bitmap_next_in(leaves_in, plan, from, plan->roster->ids_n);
 }
 
 static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 {
 	unsigned int id = plan->self.at_id;
 
+	if (plan->self.quiet)
+		return false;
 	/* The leave replaces the peer's remaining vectors. */
 	if (id != NO_ID) {
 		plan->self.at_id = NO_ID;
@@ -81,22 +111,10 @@ static bool plan_leave(struct plan *plan, struct ivs_v0_message *out)
 	return true;
 }
 
-/* Find the next visible peer that the client has not heard of, except the client itself. */
-static unsigned int next_join(const struct plan *plan, unsigned int from, unsigned int end)
-{
-	const struct ivs_roster *roster = plan->roster;
-	const uint64_t *heard = plan->heard;
-	unsigned int id = ivs_bitmap_next_andnot(roster->visible, heard, from, end);
-
-	if (id == plan->id)
-		id = ivs_bitmap_next_andnot(roster->visible, heard, id + 1, end);
-	return id;
-}
-
 static bool plan_join(struct plan *plan, struct ivs_v0_message *out)
 {
 	struct ivs_roster_record *self = &plan->self;
-	unsigned int id = next_join(plan, self->cursor, plan->join_end);
+	unsigned int id = ivs_bitmap_next_in(joins_in, plan, self->cursor, plan->join_end);
 
 	if (!self->knows_self && id >= self->self_after) {
 		self->knows_self = true;
@@ -116,19 +134,25 @@ static bool plan_join(struct plan *plan, struct ivs_v0_message *out)
 	return plan_vector(plan, out);
 }
 
-unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
-			    struct ivs_v0_message *out, unsigned int out_n)
+static struct plan begin_plan(const struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
-	struct plan plan = {
+
+	return (struct plan){
 		.roster = roster,
 		.id = id,
 		.self = *record,
 		.known = ivs_roster_known(record),
-		.heard = ivs_roster_heard(roster, record),
+		.outdated = ivs_roster_outdated(roster, record),
 		.cut = NO_ID,
 		.join_end = roster->ids_n,
 	};
+}
+
+unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
+			    struct ivs_v0_message *out, unsigned int out_n)
+{
+	struct plan plan = begin_plan(roster, id);
 	unsigned int n;
 
 	for (n = 0; n < out_n; n++) {
@@ -146,20 +170,18 @@ unsigned int ivs_roster_due(const struct ivs_roster *roster, unsigned int id,
  */
 uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigned int id)
 {
-	struct ivs_roster_record *self = ivs_roster_record_of(roster, id);
-	const uint64_t *known = ivs_roster_known(self);
-	const uint64_t *heard = ivs_roster_heard(roster, self);
-	const uint64_t *visible = roster->visible;
+	const struct plan plan = begin_plan(roster, id);
+	const struct ivs_roster_record *self = &plan.self;
 	unsigned int end = roster->ids_n;
 	uint64_t n = GREETING_LEN - self->greeting;
 
-	if (self->at_id != NO_ID && ivs_bitmap_has(visible, self->at_id))
+	if (self->at_id != NO_ID && is_sendable(&plan, self->at_id))
 		n += ivs_roster_record_of(roster, self->at_id)->vectors_n - self->at_vector;
-	for (unsigned int other = 0;
-	     (other = ivs_bitmap_next_andnot(known, visible, other, end)) < end; other++)
+	for (unsigned int other = 0; !self->quiet && (other = next_leave(&plan, other)) < end;
+	     other++)
 		n++;
 	for (unsigned int other = 0;
-	     (other = ivs_bitmap_next_andnot(visible, heard, other, end)) < end; other++)
-		n += other == id ? 0 : ivs_roster_record_of(roster, other)->vectors_n;
+	     (other = ivs_bitmap_next_in(joins_in, &plan, other, end)) < end; other++)
+		n += ivs_roster_record_of(roster, other)->vectors_n;
 	return n + (self->knows_self ? 0 : self->vectors_n);
 }

@@ -8,12 +8,12 @@
 #include <string.h>
 
 #define MAGIC "ivshmemR"
-#define VERSION 1
+#define VERSION 2
 #define IDS_FIRST 64
 #define RECORDS_FIRST 8
 
 static_assert(sizeof(struct ivs_roster_memory_header) == 56, "it survives an upgrade");
-static_assert(offsetof(struct ivs_roster_record, sets) == 64, "it survives an upgrade");
+static_assert(offsetof(struct ivs_roster_record, sets) == 88, "it survives an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 {
@@ -123,7 +123,7 @@ int ivs_roster_memory_grow(struct ivs_roster_memory *memory, unsigned int ids_n,
 	}
 	ivs_roster_memory_discard(memory, to.offset, area_len(&to), true);
 	for (unsigned int n = 0; n < from.records_n; n++) {
-		if (record_at(memory, &from, n)->present)
+		if (record_at(memory, &from, n)->state)
 			copy_record(memory, &from, &to, n);
 	}
 	header->areas[!header->current] = to;

@@ -8,11 +8,12 @@
  * area. If the process crashes before the switch, the first area is still complete.
  *
  * Crash consistency: the stores to a record are made in this order.
- *   join   the record is filled, then @present is set
+ *   join   the id is added to the set outdated of clients that know it, the record is filled, then
+ *          @state is set to IVS_ROSTER_PRESENT
  *   send   @in_doubt is set, messages are sent, the sets are updated, @in_doubt is cleared. If a
  *          crash leaves @in_doubt set, it is not known what the client has been sent, so a resuming
  *          process must drop the client
- *   leave  @present is cleared
+ *   leave  @state is set to IVS_ROSTER_VACANT or IVS_ROSTER_UNUSED
  *
  * Pure: no system calls except to allocate memory.
  */
@@ -72,13 +73,22 @@ struct ivs_roster_memory_header {
 	struct ivs_roster_area areas[2];
 };
 
-#define IVS_ROSTER_NOTES_N 2
+#define IVS_ROSTER_NOTES_N 3
+
+/* State of a record. */
+enum ivs_roster_state {
+	IVS_ROSTER_UNUSED,
+	IVS_ROSTER_PRESENT, /* of a client that is connected */
+	IVS_ROSTER_VACANT,  /* of a seat whose client has left */
+};
 
 /**
- * struct ivs_roster_record - a client's part of the roster
- * @present:    the record is in use, and its other members are valid
+ * struct ivs_roster_record - a client's part of the roster, or a vacant seat
+ * @state:      enum ivs_roster_state; if the seat is vacant, only @id, @vectors_n, @quiet,
+ *              @seat_serial and @notes are valid
  * @in_doubt:   a send is in progress, so it is not known which messages arrived
  * @id:         id of the client
+ * @quiet:      the client is never sent a leave
  * @vectors_n:  number of the client's vectors
  * @greeting:   number of messages of its greeting that the client has been sent
  * @at_id:      the peer whose vectors have been only partly sent, or IVS_ROSTER_NO_ID
@@ -87,13 +97,15 @@ struct ivs_roster_memory_header {
  * @knows_self: sending the client's own vectors has begun, or the client has none
  * @self_after: the vectors of peers with ids below this are sent before the client's own
  * @serial:     serial of the client
+ * @seat_serial: serial of the first client that had the seat
  * @notes:      numbers kept for the caller: see ivs_roster_set_note()
- * @sets:       two sets of ids, known and heard: see roster.c
+ * @sets:       two sets of ids, known and outdated: see roster.c
  */
 struct ivs_roster_record {
-	uint32_t present;
+	uint32_t state;
 	uint32_t in_doubt;
 	uint32_t id;
+	uint32_t quiet;
 	uint32_t vectors_n;
 	uint32_t greeting;
 	uint32_t at_id;
@@ -101,7 +113,9 @@ struct ivs_roster_record {
 	uint32_t cursor;
 	uint32_t knows_self;
 	uint32_t self_after;
+	uint32_t unused;
 	uint64_t serial;
+	uint64_t seat_serial;
 	uint64_t notes[IVS_ROSTER_NOTES_N];
 	uint64_t sets[];
 };

@@ -14,15 +14,15 @@
 
 /**
  * struct ivs_roster_id - the state of one id
- * @record:  number of its client's record; NO_RECORD: no client has the id
+ * @record:  number of its client's or its vacant seat's record; NO_RECORD: the id has no seat
  * @known_n: number of clients that know the id
- * @heard_n: number of clients that have heard of the id
- * @owner:   the owner for whom the id was last assigned, as long as the id is stale; NULL: none
+ * @quiet_n: number of these clients that are quiet
+ * @owner:   the owner for whom the id was last assigned, as long as the id is taken; NULL: none
  */
 struct ivs_roster_id {
 	uint32_t record;
 	unsigned int known_n;
-	unsigned int heard_n;
+	unsigned int quiet_n;
 	struct ivs_roster_owner *owner;
 };
 
@@ -34,7 +34,7 @@ struct ivs_roster_id {
  * @records_offset, @record_len: offset of the records in the memory, and length of each record
  * @used_records: bitmap of the records in use
  * @records_n: number of records for which there is room
- * @stale_n: number of ids in @stale
+ * @taken_n: number of ids in @taken
  */
 struct ivs_roster {
 	struct ivs_roster_memory *memory;
@@ -47,11 +47,11 @@ struct ivs_roster {
 	size_t record_len;
 	uint64_t *used_records;
 	unsigned int records_n;
-	unsigned int stale_n;
+	unsigned int taken_n;
 	struct ivs_roster_id *ids;
 	uint64_t *visible;
+	uint64_t *vacant;
 	uint64_t *taken;
-	uint64_t *stale;
 };
 
 static inline struct ivs_roster_record *ivs_roster_record_at(const struct ivs_roster *roster,
@@ -62,7 +62,7 @@ static inline struct ivs_roster_record *ivs_roster_record_at(const struct ivs_ro
 	return (struct ivs_roster_record *)(void *)record;
 }
 
-/* @id must be present. */
+/* @id must have a seat. */
 static inline struct ivs_roster_record *ivs_roster_record_of(const struct ivs_roster *roster,
 							     unsigned int id)
 {
@@ -74,8 +74,8 @@ static inline uint64_t *ivs_roster_known(struct ivs_roster_record *record)
 	return record->sets;
 }
 
-static inline uint64_t *ivs_roster_heard(const struct ivs_roster *roster,
-					 struct ivs_roster_record *record)
+static inline uint64_t *ivs_roster_outdated(const struct ivs_roster *roster,
+					    struct ivs_roster_record *record)
 {
 	return record->sets + roster->words_n;
 }
@@ -106,10 +106,10 @@ IVS_MUST_USE int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int 
 /** ivs_roster_follow_memory() - switch to the memory's current area; the tables must have room */
 void ivs_roster_follow_memory(struct ivs_roster *roster);
 
-/** ivs_roster_occupy() - record that @id is present, and that its record is number @record */
+/** ivs_roster_occupy() - record that @id is present or vacant, with the record number @record */
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record);
 
-/** ivs_roster_update_id() - update the bitmaps taken and stale after a change of @id */
+/** ivs_roster_update_id() - update the bitmap taken after a change of @id */
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id);
 
 #endif

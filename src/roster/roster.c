@@ -2,17 +2,20 @@
 /*
  * Theory of operation. Sets of ids, as bitmaps:
  *
- *   visible  peers to announce to others: present, greeted, with at least one vector
- *   known    per client: peers of which it has been sent a vector, but not the leave
- *   heard    per client: ids of all peers that it has ever known
- *   taken    ids that are in use, or that a client still knows
- *   stale    ids that are taken, or that a connected client has heard of
+ *   visible   peers to announce to others: present, greeted, with at least one vector
+ *   vacant    ids with a vacant seat
+ *   known     per client: peers of which it has been sent a vector, but not the leave
+ *   outdated  per client that is not quiet: known peers that have left, and whose id has been
+ *             assigned again
+ *   taken     ids that are in use, or that a client still knows
  *
- * A client has to be sent known minus visible (leaves) and visible minus heard (joins). Both
- * differences are computed a word at a time, so a join costs a few instructions for every other
- * client, and no memory. Each client's state is in its record in the roster's memory (memory.h);
- * everything else can be computed from the records. If a peer's vectors have been only partly sent
- * to a client, the client's record has the peer's id and the next vector (at_id, at_vector).
+ * A client that is not quiet has to be sent (known minus visible) and outdated (leaves), and then
+ * visible minus known (joins). A quiet client has to be sent only the latter: it knows seats, and
+ * not their owners. The sets are computed a word at a time, so a join costs a few instructions for
+ * every other client, and no memory. Each client's state is in its record in the roster's memory
+ * (memory.h); everything else can be computed from the records. If a peer's vectors have been only
+ * partly sent to a client, the client's record has the peer's id and the next vector (at_id,
+ * at_vector).
  *
  * Joins are sent in ascending order of ids, from a cursor to the end and then from 0 to where the
  * cursor was. When the cursor has passed the peers that were visible when the client's greeting was
@@ -51,8 +54,8 @@ int ivs_roster_grow_tables(struct ivs_roster *roster, unsigned int ids_n, unsign
 	struct ivs_roster_id *ids;
 
 	if (grow_bitmap(&roster->visible, from_n, to_n) ||
+	    grow_bitmap(&roster->vacant, from_n, to_n) ||
 	    grow_bitmap(&roster->taken, from_n, to_n) ||
-	    grow_bitmap(&roster->stale, from_n, to_n) ||
 	    grow_bitmap(&roster->used_records, words_for(roster->records_n), words_for(records_n)))
 		return -ENOMEM;
 	ids = reallocarray(roster->ids, ids_n, sizeof(*ids));
@@ -136,79 +139,85 @@ void ivs_roster_free(struct ivs_roster *roster)
 	free(roster->ids);
 	free(roster->used_records);
 	free(roster->visible);
+	free(roster->vacant);
 	free(roster->taken);
-	free(roster->stale);
 	free(roster);
 }
 
-/* Return: the lowest number below @end that is not in @map, or @end. */
-static unsigned int bitmap_first_clear(const uint64_t *map, unsigned int end)
+static uint64_t clear_in(const void *map, unsigned int word)
 {
-	for (unsigned int word = 0; word < words_for(end); word++) {
-		unsigned int bit;
+	return ~((const uint64_t *)map)[word];
+}
 
-		if (!~map[word])
-			continue;
-		bit = word * IVS_BITMAP_BITS + (unsigned int)__builtin_ctzll(~map[word]);
-		return bit < end ? bit : end;
-	}
-	return end;
+/* Return: the lowest number from @from to @end - 1 that is not in @map, or @end. */
+static unsigned int bitmap_next_clear(const uint64_t *map, unsigned int from, unsigned int end)
+{
+	return ivs_bitmap_next_in(clear_in, map, from, end);
 }
 
 /*
- * Find the free id that the fewest clients have heard of, among all ids or among those of @owner.
+ * Find the id without a seat, from @lowest, that the fewest clients know, among all ids or among
+ * those of @owner.
  *
  * Return: whether there is one.
  */
-static bool least_heard(const struct ivs_roster *roster, const struct ivs_roster_owner *owner,
-			unsigned int *out)
+static bool least_known(const struct ivs_roster *roster, const struct ivs_roster_owner *owner,
+			unsigned int lowest, unsigned int *out)
 {
 	unsigned int fewest = UINT_MAX;
 
-	for (unsigned int id = 0; id < roster->ids_n; id++) {
-		if (ivs_bitmap_has(roster->taken, id) || roster->ids[id].heard_n >= fewest)
+	for (unsigned int id = lowest; id < roster->ids_n; id++) {
+		const struct ivs_roster_id *entry = &roster->ids[id];
+
+		if (entry->record != NO_RECORD || entry->known_n >= fewest)
 			continue;
-		if (owner && roster->ids[id].owner != owner)
+		if (owner && entry->owner != owner)
 			continue;
-		fewest = roster->ids[id].heard_n;
+		fewest = entry->known_n;
 		*out = id;
 	}
 	return fewest != UINT_MAX;
 }
 
-static int choose_id(struct ivs_roster *roster, const struct ivs_roster_owner *owner,
-		     unsigned int share, unsigned int *id)
+static int choose_id(struct ivs_roster *roster, const struct ivs_roster_newcomer *newcomer,
+		     unsigned int *id)
 {
-	if (owner && owner->ids_n / share > ivs_roster_unheard(roster) &&
-	    least_heard(roster, owner, id))
+	const struct ivs_roster_owner *owner = newcomer->owner;
+	unsigned int lowest = newcomer->lowest;
+	int result;
+
+	if (owner && owner->ids_n / newcomer->share > ivs_roster_unknown(roster) &&
+	    least_known(roster, owner, lowest, id))
 		return 0;
-	*id = bitmap_first_clear(roster->stale, roster->ids_n);
-	if (*id < roster->ids_n)
-		return 0;
-	if (roster->ids_n < (IVS_ID_MAX + 1))
-		return grow_roster(roster, roster->ids_n * 2, roster->records_n);
-	return least_heard(roster, NULL, id) ? 0 : IVS_ROSTER_E_FULL;
+	while ((*id = bitmap_next_clear(roster->taken, lowest, roster->ids_n)) == roster->ids_n) {
+		if (roster->ids_n == IVS_ID_MAX + 1)
+			return least_known(roster, NULL, lowest, id) ? 0 : IVS_ROSTER_E_FULL;
+		result = grow_roster(roster, roster->ids_n * 2, roster->records_n);
+		if (result)
+			return result;
+	}
+	return 0;
 }
 
 static int choose_record(struct ivs_roster *roster, unsigned int *record)
 {
-	*record = bitmap_first_clear(roster->used_records, roster->records_n);
+	*record = bitmap_next_clear(roster->used_records, 0, roster->records_n);
 	return *record < roster->records_n
 		       ? 0
 		       : grow_roster(roster, roster->ids_n, roster->records_n * 2);
 }
 
 /*
- * Add @by to the owner's number of stale ids. @by: -1 before a change of the id or its owner, 1
+ * Add @by to the owner's number of taken ids. @by: -1 before a change of the id or its owner, 1
  * after the change.
  */
-static void count_stale(struct ivs_roster *roster, unsigned int id, int by)
+static void count_taken(struct ivs_roster *roster, unsigned int id, int by)
 {
 	struct ivs_roster_owner *owner = roster->ids[id].owner;
 
-	if (!ivs_bitmap_has(roster->stale, id))
+	if (!ivs_bitmap_has(roster->taken, id))
 		return;
-	roster->stale_n += (unsigned int)by;
+	roster->taken_n += (unsigned int)by;
 	if (owner)
 		owner->ids_n += (unsigned int)by;
 }
@@ -216,55 +225,98 @@ static void count_stale(struct ivs_roster *roster, unsigned int id, int by)
 void ivs_roster_update_id(struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_id *entry = &roster->ids[id];
-	bool present = entry->record != NO_RECORD;
 
-	count_stale(roster, id, -1);
-	if (present || entry->known_n)
+	count_taken(roster, id, -1);
+	if (entry->record != NO_RECORD || entry->known_n)
 		ivs_bitmap_add(roster->taken, id);
 	else
 		ivs_bitmap_remove(roster->taken, id);
-	if (present || entry->heard_n)
-		ivs_bitmap_add(roster->stale, id);
-	else
-		ivs_bitmap_remove(roster->stale, id);
-	count_stale(roster, id, 1);
-	if (!ivs_bitmap_has(roster->stale, id))
+	count_taken(roster, id, 1);
+	if (!ivs_bitmap_has(roster->taken, id))
 		entry->owner = NULL;
 }
 
 void ivs_roster_set_owner(struct ivs_roster *roster, unsigned int id,
 			  struct ivs_roster_owner *owner)
 {
-	count_stale(roster, id, -1);
+	count_taken(roster, id, -1);
 	roster->ids[id].owner = owner;
-	count_stale(roster, id, 1);
+	count_taken(roster, id, 1);
 }
 
-/* Resuming relies on the order of these stores: see memory.h. */
-static void fill_record(struct ivs_roster *roster, struct ivs_roster_record *record,
-			unsigned int id, unsigned int vectors_n)
+/* Return: the record number @n if it is of a present client; else NULL. */
+static struct ivs_roster_record *present_record(const struct ivs_roster *roster, unsigned int n)
 {
+	struct ivs_roster_record *record = ivs_roster_record_at(roster, n);
+
+	return ivs_bitmap_has(roster->used_records, n) && record->state == IVS_ROSTER_PRESENT
+		       ? record
+		       : NULL;
+}
+
+/* Record in the sets of all clients that must be sent the leave that @id has left. */
+static void outdate(struct ivs_roster *roster, unsigned int id)
+{
+	if (roster->ids[id].known_n == roster->ids[id].quiet_n)
+		return;
+	for (unsigned int n = 0; n < roster->records_n; n++) {
+		struct ivs_roster_record *record = present_record(roster, n);
+
+		if (record && !record->quiet && ivs_bitmap_has(ivs_roster_known(record), id))
+			ivs_bitmap_add(ivs_roster_outdated(roster, record), id);
+	}
+}
+
+/*
+ * Fill a record for a client with the id @id. @seat_serial: of the seat that the client takes; 0:
+ * none. Resuming relies on the order of these stores: see memory.h.
+ */
+static void fill_record(struct ivs_roster *roster, struct ivs_roster_record *record,
+			const struct ivs_roster_newcomer *newcomer, unsigned int id,
+			uint64_t seat_serial)
+{
+	uint64_t serial = ++ivs_roster_memory_header(roster->memory)->serial;
+
+	record->state = IVS_ROSTER_UNUSED;
+	atomic_signal_fence(memory_order_seq_cst);
 	memset(record->sets, 0, 2 * roster->words_n * sizeof(uint64_t));
 	*record = (struct ivs_roster_record){
 		.id = id,
-		.vectors_n = vectors_n,
+		.quiet = newcomer->quiet,
+		.vectors_n = newcomer->vectors_n,
 		.at_id = NO_ID,
-		.knows_self = !vectors_n,
-		.serial = ++ivs_roster_memory_header(roster->memory)->serial,
+		.knows_self = !newcomer->vectors_n,
+		.serial = serial,
+		.seat_serial = seat_serial ? seat_serial : serial,
 	};
 	atomic_signal_fence(memory_order_seq_cst);
-	record->present = true;
+	record->state = IVS_ROSTER_PRESENT;
 }
 
 void ivs_roster_occupy(struct ivs_roster *roster, unsigned int id, unsigned int record)
 {
 	roster->ids[id].record = record;
 	ivs_bitmap_add(roster->used_records, record);
+	if (ivs_roster_record_at(roster, record)->state == IVS_ROSTER_VACANT) {
+		ivs_bitmap_add(roster->vacant, id);
+		return;
+	}
+	ivs_bitmap_remove(roster->vacant, id);
 	roster->peers_n++;
 }
 
-int ivs_roster_join_for(struct ivs_roster *roster, unsigned int vectors_n,
-			struct ivs_roster_owner *owner, unsigned int share, unsigned int *id)
+static void add_client(struct ivs_roster *roster, const struct ivs_roster_newcomer *newcomer,
+		       unsigned int id, unsigned int record, uint64_t seat_serial)
+{
+	outdate(roster, id);
+	fill_record(roster, ivs_roster_record_at(roster, record), newcomer, id, seat_serial);
+	ivs_roster_occupy(roster, id, record);
+	ivs_roster_set_owner(roster, id, newcomer->owner);
+	ivs_roster_update_id(roster, id);
+}
+
+int ivs_roster_join(struct ivs_roster *roster, const struct ivs_roster_newcomer *newcomer,
+		    unsigned int *id)
 {
 	unsigned int chosen;
 	unsigned int record;
@@ -272,28 +324,31 @@ int ivs_roster_join_for(struct ivs_roster *roster, unsigned int vectors_n,
 
 	if (roster->peers_n == roster->peers_max)
 		return IVS_ROSTER_E_FULL;
-	result = choose_id(roster, owner, share, &chosen);
+	result = choose_id(roster, newcomer, &chosen);
 	if (!result)
 		result = choose_record(roster, &record);
 	if (result)
 		return result;
-	fill_record(roster, ivs_roster_record_at(roster, record), chosen, vectors_n);
-	ivs_roster_occupy(roster, chosen, record);
-	ivs_roster_set_owner(roster, chosen, owner);
-	ivs_roster_update_id(roster, chosen);
+	add_client(roster, newcomer, chosen, record, 0);
 	*id = chosen;
 	return 0;
 }
 
-int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
+int ivs_roster_join_seat(struct ivs_roster *roster, const struct ivs_roster_newcomer *newcomer,
+			 unsigned int id)
 {
-	return ivs_roster_join_for(roster, vectors_n, NULL, 1, id);
+	if (roster->peers_n == roster->peers_max)
+		return IVS_ROSTER_E_FULL;
+	add_client(roster, newcomer, id, roster->ids[id].record,
+		   ivs_roster_record_of(roster, id)->seat_serial);
+	return 0;
 }
 
-/* Decrement @count, the number of clients that know @id or that have heard of it. */
-static void forget_id(struct ivs_roster *roster, unsigned int id, unsigned int *count)
+/* Record that a client, which is quiet or not, knows @id no longer. */
+static void forget_id(struct ivs_roster *roster, unsigned int id, bool quiet)
 {
-	--*count;
+	roster->ids[id].known_n--;
+	roster->ids[id].quiet_n -= quiet;
 	ivs_roster_update_id(roster, id);
 }
 
@@ -317,27 +372,60 @@ static void discard_record(struct ivs_roster *roster, unsigned int record)
 				  (end - first) * roster->record_len, false);
 }
 
-void ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
+static void remove_seat(struct ivs_roster *roster, unsigned int id)
+{
+	unsigned int record = roster->ids[id].record;
+
+	ivs_roster_record_at(roster, record)->state = IVS_ROSTER_UNUSED;
+	ivs_bitmap_remove(roster->used_records, record);
+	ivs_bitmap_remove(roster->vacant, id);
+	roster->ids[id].record = NO_RECORD;
+	ivs_roster_update_id(roster, id);
+	discard_record(roster, record);
+}
+
+bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
-	unsigned int end = roster->ids_n;
 	const uint64_t *known = ivs_roster_known(record);
-	const uint64_t *heard = ivs_roster_heard(roster, record);
-	unsigned int number = roster->ids[id].record;
+	unsigned int end = roster->ids_n;
 
-	record->present = false;
-	ivs_bitmap_remove(roster->used_records, number);
-	roster->ids[id].record = NO_RECORD;
+	record->state = ivs_roster_is_needed(roster, id) ? IVS_ROSTER_VACANT : IVS_ROSTER_UNUSED;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(known, NULL, other, end)) < end; other++)
-		forget_id(roster, other, &roster->ids[other].known_n);
-	for (unsigned int other = 0;
-	     (other = ivs_bitmap_next_andnot(heard, NULL, other, end)) < end; other++)
-		forget_id(roster, other, &roster->ids[other].heard_n);
-	ivs_roster_update_id(roster, id);
-	discard_record(roster, number);
+		forget_id(roster, other, record->quiet);
+	if (record->state == IVS_ROSTER_UNUSED) {
+		remove_seat(roster, id);
+		return false;
+	}
+	ivs_bitmap_add(roster->vacant, id);
+	return true;
+}
+
+unsigned int ivs_roster_next_vacant(const struct ivs_roster *roster, unsigned int from)
+{
+	unsigned int id = ivs_bitmap_next_andnot(roster->vacant, NULL, from, roster->ids_n);
+
+	return id < roster->ids_n ? id : IVS_ID_MAX + 1;
+}
+
+bool ivs_roster_is_needed(const struct ivs_roster *roster, unsigned int id)
+{
+	return roster->ids[id].quiet_n;
+}
+
+void ivs_roster_give_up(struct ivs_roster *roster, unsigned int id)
+{
+	for (unsigned int n = 0; n < roster->records_n; n++) {
+		struct ivs_roster_record *record = present_record(roster, n);
+
+		if (record && record->quiet && record->at_id == id)
+			record->at_id = NO_ID;
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	remove_seat(roster, id);
 }
 
 /* Carry out the steps that plan_vector() and plan_join() in due.c have planned. */
@@ -349,9 +437,8 @@ static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 
 	if (!msg->vector && msg->id != viewer) {
 		ivs_bitmap_add(ivs_roster_known(self), msg->id);
-		ivs_bitmap_add(ivs_roster_heard(roster, self), msg->id);
 		entry->known_n++;
-		entry->heard_n++;
+		entry->quiet_n += self->quiet != 0;
 		self->cursor = msg->id + 1;
 	} else if (msg->id == viewer) {
 		self->knows_self = true;
@@ -365,8 +452,9 @@ static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 static void told_leave(struct ivs_roster *roster, struct ivs_roster_record *self, unsigned int id)
 {
 	self->at_id = NO_ID;
+	ivs_bitmap_remove(ivs_roster_outdated(roster, self), id);
 	ivs_bitmap_remove(ivs_roster_known(self), id);
-	forget_id(roster, id, &roster->ids[id].known_n);
+	forget_id(roster, id, self->quiet);
 }
 
 void ivs_roster_end_send(struct ivs_roster *roster, unsigned int id,
@@ -408,12 +496,23 @@ bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id)
 
 bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id)
 {
-	return id < roster->ids_n && roster->ids[id].record != NO_RECORD;
+	return id < roster->ids_n && roster->ids[id].record != NO_RECORD &&
+	       !ivs_bitmap_has(roster->vacant, id);
+}
+
+bool ivs_roster_quiet(const struct ivs_roster *roster, unsigned int id)
+{
+	return ivs_roster_record_of(roster, id)->quiet;
 }
 
 uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id)
 {
 	return ivs_roster_record_of(roster, id)->serial;
+}
+
+uint64_t ivs_roster_seat_serial(const struct ivs_roster *roster, unsigned int id)
+{
+	return ivs_roster_record_of(roster, id)->seat_serial;
 }
 
 void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, unsigned int which,
@@ -437,14 +536,14 @@ unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id
 	return id < roster->ids_n ? roster->ids[id].known_n : 0;
 }
 
-unsigned int ivs_roster_unheard(const struct ivs_roster *roster)
+unsigned int ivs_roster_quiet_n(const struct ivs_roster *roster, unsigned int id)
 {
-	return (IVS_ID_MAX + 1) - roster->stale_n;
+	return id < roster->ids_n ? roster->ids[id].quiet_n : 0;
 }
 
-unsigned int ivs_roster_heard_n(const struct ivs_roster *roster, unsigned int id)
+unsigned int ivs_roster_unknown(const struct ivs_roster *roster)
 {
-	return id < roster->ids_n ? roster->ids[id].heard_n : 0;
+	return (IVS_ID_MAX + 1) - roster->taken_n;
 }
 
 unsigned int ivs_roster_peers(const struct ivs_roster *roster)

@@ -19,13 +19,19 @@
  *   - nothing about a peer with 0 vectors, nor its own leave.
  * A client becomes visible to others when it has been sent its greeting (three messages).
  *
- * Ids: 0 to 65535. A new client gets the lowest id that no connected client has ever heard of. An
- * id does not become free when its leave has been sent to all clients: QEMU (at least 7.2) frees a
- * peer's table when the peer leaves, and writes into the freed table when another peer joins with
- * the same id. If a client stays for 65536 joins, all ids are used up (ivs_roster_unheard() returns
- * how many are left). From then on, a new client gets the id that the fewest clients have heard of,
- * among those that no client currently knows. The clients that have heard of it are never told of
- * its new owner.
+ * A quiet client is never sent a leave: QEMU (at least up to 11.1) frees a peer's table when the
+ * peer leaves, and uses the freed table when the id returns and when the device is unplugged. So a
+ * quiet client has the id and the eventfds of a departed peer as long as it is connected. They are
+ * the peer's seat. While a quiet client knows a seat, the seat stays, vacant, for another client
+ * with the same number of vectors, of which quiet clients that know the seat are told nothing.
+ * Other clients are sent the leave and the join. A quiet client that has been sent only a part of a
+ * seat's vectors is sent the rest even if the seat is vacant.
+ *
+ * Ids: 0 to 65535. A new client that takes no seat gets the lowest id that no connected client
+ * knows. The caller decides who takes a seat, and when a seat is given up. The id of a seat that
+ * was given up remains known to quiet clients. If all ids are known (ivs_roster_unknown() returns
+ * how many are not), a new client gets, of the ids without a seat, the one that the fewest clients
+ * know. Quiet clients that know the id are never told of its new owner.
  *
  * Pure: no system calls except to allocate memory, no clock, no global variables.
  */
@@ -38,7 +44,7 @@
 #include "protocol/v0.h"
 
 enum ivs_roster_error {
-	IVS_ROSTER_E_FULL = 1, /* peers_max clients are connected, or no id is free */
+	IVS_ROSTER_E_FULL = 1, /* peers_max clients are connected, or each id has a seat */
 	IVS_ROSTER_E_MEMORY,   /* the memory to resume from is not valid */
 };
 
@@ -63,7 +69,8 @@ void ivs_roster_number_from(struct ivs_roster *roster, uint64_t serial);
  * ivs_roster_resume() - create a roster from the records in @memory, even after a crash
  *
  * A client to which messages were being sent (ivs_roster_begin_send()) is dropped, because it is
- * not known which messages it has received. The other clients will be sent its leave.
+ * not known which messages it has received. Its seat is vacant if a quiet client knows it. Seats
+ * that no quiet client knows are given up.
  *
  * Return: 0, IVS_ROSTER_E_MEMORY, -ENOMEM.
  */
@@ -75,41 +82,75 @@ void ivs_roster_free(struct ivs_roster *roster);
 
 /**
  * struct ivs_roster_owner - a party for which ids are assigned; initially zero
- * @ids_n: number of the owner's ids that are stale; until it is 0, the structure must not move
+ * @ids_n: number of the owner's ids that are taken: in use, or known to a connected client; until
+ *         it is 0, the structure must not move
  */
 struct ivs_roster_owner {
 	unsigned int ids_n;
 };
 
 /**
- * ivs_roster_join() - add a client
- * @vectors_n: number of the client's vectors, 0 to 65536
- * @id:        set to the id that the client has been assigned
- *
- * Return: 0, IVS_ROSTER_E_FULL, -ENOMEM; if not 0, no client was added.
+ * struct ivs_roster_newcomer - a client that is about to join
+ * @vectors_n: number of its vectors, 0 to 65536
+ * @quiet:     it must never be sent a leave
+ * @lowest:    it may not be assigned an id below this
+ * @owner:     count its id for this owner; NULL: for none
+ * @share:     with an @owner: if the owner has more than @share times as many taken ids as there
+ *             are unknown ones, the client is assigned one of the owner's taken ids without a seat,
+ *             if there is any
  */
-IVS_MUST_USE int ivs_roster_join(struct ivs_roster *roster, unsigned int vectors_n,
-				 unsigned int *id);
+struct ivs_roster_newcomer {
+	unsigned int vectors_n;
+	bool quiet;
+	unsigned int lowest;
+	struct ivs_roster_owner *owner;
+	unsigned int share;
+};
 
 /**
- * ivs_roster_join_for() - add a client, as ivs_roster_join() does, and count its id for @owner
- * @share: if the owner has more than @share times as many stale ids as there are unheard ones, the
- *         client is assigned one of the owner's stale ids that is not in use, if there is any
+ * ivs_roster_join() - add a client
+ * @id: set to the id that the client has been assigned
  *
  * Return: 0, IVS_ROSTER_E_FULL, -ENOMEM; if not 0, no client was added.
  */
-IVS_MUST_USE int ivs_roster_join_for(struct ivs_roster *roster, unsigned int vectors_n,
-				     struct ivs_roster_owner *owner, unsigned int share,
-				     unsigned int *id);
+IVS_MUST_USE int ivs_roster_join(struct ivs_roster *roster,
+				 const struct ivs_roster_newcomer *newcomer, unsigned int *id);
 
-/** ivs_roster_set_owner() - count @id, which must be present, for @owner */
+/**
+ * ivs_roster_join_seat() - add a client, which takes the vacant seat @id
+ *
+ * The seat must have @newcomer->vectors_n vectors; @lowest is ignored.
+ *
+ * Return: 0, IVS_ROSTER_E_FULL; if not 0, no client was added.
+ */
+IVS_MUST_USE int ivs_roster_join_seat(struct ivs_roster *roster,
+				      const struct ivs_roster_newcomer *newcomer, unsigned int id);
+
+/** ivs_roster_set_owner() - count @id, which must have a seat, for @owner */
 void ivs_roster_set_owner(struct ivs_roster *roster, unsigned int id,
 			  struct ivs_roster_owner *owner);
 
 /**
- * ivs_roster_leave() - remove client @id, which must be present; its fds are no longer needed
+ * ivs_roster_leave() - remove client @id, which must be present
+ *
+ * Return: whether its seat stays, because a quiet client knows it. If not, its eventfds are no
+ * longer needed. Call ivs_roster_give_up() on vacant seats for which ivs_roster_is_needed() is
+ * false now.
  */
-void ivs_roster_leave(struct ivs_roster *roster, unsigned int id);
+bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id);
+
+/** ivs_roster_next_vacant() - the lowest id from @from with a vacant seat; IVS_ID_MAX + 1: none */
+unsigned int ivs_roster_next_vacant(const struct ivs_roster *roster, unsigned int from);
+
+/** ivs_roster_is_needed() - whether a quiet client knows the seat @id */
+bool ivs_roster_is_needed(const struct ivs_roster *roster, unsigned int id);
+
+/**
+ * ivs_roster_give_up() - remove the vacant seat @id; its eventfds are no longer needed
+ *
+ * Quiet clients that have not been sent all of the seat's vectors will not be sent the rest.
+ */
+void ivs_roster_give_up(struct ivs_roster *roster, unsigned int id);
 
 /**
  * ivs_roster_due() - the next messages for client @id, which must be present
@@ -151,6 +192,9 @@ IVS_MUST_USE uint64_t ivs_roster_behind(const struct ivs_roster *roster, unsigne
 
 /* For the functions below, @id must be present, unless stated otherwise. */
 
+/** ivs_roster_quiet() - whether client @id, or the former client of seat @id, is quiet */
+bool ivs_roster_quiet(const struct ivs_roster *roster, unsigned int id);
+
 /** ivs_roster_greeted() - whether client @id has been sent its whole greeting */
 bool ivs_roster_greeted(const struct ivs_roster *roster, unsigned int id);
 
@@ -160,14 +204,23 @@ bool ivs_roster_present(const struct ivs_roster *roster, unsigned int id);
 /** ivs_roster_serial() - the serial of client @id, which no other client ever gets */
 uint64_t ivs_roster_serial(const struct ivs_roster *roster, unsigned int id);
 
-/** ivs_roster_set_note() - keep a number for the caller in the record of @id; @which: 0 or 1 */
+/** ivs_roster_seat_serial() - the serial of the first client that had the seat @id */
+uint64_t ivs_roster_seat_serial(const struct ivs_roster *roster, unsigned int id);
+
+/**
+ * ivs_roster_set_note() - keep a number for the caller in the record of @id
+ * @which: below IVS_ROSTER_NOTES_N
+ */
 void ivs_roster_set_note(struct ivs_roster *roster, unsigned int id, unsigned int which,
 			 uint64_t note);
 
-/** ivs_roster_note() - the number that ivs_roster_set_note() has set; initially 0 */
+/**
+ * ivs_roster_note() - the number that ivs_roster_set_note() has set; 0 after a join. The notes of a
+ * vacant seat are those of its former client
+ */
 uint64_t ivs_roster_note(const struct ivs_roster *roster, unsigned int id, unsigned int which);
 
-/** ivs_roster_vectors() - the number of vectors of client @id */
+/** ivs_roster_vectors() - the number of vectors of the seat @id */
 unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id);
 
 /**
@@ -176,11 +229,11 @@ unsigned int ivs_roster_vectors(const struct ivs_roster *roster, unsigned int id
  */
 unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id);
 
-/** ivs_roster_unheard() - the number of ids that no connected client has ever heard of */
-unsigned int ivs_roster_unheard(const struct ivs_roster *roster);
+/** ivs_roster_quiet_n() - the number of quiet clients that know @id. @id need not be present */
+unsigned int ivs_roster_quiet_n(const struct ivs_roster *roster, unsigned int id);
 
-/** ivs_roster_heard_n() - the number of clients that have heard of @id (any id) */
-unsigned int ivs_roster_heard_n(const struct ivs_roster *roster, unsigned int id);
+/** ivs_roster_unknown() - the number of ids that are not in use, and that no client knows */
+unsigned int ivs_roster_unknown(const struct ivs_roster *roster);
 
 /** ivs_roster_peers() - the number of clients */
 unsigned int ivs_roster_peers(const struct ivs_roster *roster);

@@ -12,6 +12,8 @@
 #include "daemon/closer.h"
 #include "server/clients.h"
 #include "server/departed.h"
+#include "server/quiet.h"
+#include "server/seats.h"
 #include "server/unread.h"
 
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
@@ -27,17 +29,17 @@ int ivs_server_open_spare(struct ivs_server *server)
 	return server->spare_fd < 0 ? -errno : 0;
 }
 
-/* Warn when ids run short: an id that a connected client has heard of is not reused (roster.h). */
-static void log_ids(struct ivs_server *server, const struct ivs_client *client)
+/* Warn when ids run short: an id that was given up stays known to quiet clients (roster.h). */
+static void log_ids(struct ivs_server *server, const struct ivs_client *client, bool has_seat)
 {
-	unsigned int left = ivs_roster_unheard(server->roster);
-	unsigned int heard_n = ivs_roster_heard_n(server->roster, client->id);
+	unsigned int left = ivs_roster_unknown(server->roster);
+	unsigned int quiet_n = has_seat ? 0 : ivs_roster_quiet_n(server->roster, client->id);
 
-	if (heard_n && ivs_log_allows(&server->others))
+	if (quiet_n && ivs_log_allows(&server->others))
 		ivs_log(IVS_LOG_WARNING,
 			"client %u (pid %d, uid %d) is not announced to %u clients that joined "
 			"before %s had been used; restart these clients, the oldest first",
-			client->id, (int)client->cred.pid, (int)client->cred.uid, heard_n,
+			client->id, (int)client->cred.pid, (int)client->cred.uid, quiet_n,
 			left ? "its user's share of the ids" : "all ids");
 	if ((left == (IVS_ID_MAX + 1) / 2 || left == (IVS_ID_MAX + 1) / 10) &&
 	    ivs_log_allows(&server->others))
@@ -175,42 +177,106 @@ static void log_region(struct ivs_server *server, const struct ivs_client *clien
 		client->id, texts, server->region_address);
 }
 
+/* Return: the lowest id for a client of user @uid: 1 if id 0 is kept for other clients. */
+static unsigned int lowest_id(const struct ivs_server *server, uid_t uid, bool quiet)
+{
+	const struct ivs_admission *admission = &server->admission;
+
+	return admission->keeps_first && (!quiet || uid != admission->first_user);
+}
+
+/* Return: 0, IVS_ROSTER_E_FULL, -ENOMEM. */
+static int join_roster(struct ivs_server *server, struct ivs_client *client, bool has_seat)
+{
+	const struct ivs_roster_newcomer newcomer = {
+		.vectors_n = server->vectors_n,
+		.quiet = client->quiet,
+		.lowest = lowest_id(server, client->cred.uid, client->quiet),
+		.owner = &client->user->ids,
+		.share = IVS_USERS_SHARE,
+	};
+	int result;
+
+	if (has_seat)
+		return ivs_roster_join_seat(server->roster, &newcomer, client->id);
+	do {
+		result = ivs_roster_join(server->roster, &newcomer, &client->id);
+	} while (result == IVS_ROSTER_E_FULL && ivs_server_give_up_seat(server));
+	return result;
+}
+
+/* Create a client, with the eventfds and the id of a vacant seat if there is one for it. */
+static int create_client(struct ivs_server *server, int *sock, const struct ucred *cred,
+			 bool *has_seat, struct ivs_client **out)
+{
+	bool quiet = ivs_quiet_is(*sock, server->proc_self_fd, cred);
+	struct ivs_client *seat;
+	struct ivs_user *user;
+	int result;
+
+	result = ivs_users_find(&server->users, cred->uid, ivs_clock_ns(), &user);
+	if (result)
+		return result;
+	seat = ivs_server_find_seat(server, user, lowest_id(server, cred->uid, quiet));
+	result = ivs_client_new(sock, cred, server->vectors_n, seat, out);
+	if (result)
+		return result;
+	*has_seat = seat;
+	(*out)->quiet = quiet;
+	(*out)->user = user;
+	if (!seat)
+		return 0;
+	(*out)->id = seat->id;
+	ivs_server_seat_taken(server, seat);
+	return 0;
+}
+
+static void note_client(struct ivs_server *server, struct ivs_client *client)
+{
+	struct ivs_roster *roster = server->roster;
+	uint64_t process = (uint64_t)client->cred.pid << 32 | client->cred.uid;
+
+	client->serial = ivs_roster_serial(roster, client->id);
+	client->seat_serial = ivs_roster_seat_serial(roster, client->id);
+	ivs_roster_set_note(roster, client->id, NOTE_SINCE, (uint64_t)client->since_ms);
+	ivs_roster_set_note(roster, client->id, NOTE_PROCESS, process);
+}
+
+static void log_join(struct ivs_server *server, const struct ivs_client *client, bool has_seat)
+{
+	if (ivs_log_allows(&server->progress))
+		ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", client->id,
+			(int)client->cred.pid, (int)client->cred.uid,
+			ivs_roster_peers(server->roster));
+	log_ids(server, client, has_seat);
+	log_region(server, client);
+}
+
 /* Return: 0, IVS_ROSTER_E_FULL, -errno. */
 static int join_client(struct ivs_server *server, int *sock, const struct ucred *cred)
 {
 	struct ivs_client *client;
-	struct ivs_user *user;
-	unsigned int id;
+	bool has_seat;
 	int result;
 
-	result = ivs_client_new(sock, cred, server->vectors_n, &client);
+	result = create_client(server, sock, cred, &has_seat, &client);
 	if (result)
 		return result;
-	result = ivs_users_find(&server->users, cred->uid, ivs_clock_ns(), &user);
-	if (!result)
-		result = ivs_roster_join_for(server->roster, server->vectors_n, &user->ids,
-					     IVS_USERS_SHARE, &id);
+	result = join_roster(server, client, has_seat);
 	if (result) {
+		if (has_seat)
+			ivs_roster_give_up(server->roster, client->id);
 		ivs_server_depart(server, client);
 		return result;
 	}
-	client->id = id;
-	client->serial = ivs_roster_serial(server->roster, id);
-	ivs_roster_set_note(server->roster, id, NOTE_SINCE, (uint64_t)client->since_ms);
+	note_client(server, client);
 	result = ivs_server_add(server, client);
-	if (result) {
-		ivs_roster_leave(server->roster, id);
+	if (result)
 		return result;
-	}
 	server->totals.joined++;
 	server->changed = true; /* this makes the current round send the client its greeting */
-	if (ivs_log_allows(&server->progress))
-		ivs_log(IVS_LOG_INFO, "client %u joined (pid %d, uid %d), %u connected", id,
-			(int)client->cred.pid, (int)client->cred.uid,
-			ivs_roster_peers(server->roster));
+	log_join(server, client, has_seat);
 	ivs_server_await_reading(server, client);
-	log_ids(server, client);
-	log_region(server, client);
 	return 0;
 }
 
@@ -219,6 +285,13 @@ static int get_cred(int sock, struct ucred *cred)
 	socklen_t cred_len = sizeof(*cred);
 
 	return getsockopt(sock, SOL_SOCKET, SO_PEERCRED, cred, &cred_len) ? -errno : 0;
+}
+
+/* Close fds of clients that have left, because the server is out of fds. Return: whether it did. */
+static bool release_fds(struct ivs_server *server)
+{
+	return ivs_server_release_departed(server, true) ||
+	       (ivs_server_give_up_seat(server) && ivs_server_release_departed(server, true));
 }
 
 /* Turn an accepted connection into a client, or refuse it. */
@@ -237,9 +310,9 @@ static void admit_client(struct ivs_server *server, int *sock)
 		refuse_client(server, why, -ENOMEM, &cred);
 		return;
 	}
-	result = join_client(server, sock, &cred);
-	if (refusal_of(result) == REFUSED_NO_FD && ivs_server_release_departed(server, true))
+	do {
 		result = join_client(server, sock, &cred);
+	} while (refusal_of(result) == REFUSED_NO_FD && release_fds(server));
 	if (result)
 		refuse_client(server, refusal_of(result), result, &cred);
 }
@@ -326,8 +399,7 @@ static bool accept_one(struct ivs_server *server)
 	case EMFILE:
 	case ENFILE:
 		errnum = errno;
-		return ivs_server_release_departed(server, true) ||
-		       refuse_with_spare(server, errnum);
+		return release_fds(server) || refuse_with_spare(server, errnum);
 	default:
 		refuse_client(server, REFUSED_FAILED, -errno, NULL);
 		pause_accepting(server);

@@ -19,6 +19,8 @@ extern const struct ivs_syscall ivs_admission_syscalls[];
  * @peers_max:      maximum number of clients at a time; 0: no limit
  * @user_peers_max: maximum number of clients with the same uid at a time; 0: no limit
  * @user_joins_max: maximum number of joins per minute with the same uid; 0: no limit
+ * @keeps_first:    only a quiet client of @first_user may be assigned id 0 (--keep-id-0)
+ * @first_user:     see @keeps_first
  * @users:          processes of these users are admitted
  * @groups:         processes with one of these as their primary or a supplementary group are
  *                  admitted, too; if neither users nor groups are given, every process is admitted
@@ -27,6 +29,8 @@ struct ivs_admission {
 	unsigned int peers_max;
 	unsigned int user_peers_max;
 	unsigned int user_joins_max;
+	bool keeps_first;
+	uid_t first_user;
 	uid_t users[IVS_ADMISSION_NAMES_MAX];
 	unsigned int users_n;
 	gid_t groups[IVS_ADMISSION_NAMES_MAX];

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -30,8 +31,18 @@ static struct ivs_client *alloc_client(unsigned int vectors_n)
 	return client;
 }
 
+/* Move the eventfds of @from to @to, which has room for them. */
+static void move_eventfds(struct ivs_client *from, struct ivs_client *to)
+{
+	memcpy(to->eventfds, from->eventfds, from->vectors_n * sizeof(int));
+	to->vectors_n = from->vectors_n;
+	to->stored_n = from->stored_n < from->vectors_n ? from->stored_n : from->vectors_n;
+	from->stored_n -= to->stored_n;
+	from->vectors_n = 0;
+}
+
 int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned int vectors_n,
-		   struct ivs_client **out)
+		   struct ivs_client *seat, struct ivs_client **out)
 {
 	struct ivs_client *client = alloc_client(vectors_n);
 	const int buffer_len = SEND_BUFFER_LEN;
@@ -42,6 +53,8 @@ int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned int vectors_
 	client->cred = *cred;
 	if (setsockopt(*sock_fd, SOL_SOCKET, SO_SNDBUF, &buffer_len, sizeof(buffer_len)))
 		goto fail;
+	if (seat)
+		move_eventfds(seat, client);
 	for (; client->vectors_n < vectors_n; client->vectors_n++) {
 		int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
@@ -69,7 +82,8 @@ int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n, struct
 
 	if (!client)
 		return -ENOMEM;
-	if (getsockopt(*sock_fd, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len)) {
+	if (*sock_fd >= 0 &&
+	    getsockopt(*sock_fd, SOL_SOCKET, SO_PEERCRED, &client->cred, &cred_len)) {
 		int errnum = errno;
 
 		ivs_client_free(client);
@@ -79,6 +93,22 @@ int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n, struct
 	for (; client->vectors_n < vectors_n; client->vectors_n++)
 		client->eventfds[client->vectors_n] = ivs_fd_take(&eventfds[client->vectors_n]);
 	*out = client;
+	return 0;
+}
+
+int ivs_client_split(struct ivs_client *client, struct ivs_client **seat)
+{
+	struct ivs_client *other = alloc_client(client->vectors_n);
+
+	if (!other)
+		return -ENOMEM;
+	other->id = client->id;
+	other->seat_serial = client->seat_serial;
+	other->quiet = client->quiet;
+	other->cred = client->cred;
+	other->user = client->user;
+	move_eventfds(client, other);
+	*seat = other;
 	return 0;
 }
 

@@ -32,7 +32,9 @@ enum ivs_client_dropping {
  * @cost:        processor time that sending messages to the client takes
  * @flight_n:    upper bound on the number of fds in flight to the client (flight.h)
  * @id, @serial: the client's id and serial in the roster
- * @stored_n:    number of fds that the service manager has stored: the socket, then the eventfds
+ * @seat_serial: the serial of the client's seat in the roster
+ * @quiet:       the client is never sent a leave (quiet.h)
+ * @stored_n:    number of fds that the service manager has stored: the eventfds, then the socket
  * @unawaited:   announce the client before all its fds are stored, because the service manager is
  *               not reading
  * @next:        after the client has left: the client that left after it (departed.c)
@@ -50,9 +52,11 @@ struct ivs_client {
 	int sock_fd;
 	bool blocked;
 	bool unawaited;
+	bool quiet;
 	int send_result;
 	unsigned int id;
 	uint64_t serial;
+	uint64_t seat_serial;
 	unsigned int stored_n;
 	struct ivs_client *next;
 	enum ivs_client_dropping dropping;
@@ -78,21 +82,29 @@ static inline bool ivs_client_is_stored(const struct ivs_client *client)
  * ivs_client_new() - create a client for a connection that has just been accepted
  * @sock_fd: the connection; set to -1 on success
  * @cred:    credentials of the process at the other end
+ * @seat:    the seat whose eventfds the client takes; NULL: it gets new ones
  *
  * Return: 0, or -errno (-EMFILE, -ENFILE, -ENOMEM).
  */
 IVS_MUST_USE int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned int vectors_n,
-				struct ivs_client **out);
+				struct ivs_client *seat, struct ivs_client **out);
 
 /**
  * ivs_client_adopt() - create a client for a connection that a former process accepted
- * @sock_fd:  the connection; set to -1 on success
+ * @sock_fd:  the connection; set to -1 on success; -1: none, for a vacant seat
  * @eventfds: the client's doorbells; all set to -1 on success
  *
  * Return: 0 or -errno.
  */
 IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vectors_n,
 				  struct ivs_client **out);
+
+/**
+ * ivs_client_split() - move the eventfds of @client to a seat, which is a client without a socket
+ *
+ * Return: 0 or -ENOMEM.
+ */
+IVS_MUST_USE int ivs_client_split(struct ivs_client *client, struct ivs_client **seat);
 
 /**
  * ivs_client_of_rest() - create an object for the fds of clients that left in a former process

@@ -4,6 +4,7 @@
 #include "server/announce.h"
 #include "server/departed.h"
 #include "server/flight.h"
+#include "server/seats.h"
 #include "server/service_manager.h"
 
 static void drop_client(struct ivs_server *server, struct ivs_client *client, enum ivs_drop why)
@@ -22,7 +23,7 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
 	server->unstored_n -= !ivs_client_is_stored(client);
-	ivs_roster_leave(server->roster, client->id);
+	ivs_server_leave_roster(server, client);
 	if (server->page)
 		ivs_roster_page_writer_leave(server->page, client->id);
 	ivs_flight_end(server, client);
@@ -34,6 +35,7 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 			ivs_roster_peers(server->roster));
 	ivs_handover_forget_client(server->handover, client);
 	ivs_server_depart(server, client);
+	ivs_server_sweep_seats(server);
 	ivs_server_update_store(server);
 }
 
@@ -73,6 +75,7 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 /* Remove @client, which is new or comes from a former process. Return: @result. */
 static int lose_client(struct ivs_server *server, struct ivs_client *client, int result)
 {
+	ivs_server_leave_roster(server, client);
 	ivs_handover_forget_client(server->handover, client);
 	ivs_server_depart(server, client);
 	return result;

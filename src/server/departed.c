@@ -46,12 +46,11 @@ void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
 	count_leaving(server, client, true);
 }
 
-/*
- * Return: whether all clients that have copies of the client's eventfds have been sent its leave.
- */
+/* Return: whether all clients that must be sent the client's leave have been sent it. */
 static bool is_announced(const struct ivs_server *server, const struct ivs_client *client)
 {
-	return !ivs_roster_known_n(server->roster, client->id) ||
+	return ivs_roster_known_n(server->roster, client->id) ==
+		       ivs_roster_quiet_n(server->roster, client->id) ||
 	       server->departed_n > IVS_DEPARTED_MAX;
 }
 

@@ -24,6 +24,7 @@
 enum ivs_server_note {
 	NOTE_SINCE,	 /* time at which the client joined, in ms since 1970 */
 	NOTE_GENERATION, /* generation at which the roster page listed it; 0: not yet */
+	NOTE_PROCESS,	 /* pid of the client, shifted by 32, and uid */
 };
 
 /* Why a connection did not become a client. */
@@ -76,6 +77,8 @@ struct ivs_server_totals {
  * @metrics:    the metrics file, or NULL
  * @clients:    the clients by id; NULL: no client has this id
  * @ids_end:    all ids in use are below this number
+ * @seats:      the vacant seats by id; NULL: the id has no vacant seat (seats.h)
+ * @seats_n:    number of vacant seats
  * @users:      the resources that the clients of each user use
  * @kept:       sockets of former clients that have not read everything
  * @unstored_n: number of clients whose fds the service manager does not have yet
@@ -145,6 +148,8 @@ struct ivs_server {
 	struct ivs_roster *roster;
 	struct ivs_client *clients[IVS_ID_MAX + 1];
 	unsigned int ids_end;
+	struct ivs_client *seats[IVS_ID_MAX + 1];
+	unsigned int seats_n;
 	struct ivs_users users;
 	struct ivs_kept *kept;
 	unsigned int unstored_n;
@@ -186,6 +191,13 @@ struct ivs_server {
 	struct ivs_log_limit progress;
 	struct ivs_server_totals totals;
 };
+
+/** ivs_server_seat() - the client or the vacant seat that has the eventfds of @id */
+static inline const struct ivs_client *ivs_server_seat(const struct ivs_server *server,
+						       unsigned int id)
+{
+	return server->clients[id] ? server->clients[id] : server->seats[id];
+}
 
 /** ivs_server_reserve() - open @reserve_fd again, if an fd is free */
 static inline void ivs_server_reserve(struct ivs_server *server)

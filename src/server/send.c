@@ -24,7 +24,7 @@ static int fd_of_message(const struct ivs_server *server, const struct ivs_v0_me
 	case IVS_V0_MEMORY:
 		return ivs_region_fd(server->region);
 	case IVS_V0_VECTOR:
-		return server->clients[msg->id]->eventfds[msg->vector];
+		return ivs_server_seat(server, msg->id)->eventfds[msg->vector];
 	default:
 		return -1;
 	}

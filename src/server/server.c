@@ -293,8 +293,7 @@ int ivs_server_new(const struct ivs_server_options *opts, struct ivs_server **ou
 void ivs_server_start(struct ivs_server *server)
 {
 	server->since_ms = ivs_clock_wall_ms();
-	if (server->control || server->metrics || *ivs_region_path(server->region))
-		server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	server->proc_self_fd = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!server->control && !server->metrics)
 		return;
 	tzset(); /* this reads a file, so do it before chroot(2) */
@@ -315,6 +314,10 @@ static void free_clients(struct ivs_server *server)
 		else if (client) /* fds can arrive until the service manager closes its copy */
 			(void)ivs_fds_release(&client->sock_fd, 1);
 		ivs_client_free(client);
+	}
+	for (unsigned int id = 0; server->seats_n && id <= IVS_ID_MAX; id++) {
+		server->seats_n -= server->seats[id] != NULL;
+		ivs_client_free(server->seats[id]);
 	}
 	while (server->departed) {
 		struct ivs_client *next = server->departed->next;
@@ -353,7 +356,7 @@ int ivs_server_list_fds(const struct ivs_server *server, struct ivs_inherited *o
 		.control = control ? ivs_control_listener(control)->fd : -1,
 	};
 
-	return ivs_handover_list_fds(server->handover, &fds, server->clients, server->ids_end,
+	return ivs_handover_list_fds(server->handover, &fds, server->clients, server->seats,
 				     server->departed, out);
 }
 

@@ -34,7 +34,8 @@
  * @leaving_n: former clients whose own file descriptors are still open
  * @extra_n:   file descriptors in flight to the user's clients, not counting the first to each
  *             client
- * @ids:       ids in use, or that a connected client has heard of
+ * @seats_n:   vacant seats (seats.h)
+ * @ids:       ids in use, or that a connected client knows
  * @full_ns:   when the user will again have all its joins per minute
  * @held:      it has been logged that messages to the user's clients are held back
  * @next:      the next user in the same bucket
@@ -44,6 +45,7 @@ struct ivs_user {
 	unsigned int clients_n;
 	unsigned int leaving_n;
 	unsigned int extra_n;
+	unsigned int seats_n;
 	struct ivs_roster_owner ids;
 	int64_t full_ns;
 	bool held;

@@ -108,7 +108,7 @@ def test_lingering_sockets_do_not_block_the_device(place, way, times):
             way(client, one, lingering.fds())
             lingering.hand_over()
         assert slowest(neighbour) < QUICK
-        assert client.is_quiet() if way is turned_away else client.is_gone()
+        assert client.hears_nothing() if way is turned_away else client.is_gone()
         client.close()
         assert slowest(neighbour, 0.2) < QUICK
     connect_when_free(place, one).close()

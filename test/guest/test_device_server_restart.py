@@ -78,7 +78,7 @@ def test_server_ends_and_returns(place, record_property):
     other = host_peer(place, server)
     assert shell.position() == guest.ident
     all_ring_all([guest, early, late], VECTORS)
-    assert other.is_quiet()
+    assert other.hears_nothing()
     record_property(
         "case", "ok a server with another region: doorbells only among peers with the old region")
     shell.check_log()

@@ -214,8 +214,9 @@ def test_ping_pong_and_a_stranger(place, before):
         assert process.wait() == 0, process.err.text()
     assert stranger.wait() == 0
     said = "".join(process.out.text() for process in players)
-    assert re.search("1000 round trips with peer 2", said), said
-    assert re.search(f"answered peer {1 - before} ", said), said
+    # The second player can have the stranger's id, if the first one has been told of its leave.
+    assert re.search("1000 round trips with peer [012]: ", said), said
+    assert re.search("answered peer [012] 1001 times", said), said
 
 
 def test_ping_pong_with_given_ids(place):

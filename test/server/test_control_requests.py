@@ -75,7 +75,7 @@ def test_bad_request_is_answered_with_a_reason(place, line, message):
     assert list(reply) == ["error"]
     assert message in reply["error"]
     assert control.ask(VERSION)["pid"] == server.pid
-    assert client.is_quiet(0)
+    assert client.hears_nothing(0)
 
 
 GOOD = {

@@ -73,7 +73,7 @@ def test_status_without_clients(place):
                                "max_joins_per_user": 0, "user_share": 0,
                                "no_id": 0, "no_fd": 0, "failed": 0},
                    "messages": 0, "waits": 0},
-        "ids_left": 65536, "in_flight": 0, "waiting": False, "peers": []}
+        "ids_left": 65536, "vacant_ids": 0, "in_flight": 0, "waiting": False, "peers": []}
 
 
 def test_status_of_a_sealed_region(place):
@@ -149,12 +149,12 @@ def test_every_number_of_a_status_is_exact(place):
         assert mine["doorbells"] == [rung.get(i, 0) for i in range(vectors)]
     assert peers[2]["doorbells"] == [0] * vectors
     assert sorted(peers[0]) == sorted(["id", "pid", "uid", "gid", "vectors", "greeted", "blocked",
-                                       "behind", "doorbells"])
+                                       "behind", "doorbells", "told_leaves"])
 
     left_in_socket = whole - behind
     for _ in range(whole):
         assert stalled.next() is not None
-    assert stalled.is_quiet() and left_in_socket > 0
+    assert stalled.hears_nothing() and left_in_socket > 0
     now = {peer["id"]: peer for peer in status_of(place)["peers"]}
     assert now[2]["behind"] == 0 and now[2]["blocked"] is False
     assert all("doorbells" not in peer for peer in now.values())
@@ -328,7 +328,7 @@ def test_closed_connections_leave_no_fds(place):
         control.close()
     status_of(place)
     wait_until(lambda: server.fds() == before, "the server has as many fds as before")
-    assert client.is_quiet(0)
+    assert client.hears_nothing(0)
     assert server.err.count("left") == 0
 
 

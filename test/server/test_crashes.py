@@ -125,7 +125,7 @@ class Scenario:
         all_know_all([client.greeting() for client in stay])
         all_ring_all(stay)
         same_memory(stay)
-        assert all(client.is_quiet(0.002) for client in stay)
+        assert all(client.hears_nothing(0.002) for client in stay)
         return len(lost)
 
 

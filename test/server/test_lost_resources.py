@@ -48,10 +48,10 @@ def test_leave_is_announced_without_free_fds(place):
     before = fd_count(server.pid)
     limit = set_nofile(server.pid, 3)
     waiting = place.add(RawClient(str(place.socket), 1))
-    assert waiting.is_quiet(0.3)
+    assert waiting.hears_nothing(0.3)
     leaving.close()
     assert remaining.next(3) == (leaving.id, False)
-    assert remaining.is_quiet()
+    assert remaining.hears_nothing()
     assert fd_count(server.pid) < before
     set_nofile(server.pid, limit)
     waiting.greeting()

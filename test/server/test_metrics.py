@@ -106,8 +106,8 @@ def test_all_metrics_exist_from_the_start(place):
     assert abs(values.pop("open_fds") - server.fds()) <= 1
     assert values == {"up": 1, "vectors": 3, "region_bytes": 1 << 20, "peers": 0,
                       "peers_blocked": 0, "behind_messages": 0, "behind_messages_max": 0,
-                      "waiting": 0, "ids_left": 65536, "in_flight_fds": 0, "max_fds": 200,
-                      "joined_total": 0, "messages_total": 0, "waits_total": 0}
+                      "waiting": 0, "ids_left": 65536, "vacant_ids": 0, "in_flight_fds": 0,
+                      "max_fds": 200, "joined_total": 0, "messages_total": 0, "waits_total": 0}
     for reason in ["closed", "spoke", "failed", "costly"]:
         assert metrics.get("left_total", reason=reason) == 0
     for reason in ["not_allowed", "max_peers", "max_peers_per_user", "max_joins_per_user",

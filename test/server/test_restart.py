@@ -123,7 +123,7 @@ def test_clients_do_not_notice_a_restart(place, manager, how):
         heard = [list(client.history) for client in clients]
         getattr(manager, how)()
         manager.server.err.wait(f"resumed {len(clients)} of {len(clients)} clients")
-        assert all(client.is_quiet(0.05) for client in clients)
+        assert all(client.hears_nothing(0.05) for client in clients)
         assert [client.history for client in clients] == heard
         one_more(place, clients)
     assert [client.id for client in clients] == [0, 1, 2, 3, 4]
@@ -186,7 +186,7 @@ def test_changes_while_the_server_is_dead(place, manager, number):
     clients.pop(1).close()
     clients.pop(2).sock.send(b"x")
     waiting = [place.add(RawClient(str(place.socket), VECTORS)) for _ in range(3)]
-    assert all(client.is_quiet(0.05) for client in waiting)
+    assert all(client.hears_nothing(0.05) for client in waiting)
     manager.start()
     clients += [client.greeting() for client in waiting]
     all_know_all(clients)
@@ -223,7 +223,7 @@ def test_number_of_vectors_may_change(place, manager):
     all_ring_all([*clients, new])
     manager.crash()
     all_ring_all([*clients, new])
-    assert all(client.is_quiet(0.05) for client in [*clients, new])
+    assert all(client.hears_nothing(0.05) for client in [*clients, new])
 
 
 @pytest.mark.parametrize("other", [("-M", "{}2"), ("-r", "memfd:"), ("-l", "1M", "-r", "memfd:")])

@@ -116,7 +116,7 @@ def test_messages_are_the_same_with_a_roster_page(place):
         server = place.server("-n", "2", "-l", "1M", *options)
         first, second = join(place, 2), join(place, 2)
         first.read_until_knows([second.id])
-        assert first.is_quiet() and second.is_quiet()
+        assert first.hears_nothing() and second.hears_nothing()
         history = first.history, second.history
         first.close()
         second.close()

@@ -98,7 +98,7 @@ def test_living_socket_is_not_taken(place):
         assert f"already listening at {place.socket}" in second.stderr
     assert place.shm_path.stat().st_ino == region
     assert not place.shm_path.with_name(place.shm + "-2").exists()
-    assert all(client.is_quiet() for client in clients)
+    assert all(client.hears_nothing() for client in clients)
     assert server.err.count("joined") == 2
     assert join(place).id == 2
 

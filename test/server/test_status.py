@@ -16,7 +16,8 @@ from support.py.programs import TIMEOUT
 from support.py.wire import RawClient, read_together, ring
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
-COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "VECTORS", "BEHIND", "DOORBELLS"]
+COLUMNS = ["ID", "PID", "PROGRAM", "USER", "SINCE", "STATE", "LEAVES", "VECTORS", "BEHIND",
+           "DOORBELLS"]
 
 
 #: Prints the reply of a control socket, byte by byte
@@ -105,7 +106,8 @@ def test_status_is_a_table(place):
     assert lines[1] == f"socket   {place.socket}, 16 vectors"
     assert lines[2] == (f"region   shm:{place.shm}, 2M in pages of 4K, at {place.shm_path}, "
                         "not sealed, new")
-    assert re.fullmatch(r"limits   clients 3, of one user 9, open files \d+, ids left 65533",
+    assert re.fullmatch(r"limits   clients 3, of one user 9, open files \d+, ids left 65533, "
+                        r"vacant 0",
                         lines[3])
     assert lines[4] == "clients  3 now, 4 joined, 1 left (closed 1)"
     assert lines[5] == "refused  1 connections (max_peers 1)"
@@ -121,16 +123,16 @@ def test_status_is_a_table(place):
     for at, row in enumerate(rows[1:]):
         for column in ["ID", "PID", "VECTORS", "BEHIND"]:
             assert row[ends[COLUMNS.index(column)] - 1].isdigit()
-        for column in ["PROGRAM", "USER", "SINCE", "STATE", "DOORBELLS"]:
+        for column in ["PROGRAM", "USER", "SINCE", "STATE", "LEAVES", "DOORBELLS"]:
             start = starts[COLUMNS.index(column)]
             assert row[start - 1] == " " and row[start] != " "
-        cells = row.split(maxsplit=8)
+        cells = row.split(maxsplit=9)
         assert cells[:4] == [str(at), str(os.getpid()), program, user]
-        assert cells[5:8] == [["ready", "ready", "blocked"][at], "16", [
+        assert cells[5:9] == [["ready", "ready", "blocked"][at], "told", "16", [
             "0", "0", str(behind)][at]]
         counts = [0] * 16
         counts[2] = 7 if at == 1 else 0
-        assert cells[8] == " ".join(map(str, counts))
+        assert cells[9] == " ".join(map(str, counts))
     assert stalled.next() is not None
 
 
@@ -176,7 +178,7 @@ def test_table_without_clients_or_vectors(place):
     assert show(place).stdout.splitlines()[-1].split() == COLUMNS
     join(place, 0)
     server.err.wait("joined")
-    assert show(place).stdout.splitlines()[-1].split()[6:] == ["0", "0", "-"]
+    assert show(place).stdout.splitlines()[-1].split()[6:] == ["told", "0", "0", "-"]
 
 
 @NEEDS_ROOT

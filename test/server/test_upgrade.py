@@ -61,7 +61,7 @@ def one_more(place, clients):
     all_know_all(clients)
     all_ring_all(clients)
     same_memory(clients)
-    assert all(client.is_quiet(0.02) for client in clients)
+    assert all(client.hears_nothing(0.02) for client in clients)
 
 
 def test_clients_do_not_notice_an_upgrade(place):
@@ -72,7 +72,7 @@ def test_clients_do_not_notice_an_upgrade(place):
     inode = place.socket.lstat().st_ino
     upgrade(server)
     assert server.popen.poll() is None
-    assert all(client.is_quiet(0.05) for client in clients)
+    assert all(client.hears_nothing(0.05) for client in clients)
     assert [client.history for client in clients] == heard
     assert place.socket.lstat().st_ino == inode
     one_more(place, clients)

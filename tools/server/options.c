@@ -38,6 +38,7 @@ enum {
 	OPTION_MAX_PEERS,
 	OPTION_MAX_PEERS_PER_USER,
 	OPTION_MAX_JOINS_PER_USER,
+	OPTION_KEEP_ID_0,
 	OPTION_USER,
 	OPTION_CHROOT,
 	OPTION_SANDBOX,
@@ -79,6 +80,8 @@ static const char help_text[] =
 	"                        clients of the same user at a time (no limit)\n"
 	"      --max-joins-per-user N\n"
 	"                        joins per minute of clients of the same user (6000; 0: no limit)\n"
+	"      --keep-id-0 USER  give id 0, which a migration master needs, only to QEMUs of this\n"
+	"                        user, even if other clients are connected before\n"
 	"      --user USER       become this user before serving clients (as root)\n"
 	"      --chroot DIR      make this directory the root before serving (as root)\n"
 	"      --sandbox KIND    on: kill the server on any system call that it does not need "
@@ -301,6 +304,9 @@ static int take_access_option(struct settings *settings, int option, const char 
 		return parse_count(value, &admission->user_peers_max) ? 0 : bad_count(value);
 	case OPTION_MAX_JOINS_PER_USER:
 		return take_joins(value, &admission->user_joins_max);
+	case OPTION_KEEP_ID_0:
+		admission->keeps_first = true;
+		return take_user(value, &admission->first_user);
 	case OPTION_ROSTER:
 	case OPTION_ROSTER_PEERS:
 		return take_roster_option(settings, option, value);
@@ -405,6 +411,7 @@ static const struct option long_options[] = {
 	{"max-peers", required_argument, NULL, OPTION_MAX_PEERS},
 	{"max-peers-per-user", required_argument, NULL, OPTION_MAX_PEERS_PER_USER},
 	{"max-joins-per-user", required_argument, NULL, OPTION_MAX_JOINS_PER_USER},
+	{"keep-id-0", required_argument, NULL, OPTION_KEEP_ID_0},
 	{"roster", no_argument, NULL, OPTION_ROSTER},
 	{"roster-peers", required_argument, NULL, OPTION_ROSTER_PEERS},
 	{"user", required_argument, NULL, OPTION_USER},

@@ -27,9 +27,9 @@
 static const char request_text[] = "{\"request\":\"status\",\"doorbells\":true}\n";
 
 static const struct table_column columns[] = {
-	{"ID", true},	   {"PID", true},    {"PROGRAM", false},
-	{"USER", false},   {"SINCE", false}, {"STATE", false},
-	{"VECTORS", true}, {"BEHIND", true}, {"DOORBELLS", false},
+	{"ID", true},	  {"PID", true},	{"PROGRAM", false}, {"USER", false},
+	{"SINCE", false}, {"STATE", false},	{"LEAVES", false},  {"VECTORS", true},
+	{"BEHIND", true}, {"DOORBELLS", false},
 };
 
 static void show_program(const json_t *peer, char out[CELL_LEN])
@@ -85,6 +85,12 @@ static const char *state_of(const json_t *peer)
 	return json_is_true(json_object_get(peer, "greeted")) ? "ready" : "new";
 }
 
+/* Return: whether the server tells the client of leaves, which it never tells a QEMU. */
+static const char *leaves_of(const json_t *peer)
+{
+	return json_is_true(json_object_get(peer, "told_leaves")) ? "told" : "never";
+}
+
 /* Return: 0 or -ENOMEM. */
 static int add_row(struct table *table, const json_t *peer)
 {
@@ -106,6 +112,8 @@ static int add_row(struct table *table, const json_t *peer)
 		result = table_add(table, show_time(peer, "since", cell));
 	if (!result)
 		result = table_add(table, state_of(peer));
+	if (!result)
+		result = table_add(table, leaves_of(peer));
 	for (unsigned int i = 0; i < 2 && !result; i++)
 		result = table_add(table, show(peer, numbers[i], cell, CELL_LEN));
 	show_doorbells(peer, doorbells, sizeof(doorbells));
@@ -182,11 +190,13 @@ static void print_limits(const json_t *status)
 	char each[CELL_LEN];
 	char nofile[CELL_LEN];
 	char left[CELL_LEN];
+	char vacant[CELL_LEN];
 
-	printf("limits   clients %s, of one user %s, open files %s, ids left %s\n",
+	printf("limits   clients %s, of one user %s, open files %s, ids left %s, vacant %s\n",
 	       show(limits, "max_peers", peers, CELL_LEN),
 	       show(limits, "max_peers_per_user", each, CELL_LEN),
-	       show(limits, "nofile", nofile, CELL_LEN), show(status, "ids_left", left, CELL_LEN));
+	       show(limits, "nofile", nofile, CELL_LEN), show(status, "ids_left", left, CELL_LEN),
+	       show(status, "vacant_ids", vacant, CELL_LEN));
 }
 
 /* Print the doorbells that clients have not taken. QEMU takes none on vectors it lacks. */

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Clients' fds in the handover. The name of each fd contains the client's id and serial. */
+/*
+ * Clients' fds in the handover. The name of each fd contains the client's id, and a serial: of the
+ * client if it is the socket, of the seat if it is an eventfd. The eventfds come before the socket,
+ * so that those of a seat need not be stored again when another client takes the seat.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,49 +52,72 @@ static void move_to_rest(struct ivs_handover *handover, int *fd, const char *nam
 	*fd = -1;
 }
 
-/* Take the inherited fds of a client, the socket first. Return: whether all were there. */
-static bool take_fds(struct ivs_handover *handover, unsigned int id, uint64_t serial,
-		     unsigned int vectors_n, int *fds, unsigned int *stored_n)
+/* Name fd number @i of a client: its eventfds, then its socket. */
+static void name_nth(struct ivs_named_fd *named, const struct ivs_handover_client *which,
+		     unsigned int i)
 {
+	if (i < which->vectors_n)
+		name_fd(named, which->id, which->seat_serial, (int)i);
+	else
+		name_fd(named, which->id, which->serial, SOCKET);
+}
+
+/*
+ * Take the inherited fds of a client or a vacant seat. @fds: room for the eventfds and the socket.
+ * Return: whether all were there.
+ */
+static bool take_fds(struct ivs_handover *handover, const struct ivs_handover_client *which,
+		     int *fds, unsigned int *stored_n)
+{
+	unsigned int end = which->vectors_n;
 	struct ivs_named_fd key;
-	unsigned int n;
+	bool socket_stored = false;
 	bool all_stored = true;
 
 	*stored_n = 0;
-	for (n = 0; n <= vectors_n; n++) {
+	if (which->serial) {
+		name_nth(&key, which, end);
+		fds[end] = ivs_handover_take_named(handover, key.name, &socket_stored);
+		if (fds[end] < 0)
+			return false;
+	}
+	for (unsigned int i = 0; i < end; i++) {
 		bool stored;
 
-		name_fd(&key, id, serial, (int)n - 1);
-		fds[n] = ivs_handover_take_named(handover, key.name, &stored);
-		if (fds[n] < 0)
-			break;
+		name_nth(&key, which, i);
+		fds[i] = ivs_handover_take_named(handover, key.name, &stored);
+		if (fds[i] < 0)
+			return false;
 		all_stored = all_stored && stored;
 		*stored_n += all_stored;
 	}
-	return n == vectors_n + 1;
+	*stored_n += all_stored && socket_stored;
+	return true;
 }
 
-int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id, uint64_t serial,
-			     unsigned int vectors_n, struct ivs_client **out)
+int ivs_handover_take_client(struct ivs_handover *handover, const struct ivs_handover_client *which,
+			     struct ivs_client **out)
 {
-	int *fds = reallocarray(NULL, vectors_n + 1, sizeof(int));
+	unsigned int end = which->vectors_n;
+	int *fds = reallocarray(NULL, end + 1, sizeof(int));
 	unsigned int stored_n;
 	int result = IVS_HANDOVER_E_ABSENT;
 
 	if (!fds)
 		return -ENOMEM;
-	memset(fds, -1, (vectors_n + 1) * sizeof(int));
-	if (take_fds(handover, id, serial, vectors_n, fds, &stored_n))
-		result = ivs_client_adopt(&fds[0], &fds[1], vectors_n, out);
+	memset(fds, -1, (end + 1) * sizeof(int));
+	if (take_fds(handover, which, fds, &stored_n))
+		result = ivs_client_adopt(&fds[end], fds, end, out);
 	if (!result) {
-		(*out)->id = id;
-		(*out)->serial = serial;
+		(*out)->id = which->id;
+		(*out)->serial = which->serial;
+		(*out)->seat_serial = which->seat_serial;
 		(*out)->stored_n = stored_n;
 	}
-	for (unsigned int i = 0; i <= vectors_n; i++) {
+	for (unsigned int i = 0; i <= end; i++) {
 		struct ivs_named_fd key;
 
-		name_fd(&key, id, serial, (int)i - 1);
+		name_nth(&key, which, i);
 		if (fds[i] >= 0)
 			move_to_rest(handover, &fds[i], key.name);
 	}
@@ -119,7 +146,13 @@ struct ivs_client *ivs_handover_take_rest(struct ivs_handover *handover)
 
 static int fd_of_client(const struct ivs_client *client, unsigned int i)
 {
-	return i ? client->eventfds[i - 1] : client->sock_fd;
+	return i < client->vectors_n ? client->eventfds[i] : client->sock_fd;
+}
+
+static struct ivs_handover_client identify(const struct ivs_client *client)
+{
+	return (struct ivs_handover_client){client->id, client->serial, client->seat_serial,
+					    client->vectors_n};
 }
 
 /*
@@ -129,10 +162,11 @@ static int fd_of_client(const struct ivs_client *client, unsigned int i)
 static unsigned int name_fds(const struct ivs_client *client, unsigned int from, unsigned int end,
 			     struct ivs_named_fd *fds)
 {
+	const struct ivs_handover_client which = identify(client);
 	unsigned int n;
 
 	for (n = 0; n < IVS_SERVICE_BATCH && from + n < end; n++) {
-		name_fd(&fds[n], client->id, client->serial, (int)(from + n) - 1);
+		name_nth(&fds[n], &which, from + n);
 		fds[n].fd = fd_of_client(client, from + n);
 	}
 	return n;
@@ -157,12 +191,13 @@ int ivs_handover_store_client(const struct ivs_handover *handover, struct ivs_cl
 
 void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_client *client)
 {
+	const struct ivs_handover_client which = identify(client);
 	struct ivs_named_fd named;
 
 	if (!ivs_service_exists(&handover->service))
 		return;
 	for (unsigned int i = 0; i < client->stored_n; i++) {
-		name_fd(&named, client->id, client->serial, (int)i - 1);
+		name_nth(&named, &which, i);
 		if (ivs_inherited_add(&handover->forget, IVS_NAMED_FD_NONE, named.name)) {
 			if (ivs_log_allows(&handover->log))
 				ivs_log(IVS_LOG_WARNING,
@@ -175,13 +210,14 @@ void ivs_handover_forget_client(struct ivs_handover *handover, const struct ivs_
 
 static int list_client(const struct ivs_client *client, struct ivs_inherited *out)
 {
+	const struct ivs_handover_client which = identify(client);
 	struct ivs_named_fd named;
 	int result = 0;
 
 	for (unsigned int i = 0; !result && i <= client->vectors_n; i++) {
 		if (fd_of_client(client, i) < 0)
-			continue; /* skip an object for several clients' fds */
-		name_fd(&named, client->id, client->serial, (int)i - 1);
+			continue; /* an object for several clients' fds, or a seat, has no socket */
+		name_nth(&named, &which, i);
 		result = ivs_handover_list_named(out, fd_of_client(client, i), named.name,
 						 i < client->stored_n);
 	}
@@ -189,7 +225,7 @@ static int list_client(const struct ivs_client *client, struct ivs_inherited *ou
 }
 
 int ivs_handover_list_fds(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
-			  struct ivs_client *const *clients, unsigned int ids_end,
+			  struct ivs_client *const *clients, struct ivs_client *const *seats,
 			  const struct ivs_client *departed, struct ivs_inherited *out)
 {
 	int result = ivs_handover_list_own(handover, fds, out);
@@ -200,9 +236,9 @@ int ivs_handover_list_fds(const struct ivs_handover *handover, const struct ivs_
 		result = ivs_inherited_add(out, handover->service.sock_fd, NAME_MANAGER);
 	if (!result && ivs_closer_fd() >= 0)
 		result = ivs_inherited_add(out, ivs_closer_fd(), NAME_CLOSER);
-	for (unsigned int id = 0; !result && id < ids_end; id++) {
-		if (clients[id])
-			result = list_client(clients[id], out);
+	for (unsigned int id = 0; !result && id <= IVS_ID_MAX; id++) {
+		if (clients[id] || seats[id])
+			result = list_client(clients[id] ? clients[id] : seats[id], out);
 	}
 	for (; !result && departed; departed = departed->next)
 		result = list_client(departed, out);

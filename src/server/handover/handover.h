@@ -5,9 +5,9 @@
  *
  * A memfd contains notes and the roster's memory: who is connected, and what each client has been
  * told. The rest of the handover consists of open fds with names: the region, the listening socket,
- * and the socket and eventfds of each client. After SIGUSR2, the next program in this process
- * resumes from them. After a restart or a crash, the next process of the service resumes from the
- * copies of the fds that the service manager has (in its "file descriptor store").
+ * the eventfds of each seat, and the socket of each client. After SIGUSR2, the next program in this
+ * process resumes from them. After a restart or a crash, the next process of the service resumes
+ * from the copies of the fds that the service manager has (in its "file descriptor store").
  *
  * The fds of a client are stored before the client is sent anything. So no client knows of another
  * that would be lost in a crash.
@@ -176,12 +176,25 @@ int ivs_handover_take_closer(struct ivs_handover *handover);
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
 
 /**
- * ivs_handover_take_client() - create a client from the fds of a client of the former server
- *
- * Return: 0, IVS_HANDOVER_E_ABSENT, -errno.
+ * struct ivs_handover_client - what identifies the fds of a client or a vacant seat
+ * @serial: the client's serial; 0: the seat is vacant
  */
-IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover, unsigned int id,
-					  uint64_t serial, unsigned int vectors_n,
+struct ivs_handover_client {
+	unsigned int id;
+	uint64_t serial;
+	uint64_t seat_serial;
+	unsigned int vectors_n;
+};
+
+/**
+ * ivs_handover_take_client() - create a client from the fds of a client or a vacant seat of the
+ * former server
+ *
+ * Return: 0, IVS_HANDOVER_E_ABSENT, -errno. If the client's socket is missing, its eventfds are
+ * left for the vacant seat.
+ */
+IVS_MUST_USE int ivs_handover_take_client(struct ivs_handover *handover,
+					  const struct ivs_handover_client *which,
 					  struct ivs_client **out);
 
 /**
@@ -228,14 +241,14 @@ struct ivs_handover_fds {
 
 /**
  * ivs_handover_list_fds() - list all fds for the next program in this process
+ * @seats:    the vacant seats
  * @departed: clients that have left; the next program closes their fds
  *
  * Return: 0 or -errno.
  */
-IVS_MUST_USE int ivs_handover_list_fds(const struct ivs_handover *handover,
-				       const struct ivs_handover_fds *fds,
-				       struct ivs_client *const *clients, unsigned int ids_end,
-				       const struct ivs_client *departed,
-				       struct ivs_inherited *out);
+IVS_MUST_USE int
+ivs_handover_list_fds(const struct ivs_handover *handover, const struct ivs_handover_fds *fds,
+		      struct ivs_client *const *clients, struct ivs_client *const *seats,
+		      const struct ivs_client *departed, struct ivs_inherited *out);
 
 #endif

@@ -5,22 +5,29 @@
 
 #include "server/clients.h"
 #include "server/departed.h"
+#include "server/seats.h"
 #include "server/service_manager.h"
 
-/* Return: 0, IVS_HANDOVER_E_ABSENT, -errno. */
+/* Return: 0, IVS_HANDOVER_E_ABSENT, -errno; if not 0, the client has left the roster. */
 static int resume_client(struct ivs_server *server, unsigned int id)
 {
+	const struct ivs_handover_client which = {
+		.id = id,
+		.serial = ivs_roster_serial(server->roster, id),
+		.seat_serial = ivs_roster_seat_serial(server->roster, id),
+		.vectors_n = ivs_roster_vectors(server->roster, id),
+	};
 	struct ivs_client *client;
 	int result;
 
-	result = ivs_handover_take_client(server->handover, id,
-					  ivs_roster_serial(server->roster, id),
-					  ivs_roster_vectors(server->roster, id), &client);
-	if (result)
+	result = ivs_handover_take_client(server->handover, &which, &client);
+	if (result) {
+		(void)ivs_roster_leave(server->roster, id);
 		return result;
+	}
 	client->since_ms = (int64_t)ivs_roster_note(server->roster, id, NOTE_SINCE);
-	result = ivs_server_add(server, client);
-	return result;
+	client->quiet = ivs_roster_quiet(server->roster, id);
+	return ivs_server_add(server, client);
 }
 
 void ivs_server_resume(struct ivs_server *server)
@@ -36,9 +43,8 @@ void ivs_server_resume(struct ivs_server *server)
 		if (result < 0 && ivs_log_allows(&server->others))
 			ivs_log(IVS_LOG_WARNING, "cannot resume client %u: %s", id,
 				strerrordesc_np(-result));
-		if (result)
-			ivs_roster_leave(server->roster, id);
 	}
+	ivs_server_resume_seats(server);
 	rest = ivs_handover_take_rest(server->handover);
 	if (rest)
 		ivs_server_depart(server, rest);

@@ -133,8 +133,10 @@ static void put_numbers(const struct ivs_server *server, uint64_t open_fds, FILE
 		 "Messages that still have to be sent to the client furthest behind."},
 		{"waiting", "gauge", ivs_server_is_waiting(server),
 		 "1 while the kernel refuses more file descriptors in flight."},
-		{"ids_left", "gauge", ivs_roster_unheard(server->roster),
-		 "Ids of which no connected client has ever heard."},
+		{"ids_left", "gauge", ivs_roster_unknown(server->roster),
+		 "Ids that are not in use and that no connected client knows."},
+		{"vacant_ids", "gauge", server->seats_n,
+		 "Ids of clients that have left, kept for newcomers because a QEMU knows them."},
 		{"in_flight_fds", "gauge", ivs_flight_total(server),
 		 "Upper bound on the file descriptors that have been sent to clients but not "
 		 "read."},

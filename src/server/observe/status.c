@@ -136,13 +136,13 @@ static json_t *totals_of(const struct ivs_server *server)
 static json_t *head_of(const struct ivs_server *server)
 {
 	return json_pack(
-		"{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:b}", "version", IVS_VERSION,
-		"pid", (int)getpid(), "since", ivs_json_time(server->since_ms), "socket",
-		ivs_json_text(server->listener.path), "region", region_of(server), "vectors",
-		(json_int_t)server->vectors_n, "limits", limits_of(server), "totals",
-		totals_of(server), "ids_left", (json_int_t)ivs_roster_unheard(server->roster),
-		"in_flight", (json_int_t)ivs_flight_total(server), "waiting",
-		ivs_server_is_waiting(server));
+		"{s:s, s:i, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I, s:I, s:b}", "version",
+		IVS_VERSION, "pid", (int)getpid(), "since", ivs_json_time(server->since_ms),
+		"socket", ivs_json_text(server->listener.path), "region", region_of(server),
+		"vectors", (json_int_t)server->vectors_n, "limits", limits_of(server), "totals",
+		totals_of(server), "ids_left", (json_int_t)ivs_roster_unknown(server->roster),
+		"vacant_ids", (json_int_t)server->seats_n, "in_flight",
+		(json_int_t)ivs_flight_total(server), "waiting", ivs_server_is_waiting(server));
 }
 
 /* Get an eventfd's count from fdinfo: read(2) would reset it. Return: NULL if unknown. */
@@ -188,13 +188,13 @@ static json_t *peer_of(const struct ivs_server *server, unsigned int id, bool do
 	const struct ivs_client *client = server->clients[id];
 	json_t *peer;
 
-	peer = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:b, s:I}", "id", (json_int_t)id,
+	peer = json_pack("{s:I, s:I, s:I, s:I, s:o, s:I, s:b, s:b, s:b, s:I}", "id", (json_int_t)id,
 			 "pid", (json_int_t)client->cred.pid, "uid", (json_int_t)client->cred.uid,
 			 "gid", (json_int_t)client->cred.gid, "since",
 			 ivs_json_time(client->since_ms), "vectors", (json_int_t)client->vectors_n,
-			 "greeted", ivs_roster_greeted(server->roster, id), "blocked",
-			 client->blocked, "behind",
-			 (json_int_t)ivs_roster_behind(server->roster, id));
+			 "told_leaves", !client->quiet, "greeted",
+			 ivs_roster_greeted(server->roster, id), "blocked", client->blocked,
+			 "behind", (json_int_t)ivs_roster_behind(server->roster, id));
 	if (peer && doorbells &&
 	    json_object_set_new(peer, "doorbells", doorbells_of(server, client))) {
 		json_decref(peer);

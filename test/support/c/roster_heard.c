@@ -14,12 +14,36 @@ struct ivs_roster *make(unsigned int peers_max)
 	return roster;
 }
 
+int try_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id)
+{
+	const struct ivs_roster_newcomer newcomer = {.vectors_n = vectors_n};
+
+	return ivs_roster_join(roster, &newcomer, id);
+}
+
 unsigned int join(struct ivs_roster *roster, unsigned int vectors_n)
 {
 	unsigned int id = 99999;
 
-	cr_assert_eq(ivs_roster_join(roster, vectors_n, &id), 0);
+	cr_assert_eq(try_join(roster, vectors_n, &id), 0);
 	return id;
+}
+
+unsigned int join_quiet(struct ivs_roster *roster, unsigned int vectors_n)
+{
+	const struct ivs_roster_newcomer newcomer = {.vectors_n = vectors_n, .quiet = true};
+	unsigned int id = 99999;
+
+	cr_assert_eq(ivs_roster_join(roster, &newcomer, &id), 0);
+	return id;
+}
+
+void take(struct ivs_roster *roster, unsigned int id, unsigned int vectors_n, bool quiet)
+{
+	const struct ivs_roster_newcomer newcomer = {.vectors_n = vectors_n, .quiet = quiet};
+
+	cr_assert_eq(ivs_roster_next_vacant(roster, id), id);
+	cr_assert_eq(ivs_roster_join_seat(roster, &newcomer, id), 0);
 }
 
 static void text_add(char text[TEXT_LEN], const struct ivs_v0_message *msg)

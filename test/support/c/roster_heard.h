@@ -20,6 +20,15 @@ struct ivs_roster *make(unsigned int peers_max);
 /** join() - add a peer; return its id */
 unsigned int join(struct ivs_roster *roster, unsigned int vectors_n);
 
+/** try_join() - add a peer; return the result of ivs_roster_join() */
+int try_join(struct ivs_roster *roster, unsigned int vectors_n, unsigned int *id);
+
+/** join_quiet() - add a quiet peer; return its id */
+unsigned int join_quiet(struct ivs_roster *roster, unsigned int vectors_n);
+
+/** take() - add a peer that takes the vacant seat @id; the seat must have @vectors_n vectors */
+void take(struct ivs_roster *roster, unsigned int id, unsigned int vectors_n, bool quiet);
+
 /** greeted() - add a peer that has read its greeting and nothing else; return its id */
 unsigned int greeted(struct ivs_roster *roster, unsigned int vectors_n);
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,43 +6,6 @@
 #include "support/c/roster_oracle.h"
 
 static const char *const type_names[] = {"VERSION", "ID", "MEMORY", "VECTOR", "LEAVE"};
-
-static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
-#define FAULTS_N (sizeof(faults) / sizeof(faults[0]))
-
-static struct sigaction fault_before[FAULTS_N];
-static void (*crash_say)(void);
-
-/* Defined only in builds with a sanitizer, which can end the process without a signal. */
-void __sanitizer_set_death_callback(void (*say)(void)) __attribute__((weak));
-
-/*
- * Report the crash and restore the previous handlers. Returning repeats the faulting instruction.
- */
-static void on_fault(int number)
-{
-	for (size_t i = 0; i < FAULTS_N; i++)
-		sigaction(faults[i], &fault_before[i], NULL);
-	crash_say();
-	if (number == SIGABRT)
-		raise(number);
-}
-
-void oracle_on_crash(void (*say)(void))
-{
-	static char stack[1 << 16];
-	const stack_t other = {.ss_sp = stack, .ss_size = sizeof(stack)};
-	struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_ONSTACK};
-
-	crash_say = say;
-	if (__sanitizer_set_death_callback) {
-		__sanitizer_set_death_callback(say);
-		return;
-	}
-	sigaltstack(&other, NULL);
-	for (size_t i = 0; i < FAULTS_N; i++)
-		sigaction(faults[i], &action, &fault_before[i]);
-}
 
 struct oracle *oracle_new(void)
 {
@@ -83,7 +45,6 @@ static void view_clear(struct oracle *o, unsigned int id)
 	view->stage = 0;
 	view->list_n = 0;
 	memset(view->heard, 0, sizeof(view->heard[0]) * o->ids_end);
-	memset(view->ever, 0, sizeof(view->ever[0]) * o->ids_end);
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
@@ -98,6 +59,7 @@ void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin)
 	for (unsigned int id = 0; id < o->ids_end; id++)
 		view_clear(o, id);
 	memset(o->present, 0, sizeof(o->present));
+	memset(o->vacant, 0, sizeof(o->vacant));
 	memset(o->vectors, 0, sizeof(o->vectors));
 	o->ids_end = 0;
 	o->peers_n = 0;
@@ -126,32 +88,89 @@ static bool same_world(struct oracle *o)
 	for (unsigned int id = 0; id <= o->ids_end; id++) {
 		if (ivs_roster_present(o->roster, id) != o->present[id])
 			return wrong(o, "present(%u) is not %d", id, o->present[id]);
+		if ((ivs_roster_next_vacant(o->roster, id) == id) != o->vacant[id])
+			return wrong(o, "whether the seat %u is vacant is not %d", id,
+				     o->vacant[id]);
 		if (o->present[id] && ivs_roster_greeted(o->roster, id) != (o->view[id].stage == 3))
 			return wrong(o, "greeted(%u) is not %d", id, o->view[id].stage == 3);
 	}
 	return true;
 }
 
-/* Return: true unless @id is stale: in use, or heard by a client that is still connected. */
-static bool is_free(const struct oracle *o, unsigned int id)
+static bool has_seat(const struct oracle *o, unsigned int id)
 {
-	if (o->present[id])
-		return false;
-	for (unsigned int c = 0; c < o->ids_end; c++) {
-		if (o->present[c] && o->view[c].ever[id])
-			return false;
-	}
-	return true;
+	return o->present[id] || o->vacant[id];
 }
 
-bool oracle_join(struct oracle *o, unsigned int vectors_n)
+/* Return: the number of connected clients that know @id. @quiet: count only those that are quiet */
+static unsigned int knowers(const struct oracle *o, unsigned int id, bool quiet)
 {
-	unsigned int want = 0, got = ORACLE_IDS, got_twin = ORACLE_IDS;
-	int rc = ivs_roster_join(o->roster, vectors_n, &got);
+	unsigned int n = 0;
+
+	for (unsigned int c = 0; c < o->ids_end; c++)
+		n += o->present[c] && c != id && o->view[c].heard[id] && (o->quiet[c] || !quiet);
+	return n;
+}
+
+static bool is_free(const struct oracle *o, unsigned int id)
+{
+	return !has_seat(o, id) && !knowers(o, id, false);
+}
+
+static void has_joined(struct oracle *o, unsigned int id, const struct ivs_roster_newcomer *who)
+{
+	if (id >= o->ids_end)
+		o->ids_end = id + 1;
+	view_clear(o, id);
+	o->present[id] = true;
+	o->vacant[id] = false;
+	o->quiet[id] = who->quiet;
+	o->owner[id] = ++o->owners_n;
+	o->vectors[id] = (uint8_t)who->vectors_n;
+	o->peers_n++;
+}
+
+bool oracle_take(struct oracle *o, unsigned int id, bool quiet)
+{
+	const struct ivs_roster_newcomer who = {.vectors_n = o->vectors[id], .quiet = quiet};
+	uint64_t seat = ivs_roster_seat_serial(o->roster, id);
+	int rc = ivs_roster_join_seat(o->roster, &who, id);
 
 	if (o->trace)
-		fprintf(o->trace, "join of %u vectors: %d, id %u\n", vectors_n, rc, got);
-	if (o->twin && (ivs_roster_join(o->twin, vectors_n, &got_twin) != rc || got_twin != got))
+		fprintf(o->trace, "%s takes seat %u: %d\n", quiet ? "quiet" : "other", id, rc);
+	if (o->twin && ivs_roster_join_seat(o->twin, &who, id) != rc)
+		return wrong(o, "the twin's join differs");
+	if (rc != (o->peers_n == o->peers_max ? IVS_ROSTER_E_FULL : 0))
+		return wrong(o, "taking seat %u: %d", id, rc);
+	if (rc)
+		return same_world(o);
+	has_joined(o, id, &who);
+	if (ivs_roster_seat_serial(o->roster, id) != seat)
+		return wrong(o, "the serial of seat %u has changed", id);
+	return same_world(o);
+}
+
+bool oracle_give_up(struct oracle *o, unsigned int id)
+{
+	if (o->trace)
+		fprintf(o->trace, "seat %u is given up\n", id);
+	ivs_roster_give_up(o->roster, id);
+	if (o->twin)
+		ivs_roster_give_up(o->twin, id);
+	o->vacant[id] = false;
+	return same_world(o);
+}
+
+bool oracle_join(struct oracle *o, unsigned int vectors_n, bool quiet)
+{
+	const struct ivs_roster_newcomer who = {.vectors_n = vectors_n, .quiet = quiet};
+	unsigned int want = 0, got = ORACLE_IDS, got_twin = ORACLE_IDS;
+	int rc = ivs_roster_join(o->roster, &who, &got);
+
+	if (o->trace)
+		fprintf(o->trace, "join of %u vectors%s: %d, id %u\n", vectors_n,
+			quiet ? ", quiet" : "", rc, got);
+	if (o->twin && (ivs_roster_join(o->twin, &who, &got_twin) != rc || got_twin != got))
 		return wrong(o, "the twin's join differs");
 	if (o->peers_n == o->peers_max) {
 		if (rc != IVS_ROSTER_E_FULL)
@@ -164,42 +183,58 @@ bool oracle_join(struct oracle *o, unsigned int vectors_n)
 		abort(); /* this history is too long for the oracle */
 	if (rc != 0 || got != want)
 		return wrong(o, "join: result %d, id %u instead of %u", rc, got, want);
-	if (want >= o->ids_end)
-		o->ids_end = want + 1;
-	view_clear(o, want);
-	o->present[want] = true;
-	o->vectors[want] = (uint8_t)vectors_n;
-	o->peers_n++;
+	has_joined(o, want, &who);
 	return same_world(o);
 }
 
 bool oracle_fill(struct oracle *o, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		if (!oracle_join(o, 0))
+		if (!oracle_join(o, 0, false))
 			return false;
 	}
 	o->fillers = n;
 	return true;
 }
 
-static void has_left(struct oracle *o, unsigned int id)
+/*
+ * @kept: whether the seat stays
+ * @swept: the roster has already given up the seats that are no longer needed; the twin has not
+ */
+static bool has_left(struct oracle *o, unsigned int id, bool kept, bool swept)
 {
-	if (o->twin)
-		ivs_roster_leave(o->twin, id);
+	if (o->twin && ivs_roster_leave(o->twin, id) != kept)
+		return wrong(o, "the twin's leave of %u differs", id);
 	o->present[id] = false;
+	o->vacant[id] = kept;
 	o->peers_n--;
 	for (unsigned int c = 0; c < o->ids_end; c++)
 		o->view[c].awaited[id] = false;
+	for (unsigned int seat = 0; seat < o->ids_end; seat++) {
+		bool needed = knowers(o, seat, true);
+
+		if (!o->vacant[seat])
+			continue;
+		if (!swept && ivs_roster_is_needed(o->roster, seat) != needed)
+			return wrong(o, "whether the seat %u is needed is not %d", seat, needed);
+		if (!needed && !swept && !oracle_give_up(o, seat))
+			return false;
+		if (!needed && swept && o->twin)
+			ivs_roster_give_up(o->twin, seat);
+		o->vacant[seat] = needed;
+	}
+	return same_world(o);
 }
 
 bool oracle_leave(struct oracle *o, unsigned int id)
 {
+	bool kept = knowers(o, id, true);
+
 	if (o->trace)
 		fprintf(o->trace, "%u leaves\n", id);
-	ivs_roster_leave(o->roster, id);
-	has_left(o, id);
-	return same_world(o);
+	if (ivs_roster_leave(o->roster, id) != kept)
+		return wrong(o, "whether seat %u stays is not %d", id, kept);
+	return has_left(o, id, kept, false);
 }
 
 bool oracle_resume(struct oracle *o, unsigned int in_doubt)
@@ -224,7 +259,7 @@ bool oracle_resume(struct oracle *o, unsigned int in_doubt)
 		return wrong(o, "cannot resume: %d", rc);
 	}
 	if (in_doubt < ORACLE_IDS)
-		has_left(o, in_doubt);
+		return has_left(o, in_doubt, knowers(o, in_doubt, true), true);
 	return same_world(o);
 }
 
@@ -237,6 +272,27 @@ static bool is_news(const struct oracle *o, unsigned int client, unsigned int pe
 	return o->present[peer] && (peer == client || o->view[peer].stage == 3);
 }
 
+/* Return: whether @client, which is not quiet, knows an owner of @peer that has left. */
+static bool is_outdated(const struct oracle *o, unsigned int client, unsigned int peer)
+{
+	const struct oracle_view *view = &o->view[client];
+
+	return !o->quiet[client] && view->heard[peer] > 0 &&
+	       (!o->present[peer] || view->owner[peer] != o->owner[peer]);
+}
+
+/*
+ * Return: whether @client, which has been sent @heard vectors of @peer, needs all of them. A quiet
+ * client knows seats and not their owners.
+ */
+static bool needs_vectors(const struct oracle *o, unsigned int client, unsigned int peer,
+			  unsigned int heard)
+{
+	if (o->quiet[client] && heard)
+		return has_seat(o, peer);
+	return is_news(o, client, peer);
+}
+
 bool oracle_pending(const struct oracle *o, unsigned int id)
 {
 	const struct oracle_view *view = &o->view[id];
@@ -244,9 +300,9 @@ bool oracle_pending(const struct oracle *o, unsigned int id)
 	if (view->stage < 3)
 		return true;
 	for (unsigned int p = 0; p < o->ids_end; p++) {
-		if (view->heard[p] > 0 && !o->present[p])
+		if (is_outdated(o, id, p))
 			return true;
-		if (is_news(o, id, p) && view->heard[p] < o->vectors[p])
+		if (needs_vectors(o, id, p, view->heard[p]) && view->heard[p] < o->vectors[p])
 			return true;
 	}
 	return false;
@@ -270,8 +326,10 @@ static const char *judge_vector(const struct oracle *o, unsigned int client,
 {
 	const struct oracle_view *view = &o->view[client];
 
-	if (!is_news(o, client, msg->id))
-		return "only vectors of peers that are connected and visible";
+	if (!needs_vectors(o, client, msg->id, view->heard[msg->id]))
+		return "only vectors of peers that are connected and visible, or of known seats";
+	if (is_outdated(o, client, msg->id))
+		return "the leave comes before the vectors of the next owner";
 	if (view->heard[msg->id] >= o->vectors[msg->id])
 		return "no more vectors than the peer has";
 	if (msg->vector != view->heard[msg->id])
@@ -303,7 +361,9 @@ static const char *judge(const struct oracle *o, unsigned int client,
 	for (unsigned int p = 0; p < o->ids_end; p++) {
 		if (view->heard[p] == 0)
 			continue;
-		leaves = leaves || !o->present[p];
+		leaves = leaves || is_outdated(o, client, p);
+		if (o->quiet[client] && !has_seat(o, p))
+			continue; /* the rest of this peer's vectors no longer exists */
 		if (view->heard[p] < o->vectors[p] && msg->id != p)
 			return "nothing between the vectors of one peer";
 	}
@@ -314,9 +374,11 @@ static const char *judge(const struct oracle *o, unsigned int client,
 	}
 	if (msg->id == client)
 		return "no leave of the client itself";
+	if (o->quiet[client])
+		return "no leave to a quiet client";
 	if (view->heard[msg->id] == 0)
 		return "only leaves of peers of which it has received a vector";
-	return o->present[msg->id] ? "no leave of a connected peer" : NULL;
+	return is_outdated(o, client, msg->id) ? NULL : "no leave of a connected peer";
 }
 
 /* Record that @msg, which has been checked, was sent to @client. */
@@ -325,8 +387,8 @@ static void hear(struct oracle *o, unsigned int client, const struct ivs_v0_mess
 	struct oracle_view *view = &o->view[client];
 
 	if (msg->type == IVS_V0_VECTOR) {
-		view->heard[msg->id]++;
-		view->ever[msg->id] = view->ever[msg->id] || msg->id != client;
+		if (!view->heard[msg->id]++)
+			view->owner[msg->id] = o->owner[msg->id];
 		return;
 	}
 	if (msg->type == IVS_V0_LEAVE) {
@@ -382,12 +444,12 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 	struct oracle_view *view = &o->view[id];
 	uint8_t heard[ORACLE_IDS];
 	bool awaited[ORACLE_IDS];
-	bool ever[ORACLE_IDS];
+	unsigned long owner[ORACLE_IDS];
 	unsigned int stage = view->stage;
 	const char *why = NULL;
 
 	memcpy(heard, view->heard, sizeof(heard[0]) * o->ids_end);
-	memcpy(ever, view->ever, sizeof(ever[0]) * o->ids_end);
+	memcpy(owner, view->owner, sizeof(owner[0]) * o->ids_end);
 	memcpy(awaited, view->awaited, sizeof(awaited[0]) * o->ids_end);
 	for (unsigned int i = 0; i < msgs_n && !why; i++) {
 		why = judge(o, id, &msgs[i]);
@@ -402,7 +464,7 @@ static bool judge_all(struct oracle *o, unsigned int id, const struct ivs_v0_mes
 			hear(o, id, &msgs[i]);
 	}
 	memcpy(view->heard, heard, sizeof(heard[0]) * o->ids_end);
-	memcpy(view->ever, ever, sizeof(ever[0]) * o->ids_end);
+	memcpy(view->owner, owner, sizeof(owner[0]) * o->ids_end);
 	memcpy(view->awaited, awaited, sizeof(awaited[0]) * o->ids_end);
 	view->stage = stage;
 	return !why;
@@ -494,6 +556,8 @@ static bool view_is_truth(struct oracle *o, unsigned int id)
 	for (unsigned int p = 0; p < ORACLE_IDS; p++) {
 		unsigned int want = is_news(o, id, p) ? o->vectors[p] : 0;
 
+		if (o->quiet[id] && !is_news(o, id, p) && count[p])
+			want = has_seat(o, p) ? o->vectors[p] : count[p];
 		if (count[p] != want)
 			return wrong(o, "%u knows %u vectors of %u, which has %u", id, count[p], p,
 				     want);

@@ -26,7 +26,7 @@
  * struct oracle_view - what one client has been sent
  * @stage:    number of messages of the greeting, 0 to 3
  * @heard:    for each id, number of vectors since its last join; 0 after its leave
- * @ever:     for each id, true if the client has ever been told of that peer
+ * @owner:    for each id with @heard, the owner at the time of the first vector
  * @awaited:  for each id, true if the peer was visible when the greeting was complete and has not
  *            left since
  * @list:     all messages, in order
@@ -34,7 +34,7 @@
 struct oracle_view {
 	unsigned int stage;
 	uint8_t heard[ORACLE_IDS];
-	bool ever[ORACLE_IDS];
+	unsigned long owner[ORACLE_IDS];
 	bool awaited[ORACLE_IDS];
 	struct ivs_v0_message *list;
 	size_t list_n, list_room;
@@ -48,7 +48,11 @@ struct oracle_view {
  * @ids_end:  the highest id that was ever assigned in this history, plus one
  * @fillers:  peers with ids below this number merely make the ids of others higher, and
  *            oracle_drain() skips them
- * @present, @vectors: for each id, whether it is connected, and its number of vectors
+ * @present, @vacant: for each id, whether it is connected, and whether it has a vacant seat
+ * @vectors:  for each id, the number of vectors of its last owner
+ * @quiet:    for each id, whether its last owner is never sent a leave
+ * @owner:    for each id, the number of its last owner
+ * @owners_n: number of joins, in all histories
  * @view:     for each id, what it has been sent; valid for connected clients
  * @messages: number of messages sent, in all histories
  * @trace:    NULL, or the file to which every event is printed
@@ -59,7 +63,11 @@ struct oracle {
 	struct ivs_roster_memory memory;
 	unsigned int peers_max, peers_n, ids_end, fillers;
 	bool present[ORACLE_IDS];
+	bool vacant[ORACLE_IDS];
+	bool quiet[ORACLE_IDS];
 	uint8_t vectors[ORACLE_IDS];
+	unsigned long owner[ORACLE_IDS];
+	unsigned long owners_n;
 	struct oracle_view view[ORACLE_IDS];
 	unsigned long messages;
 	FILE *trace;
@@ -82,7 +90,12 @@ bool oracle_fill(struct oracle *o, unsigned int n);
  */
 
 /** oracle_join() - let a peer join; a full roster must refuse it */
-bool oracle_join(struct oracle *o, unsigned int vectors_n);
+bool oracle_join(struct oracle *o, unsigned int vectors_n, bool quiet);
+/** oracle_take() - let a peer take the vacant seat @id; a full roster must refuse it */
+bool oracle_take(struct oracle *o, unsigned int id, bool quiet);
+/** oracle_give_up() - remove the vacant seat @id */
+bool oracle_give_up(struct oracle *o, unsigned int id);
+/** oracle_leave() - let a peer leave, and give up the seats that no quiet client knows any more */
 bool oracle_leave(struct oracle *o, unsigned int id);
 /** oracle_tell() - get up to @ask messages due for @id and send at most @take of them */
 bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned int take);
@@ -93,9 +106,6 @@ bool oracle_tell(struct oracle *o, unsigned int id, unsigned int ask, unsigned i
 bool oracle_resume(struct oracle *o, unsigned int in_doubt);
 /** oracle_drain() - let all clients read everything, @ask at a time; each must know the others */
 bool oracle_drain(struct oracle *o, unsigned int ask);
-
-/** oracle_on_crash() - call @say before this process dies of a fault, even a stack overflow */
-void oracle_on_crash(void (*say)(void));
 
 /** oracle_pending() - return true if, according to the model, messages are due for @id */
 bool oracle_pending(const struct oracle *o, unsigned int id);

@@ -10,13 +10,31 @@ import time
 from support.py.wire import ProtocolError, RawClient, TIMEOUT, ring
 
 
+def eventfd_id(fd):
+    """Return: the kernel's number of an eventfd."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
+        return next(line for line in info if line.startswith("eventfd-id"))
+
+
+def knows_owners(client, clients):
+    """Return: whether the doorbells that a client has are those of the clients that now have their
+    ids."""
+    for other in clients:
+        known = client.peers.get(other.id)
+        if other is not client and known and known[0] is not None and other.own and \
+                eventfd_id(known[0]) != eventfd_id(other.own[0]):
+            return False
+    return True
+
+
 def all_know_all(clients):
     """Let all clients read until each knows exactly the others with all their vectors, and has
     received its own vectors."""
     ids = {client.id for client in clients}
     deadline = time.monotonic() + TIMEOUT
     for client in clients:
-        while not (client.knows(ids - {client.id}) and len(client.own) == client.vectors):
+        while not (client.knows(ids - {client.id}) and len(client.own) == client.vectors and
+                   knows_owners(client, clients)):
             left = max(deadline - time.monotonic(), 0)
             assert client.next(left) is not None, \
                 f"{client.id} knows {sorted(client.peers)} instead of {ids}, " \

@@ -226,7 +226,7 @@ class Ringer:
         self._counts = [count + 1 for count in self._counts]
         self.shell.wait_counts(self._counts, self._at)
 
-    def is_quiet(self):
+    def hears_nothing(self):
         """Return whether no unexpected doorbell has arrived."""
         return self.shell.counts(self._at) == self._counts
 
@@ -257,7 +257,7 @@ class HostRinger:
             os.read(self.client.own[at], 8)
         return found
 
-    def is_quiet(self):
+    def hears_nothing(self):
         """Return whether no unexpected doorbell has arrived."""
         return not self._take()
 
@@ -272,7 +272,7 @@ def all_ring_all(peers, vectors, record_property=None):
                 if record_property:
                     record_property("case", f"ok peer {rings.ident} rings peer {rung.ident}, "
                                             f"vector {vector}")
-    assert all(peer.is_quiet() for peer in peers)
+    assert all(peer.hears_nothing() for peer in peers)
 
 
 class ClientRinger:
@@ -292,9 +292,9 @@ class ClientRinger:
         """Require that this vector was rung once, and that no other vector was rung."""
         self._heard[vector] = self._heard.get(vector, 0) + 1
         self._client.out.wait(f"doorbell on vector {vector}", times=self._heard[vector])
-        assert self.is_quiet()
+        assert self.hears_nothing()
 
-    def is_quiet(self):
+    def hears_nothing(self):
         """Return whether no unexpected doorbell has arrived."""
         return self._client.out.count("doorbell on vector") == sum(self._heard.values())
 

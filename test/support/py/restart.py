@@ -21,7 +21,7 @@ def one_more(place, clients, vectors=VECTORS):
     all_know_all(clients)
     all_ring_all(clients)
     same_memory(clients)
-    assert all(client.is_quiet(0.02) for client in clients)
+    assert all(client.hears_nothing(0.02) for client in clients)
 
 
 def parts(manager):

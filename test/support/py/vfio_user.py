@@ -184,7 +184,7 @@ class Client:
         except ConnectionResetError:
             return True
 
-    def is_quiet(self, seconds=0.05):
+    def hears_nothing(self, seconds=0.05):
         """Return: whether no message arrives for a while."""
         return not select.select([self.sock], [], [], seconds)[0]
 

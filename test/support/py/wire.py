@@ -24,10 +24,14 @@ def pack(value):
     return struct.pack("<q", value)
 
 
-def connect(path, sock=None):
-    """Connect a stream socket to a path: @sock, or a new socket."""
+def connect(path, sock=None, quiet=False):
+    """Connect a stream socket to a path: @sock, or a new socket.
+
+    quiet: do not bind the socket to an address, so that the server takes the client for a QEMU"""
     sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        if not quiet and not sock.getsockname():
+            sock.bind("")
         # Not settimeout(): connecting to a listener with a full queue would then fail immediately.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TIMEOUT, 0))
         sock.connect(path)
@@ -53,10 +57,12 @@ class RawClient:
     vectors: number of vectors of each client; None: unknown, so fewer rules are checked
     keep: whether to keep the fds of other peers; if false, close each one and store None instead
     sock: the socket to connect, or None for a new one
+    quiet: like QEMU, a client that the server never sends a leave
     """
 
-    def __init__(self, path, vectors=None, keep=True, sock=None):
-        self.sock = connect(path, sock)
+    def __init__(self, path, vectors=None, keep=True, sock=None, quiet=False):
+        self.sock = connect(path, sock, quiet)
+        self.quiet = quiet
         self.vectors = vectors
         self.keep = keep
         self.history = []  # (value, whether there was an fd) of all messages
@@ -151,6 +157,8 @@ class RawClient:
         if self._incomplete not in (None, value):
             raise ProtocolError(f"{value} came among the vectors of {self._incomplete}")
         if fd is None:
+            if self.quiet:
+                raise ProtocolError(f"a leave of {value}, although the client is quiet")
             if value == self.id:
                 raise ProtocolError("a leave with the client's own id")
             if value not in self.peers:
@@ -194,7 +202,7 @@ class RawClient:
         """Receive messages until the client knows exactly these peers."""
         self.read_until(lambda: self.knows(ids), f"it knew {sorted(ids)}")
 
-    def is_quiet(self, seconds=0.1):
+    def hears_nothing(self, seconds=0.1):
         """Return: whether no message arrives for a while."""
         return self.next(seconds) is None and not self.ended
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Run every sequence of events ("history") of a small roster: at most three peers with one or two
- * vectors each, and three kinds of event: a client joins, a client leaves, a client is sent one
- * message.
+ * vectors each, quiet or not, and these kinds of event: a client joins, takes a vacant seat,
+ * leaves, or is sent one message; a vacant seat is given up.
  *
  * A roster cannot be copied, so each history is replayed from its beginning. At the end of every
  * history all clients read all messages, and must then know exactly the connected peers.
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/c/on_crash.h"
 #include "support/c/roster_oracle.h"
 
 #define VECTORS 2
@@ -27,10 +28,16 @@
 #define IDS 15
 
 enum op_kind {
-	OP_JOIN = 0x00,	 /* a join; low bits: the number of vectors */
-	OP_LEAVE = 0x10, /* a leave; low bits: the id minus the number of fillers */
-	OP_TELL = 0x20,	 /* a message sent; low bits: the id minus the number of fillers */
+	OP_JOIN = 0x00,	      /* a join; low bits: the number of vectors */
+	OP_JOIN_QUIET = 0x10, /* a join of a quiet client */
+	OP_LEAVE = 0x20,      /* a leave; low bits: the id minus the number of fillers */
+	OP_TELL = 0x30,	      /* a message sent; low bits as for OP_LEAVE, also of the next three */
+	OP_TAKE = 0x40,	      /* a client takes a seat */
+	OP_TAKE_QUIET = 0x50, /* a quiet client takes a seat */
+	OP_GIVE_UP = 0x60,    /* a seat is given up */
 };
+
+#define OPS_MAX (2 * VECTORS + 3 * IDS)
 
 struct path {
 	uint8_t ops[DEPTH_MAX];
@@ -116,7 +123,15 @@ static bool apply(struct oracle *o, uint8_t op)
 
 	switch ((enum op_kind)(op & 0xf0)) {
 	case OP_JOIN:
-		return oracle_join(o, arg);
+		return oracle_join(o, arg, false);
+	case OP_JOIN_QUIET:
+		return oracle_join(o, arg, true);
+	case OP_TAKE:
+		return oracle_take(o, o->fillers + arg, false);
+	case OP_TAKE_QUIET:
+		return oracle_take(o, o->fillers + arg, true);
+	case OP_GIVE_UP:
+		return oracle_give_up(o, o->fillers + arg);
 	case OP_LEAVE:
 		return oracle_leave(o, o->fillers + arg);
 	case OP_TELL:
@@ -131,6 +146,16 @@ static const struct path *now_path;
 
 static void say_path(void)
 {
+	static const char *const kinds[] = {
+		[OP_JOIN >> 4] = "join",
+		[OP_JOIN_QUIET >> 4] = "quiet join",
+		[OP_LEAVE >> 4] = "leaves",
+		[OP_TELL >> 4] = "is sent one message",
+		[OP_TAKE >> 4] = "is taken",
+		[OP_TAKE_QUIET >> 4] = "is taken by a quiet client",
+		[OP_GIVE_UP >> 4] = "is given up",
+	};
+
 	if (!now_path)
 		return;
 	fprintf(stderr, "%u fillers, %u places", now_run->fillers, now_run->places);
@@ -138,11 +163,10 @@ static void say_path(void)
 		uint8_t op = now_path->ops[i];
 		unsigned int arg = op & 0x0f;
 
-		if ((op & 0xf0) == OP_JOIN)
-			fprintf(stderr, ", join of %u vectors", arg);
+		if (op < OP_LEAVE)
+			fprintf(stderr, ", %s of %u vectors", kinds[op >> 4], arg);
 		else
-			fprintf(stderr, ", %u %s", now_run->fillers + arg,
-				(op & 0xf0) == OP_LEAVE ? "leaves" : "is sent one message");
+			fprintf(stderr, ", %u %s", now_run->fillers + arg, kinds[op >> 4]);
 	}
 	fprintf(stderr, "; then all clients read everything\n");
 }
@@ -164,17 +188,25 @@ static bool replay(const struct run *run, const struct path *path)
 }
 
 /* Store the events that are possible in the current state. Return: their number. */
-static unsigned int ops_now(const struct oracle *o, uint8_t ops[VECTORS + 2 * IDS])
+static unsigned int ops_now(const struct oracle *o, uint8_t ops[OPS_MAX])
 {
 	unsigned int n = 0;
 
 	if (o->ids_end > o->fillers + IDS)
 		abort();
 	if (o->peers_n < o->peers_max) {
-		for (unsigned int v = 1; v <= VECTORS; v++)
+		for (unsigned int v = 1; v <= VECTORS; v++) {
 			ops[n++] = (uint8_t)(OP_JOIN | v);
+			ops[n++] = (uint8_t)(OP_JOIN_QUIET | v);
+		}
 	}
 	for (unsigned int id = o->fillers; id < o->ids_end; id++) {
+		if (o->vacant[id] && o->peers_n < o->peers_max) {
+			ops[n++] = (uint8_t)(OP_TAKE | (id - o->fillers));
+			ops[n++] = (uint8_t)(OP_TAKE_QUIET | (id - o->fillers));
+		}
+		if (o->vacant[id])
+			ops[n++] = (uint8_t)(OP_GIVE_UP | (id - o->fillers));
 		if (!o->present[id])
 			continue;
 		ops[n++] = (uint8_t)(OP_LEAVE | (id - o->fillers));
@@ -188,12 +220,18 @@ static void mix_world(const struct oracle *o, uint64_t *hash)
 {
 	mix(hash, o->ids_end);
 	for (unsigned int c = o->fillers; c < o->ids_end; c++) {
-		mix(hash, o->present[c]);
+		mix(hash, o->present[c] | o->vacant[c] << 1);
+		mix(hash, o->vacant[c] ? o->vectors[c] : 0);
 		if (!o->present[c])
 			continue;
-		mix(hash, (uint64_t)o->vectors[c] << 8 | o->view[c].stage);
-		for (unsigned int p = o->fillers; p < o->ids_end; p++)
-			mix(hash, (unsigned int)o->view[c].heard[p] << 1 | o->view[c].awaited[p]);
+		mix(hash, (uint64_t)o->quiet[c] << 16 | o->vectors[c] << 8 | o->view[c].stage);
+		for (unsigned int p = o->fillers; p < o->ids_end; p++) {
+			bool current = o->view[c].owner[p] == o->owner[p];
+
+			mix(hash, (unsigned int)o->view[c].heard[p] << 2 |
+					  (o->view[c].heard[p] && current) << 1 |
+					  o->view[c].awaited[p]);
+		}
 	}
 }
 
@@ -238,7 +276,7 @@ static bool finish(struct oracle *o, uint64_t *hash)
 /* Run @path and every history that begins with it, up to length @depth. */
 static bool every_history(struct run *run, struct path *path, unsigned int depth)
 {
-	uint8_t ops[VECTORS + 2 * IDS];
+	uint8_t ops[OPS_MAX];
 	unsigned int ops_n;
 	uint64_t hash;
 
@@ -265,7 +303,7 @@ static bool next_level(struct run *run, const struct paths *from, struct paths *
 		       struct path *failed)
 {
 	for (size_t i = 0; i < from->n; i++) {
-		uint8_t ops[VECTORS + 2 * IDS];
+		uint8_t ops[OPS_MAX];
 		unsigned int ops_n;
 
 		*failed = from->at[i];
@@ -368,10 +406,10 @@ static bool explore(const struct world *world)
 int main(int argc, char **argv)
 {
 	/* In the second world ids are around 64, where the next word of a bitmap starts. */
-	static const struct world worlds[] = {{8, 24, 3, 0}, {5, 14, 3, 62}};
+	static const struct world worlds[] = {{7, 17, 3, 0}, {5, 13, 3, 62}};
 	bool good = true;
 
-	oracle_on_crash(say_path);
+	on_crash(say_path);
 	if (argc == 5) {
 		struct world world = {number_of(argv[1], DEPTH_MAX), number_of(argv[2], DEPTH_MAX),
 				      number_of(argv[3], 4), number_of(argv[4], 512)};

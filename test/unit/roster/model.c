@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/c/on_crash.h"
 #include "support/c/roster_oracle.h"
 
 /*
@@ -91,10 +92,12 @@ static unsigned int pick(const struct oracle *o, uint64_t *rng)
  * @join, @leave: chances in 100; otherwise a client is sent messages, or stops or resumes reading
  * @vectors_max:  maximum number of vectors of a peer
  * @silent:       chance in 100 that a peer has no vectors
+ * @quiet:        chance in 100 that a peer is never sent a leave
+ * @take:         chance in 100 that a newcomer takes a vacant seat, if there is any
  * @refuses:      by id: the client does not read, so its socket is full
  */
 struct mood {
-	unsigned int join, leave, vectors_max, silent;
+	unsigned int join, leave, vectors_max, silent, quiet, take;
 	bool refuses[ORACLE_IDS];
 };
 
@@ -114,16 +117,44 @@ static bool resume(struct oracle *o, uint64_t *rng)
 	return oracle_resume(o, rng_below(rng, 2) ? pick(o, rng) : ORACLE_IDS);
 }
 
+/* Return: a vacant seat, or ORACLE_IDS if there is none. */
+static unsigned int pick_vacant(const struct oracle *o, uint64_t *rng)
+{
+	unsigned int n = 0;
+
+	for (unsigned int id = 0; id < o->ids_end; id++)
+		n += o->vacant[id];
+	if (!n)
+		return ORACLE_IDS;
+	n = rng_below(rng, n);
+	for (unsigned int id = 0;; id++) {
+		if (o->vacant[id] && n-- == 0)
+			return id;
+	}
+}
+
+static bool join(struct oracle *o, uint64_t *rng, const struct mood *mood)
+{
+	unsigned int seat = pick_vacant(o, rng);
+	bool quiet = rng_below(rng, 100) < mood->quiet;
+
+	if (seat != ORACLE_IDS && rng_below(rng, 100) < mood->take)
+		return oracle_take(o, seat, quiet);
+	return oracle_join(
+		o, rng_below(rng, 100) < mood->silent ? 0 : rng_below(rng, mood->vectors_max + 1),
+		quiet);
+}
+
 static bool event(struct oracle *o, uint64_t *rng, struct mood *mood)
 {
 	unsigned int chance = rng_below(rng, 100), id = pick(o, rng);
 
 	if (chance < mood->join || id == ORACLE_IDS)
-		return oracle_join(o, rng_below(rng, 100) < mood->silent
-					      ? 0
-					      : rng_below(rng, mood->vectors_max + 1));
+		return join(o, rng, mood);
 	if (chance < mood->join + mood->leave)
 		return oracle_leave(o, id);
+	if (chance >= 98 && pick_vacant(o, rng) != ORACLE_IDS)
+		return oracle_give_up(o, pick_vacant(o, rng));
 	if (chance >= 95) {
 		mood->refuses[id] = !mood->refuses[id];
 		return true;
@@ -146,12 +177,14 @@ static void change_mood(uint64_t *rng, struct mood *mood)
 {
 	mood->join = 5 + rng_below(rng, 40);
 	mood->leave = 2 + rng_below(rng, 30);
+	mood->take = rng_below(rng, 101);
 	if (rng_below(rng, 4) == 0)
 		change_readers(rng, mood);
 }
 
 static bool history(struct oracle *o, const struct plan *p, unsigned long number)
 {
+	static const unsigned int quiets[] = {0, 20, 50, 90, 100};
 	uint64_t rng = p->seed * 0x9e3779b97f4a7c15u ^ number * 0xd1342543de82ef95u;
 	bool big = number % BIG_EVERY == BIG_EVERY - 1;
 	unsigned int fillers = 0, room, crowd;
@@ -162,6 +195,7 @@ static bool history(struct oracle *o, const struct plan *p, unsigned long number
 		   : 1 + rng_below(&rng, (unsigned int)p->clients);
 	if (big && rng_below(&rng, 2))
 		mood.silent = 90;
+	mood.quiet = quiets[rng_below(&rng, sizeof(quiets) / sizeof(quiets[0]))];
 	if (!big && number % FILLED_EVERY == 0)
 		fillers = 64 - rng_below(&rng, 12);
 	oracle_begin(o, fillers + room, number % TWIN_EVERY == 0);
@@ -288,7 +322,7 @@ int main(int argc, char **argv)
 	bool good;
 
 	arguments(&plan, argc, argv);
-	oracle_on_crash(say_how_to_repeat);
+	on_crash(say_how_to_repeat);
 	good = run(o);
 	done = now;
 	messages = o->messages;

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Vacant seats: the id and the eventfds of a departed client, as long as quiet clients know them
+ * (roster.h). A newcomer with the same user and the same number of vectors takes the seat with the
+ * lowest id.
+ *
+ * The seat of a departed quiet client is not given away while its process exists: QEMU 11.1 without
+ * KVM goes on polling the eventfds of a device that was unplugged, and crashes when they are rung.
+ *
+ * Each vacant seat is a struct ivs_client without a socket. Its fds are those that the client had,
+ * also in the service manager's store, and are given up when fds or ids are scarce.
+ */
+#ifndef IVS_SERVER_SEATS_H
+#define IVS_SERVER_SEATS_H
+
+#include "base/syscalls.h"
+#include "server/private.h"
+
+extern const struct ivs_syscall ivs_seats_syscalls[];
+
+/* Number of vacant seats of one user. If there are more, the oldest one is given up. */
+#define IVS_SEATS_USER_MAX 4096
+
+/**
+ * ivs_server_leave_roster() - remove @client from the roster, and keep its eventfds as a vacant
+ * seat if the seat stays; the client then has no vectors
+ */
+void ivs_server_leave_roster(struct ivs_server *server, struct ivs_client *client);
+
+/** ivs_server_resume_seats() - take the fds of the roster's vacant seats from the handover */
+void ivs_server_resume_seats(struct ivs_server *server);
+
+/**
+ * ivs_server_find_seat() - find a vacant seat that @user may take, and reset its eventfds
+ * @lowest: the lowest id that is allowed
+ *
+ * Return: the seat; NULL: none.
+ */
+struct ivs_client *ivs_server_find_seat(struct ivs_server *server, const struct ivs_user *user,
+					unsigned int lowest);
+
+/** ivs_server_seat_taken() - free @seat, of which another client now has the id and the eventfds */
+void ivs_server_seat_taken(struct ivs_server *server, struct ivs_client *seat);
+
+/** ivs_server_sweep_seats() - give up the seats that no quiet client knows; call after a leave */
+void ivs_server_sweep_seats(struct ivs_server *server);
+
+/**
+ * ivs_server_give_up_seat() - give up a seat: the oldest of the user that has the most
+ *
+ * Return: false: there is none.
+ */
+bool ivs_server_give_up_seat(struct ivs_server *server);
+
+#endif
