@@ -41,6 +41,7 @@ void ivs_flight_init(struct ivs_server *server, unsigned int own_fds)
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
 	fds_n = limit.rlim_cur < UINT_MAX ? limit.rlim_cur : UINT_MAX;
+	server->fds_max = fds_n > own_fds ? (unsigned int)fds_n - own_fds : 0;
 	places = (fds_n > own_fds ? fds_n - own_fds : 0) / (1 + server->vectors_n);
 	users->extra_max = (unsigned int)(fds_n - fds_n / OTHERS_DIVISOR -
 					  fds_n / (1 + server->vectors_n));

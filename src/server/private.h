@@ -79,6 +79,7 @@ struct ivs_server_totals {
  * @ids_end:    all ids in use are below this number
  * @seats:      the vacant seats by id; NULL: the id has no vacant seat (seats.h)
  * @seats_n:    number of vacant seats
+ * @fds_max:    number of fds that clients and seats may have
  * @users:      the resources that the clients of each user use
  * @kept:       sockets of former clients that have not read everything
  * @unstored_n: number of clients whose fds the service manager does not have yet
@@ -150,6 +151,7 @@ struct ivs_server {
 	unsigned int ids_end;
 	struct ivs_client *seats[IVS_ID_MAX + 1];
 	unsigned int seats_n;
+	unsigned int fds_max;
 	struct ivs_users users;
 	struct ivs_kept *kept;
 	unsigned int unstored_n;

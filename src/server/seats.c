@@ -63,6 +63,17 @@ bool ivs_server_give_up_seat(struct ivs_server *server)
 	return true;
 }
 
+static bool are_too_many(const struct ivs_server *server)
+{
+	uint64_t clients_n = ivs_roster_peers(server->roster);
+	uint64_t used_n = clients_n * (1 + server->vectors_n);
+	uint64_t left_n = server->fds_max > used_n ? server->fds_max - used_n : 0;
+	uint64_t seats_fds_n = (uint64_t)server->seats_n * server->vectors_n;
+
+	return seats_fds_n > left_n / 2 || (ivs_service_exists(&server->handover->service) &&
+					    seats_fds_n > IVS_SEATS_STORED_MAX);
+}
+
 static void add_seat(struct ivs_server *server, struct ivs_client *seat)
 {
 	struct ivs_user *user = seat->user;
@@ -72,6 +83,8 @@ static void add_seat(struct ivs_server *server, struct ivs_client *seat)
 	server->seats_n++;
 	if (user->seats_n++ >= IVS_SEATS_USER_MAX)
 		give_up(server, oldest_seat(server, user));
+	while (are_too_many(server) && ivs_server_give_up_seat(server))
+		;
 }
 
 /* Create a seat with the fds of @client. */

@@ -18,8 +18,18 @@
 
 extern const struct ivs_syscall ivs_seats_syscalls[];
 
-/* Number of vacant seats of one user. If there are more, the oldest one is given up. */
+/*
+ * Number of vacant seats of one user. If there are more, the oldest one is given up. All seats may
+ * have half of the fds that clients do not have: closing fds takes time (daemon/closer.h), so fds
+ * must be free when clients join.
+ */
 #define IVS_SEATS_USER_MAX 4096
+
+/*
+ * Number of fds of vacant seats in the service manager's store: a quarter of what the unit permits
+ * (FileDescriptorStoreMax=), so that there is room for newcomers.
+ */
+#define IVS_SEATS_STORED_MAX 4096
 
 /**
  * ivs_server_leave_roster() - remove @client from the roster, and keep its eventfds as a vacant

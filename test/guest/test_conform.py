@@ -57,10 +57,9 @@ class InGuest:
         device = guest_device.Device(place, ID, bus="slot1")
         self.devices = PORT + (device.plain(place.shm_path, conform.SIZE) if plain else
                                device.doorbell(server.socket, conform.VECTORS)).arguments
-        # QEMU may crash when a device with doorbells is unplugged: QEMU 7.2 frees a peer's table
-        # twice if the peer has left twice, and does not remove handlers for fds; QEMU 11.1 aborts
-        # for a vfio-user device with MSI-X. So the guest's kernel removes the device, which looks
-        # the same to programs.
+        # Without KVM, QEMU may crash after a device with doorbells was unplugged: QEMU 7.2 does not
+        # remove handlers for fds, and QEMU 11.1 aborts for a vfio-user device with MSI-X. So the
+        # guest's kernel removes the device, which looks the same to programs.
         self.removed_inside = not plain
 
     def run(self, transport, address="pci:", module=False, **options):

@@ -13,7 +13,7 @@ import pytest
 
 from support.py.clients import as_user, join
 from support.py.control import ask_once
-from support.py.crowd import all_know_all, eventfd_id, take_doorbells
+from support.py.crowd import Storm, all_know_all, all_ring_all, eventfd_id, take_doorbells
 from support.py.programs import wait_until
 from support.py.restart import VECTORS
 from support.py.wire import RawClient, readable, ring
@@ -162,6 +162,29 @@ def test_seat_is_given_up_with_the_last_quiet_client(place):
     assert vacant_n(place) == 0
     wait_until(lambda: server.fds() == fds, "all fds have been closed")
     assert [join(place, VECTORS).id for _ in range(3)] == [1, 2, 3]
+
+
+def test_storm_with_quiet_clients(place):
+    """While clients of both kinds join, ring and leave concurrently, and the server is upgraded,
+    each client knows the present peers, and no fd leaks."""
+    server = serve(place, "--max-joins-per-user", "0", nofile=1000)
+    stay = [join(place, VECTORS), quiet(place)]
+    with Storm(place.socket, VECTORS, threads=3, quiet=True) as storm:
+        for times in range(1, 6):
+            storm.wait(60)
+            server.signal(signal.SIGUSR2)
+            server.err.wait("resumed", times)
+    stay.append(join(place, VECTORS))
+    stay[0].read_until_knows({stay[1].id, stay[2].id})
+    stay[1].read_until(lambda: stay[1].knows(set(stay[1].peers) | {0, stay[2].id}))
+    all_ring_all([stay[0], stay[2]])
+    for client in stay[:2]:
+        for fd in client.peers[stay[2].id]:
+            ring(fd)
+        assert take_doorbells(stay[2]) == list(range(VECTORS))
+    stay.pop(1).close()
+    wait_until(lambda: vacant_n(place) == 0, "no quiet client knows a seat")
+    wait_until(lambda: server.fds() < 40, "the fds of all that left have been closed")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")

@@ -89,12 +89,14 @@ class Storm:
 
     lossy: the server may be killed during the storm, so a client may be lost while it is being
            greeted or sent a message
+    quiet: a third of the clients is never told of leaves
     """
 
-    def __init__(self, path, vectors, threads=2, lossy=False):
+    def __init__(self, path, vectors, threads=2, lossy=False, quiet=False):
         self.path = str(path)
         self.vectors = vectors
         self.lossy = lossy
+        self.quiet = quiet
         self.joined_n = 0
         self.wrong = []
         self._stop = threading.Event()
@@ -110,7 +112,8 @@ class Storm:
         self.stop()
 
     def _one(self, at):
-        with RawClient(self.path, self.vectors) as client:
+        quiet = self.quiet and (self.joined_n + at) % 3 == 0
+        with RawClient(self.path, self.vectors, quiet=quiet) as client:
             try:
                 client.greeting()
                 # Some clients read up to six messages, some read none, and some leave with unread
