@@ -272,9 +272,10 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_ring(struct ivs_peer *peer, unsigned int id
  * @id:  may be the id of @peer itself
  * @out: the doorbell; unchanged unless 0 is returned
  *
- * On the host a doorbell is bound to the peer that has @id now, and never rings another peer that
- * is assigned the same id later. In a guest it is bound to @id and @vector, without a check that
- * they exist. Free all doorbells of a peer before you close the peer.
+ * On the host a doorbell is bound to the peer that has @id now. Until the peer's leave has been
+ * received, the doorbell can ring the next peer that is assigned @id, because that peer can have
+ * the same eventfds; after that it rings no peer. In a guest it is bound to @id and @vector,
+ * without a check that they exist. Free all doorbells of a peer before you close the peer.
  *
  * Return: 0, IVS_PEER_E_ABSENT, _VECTOR, _UNSUPPORTED, _DEVICE_GONE; -errno (-ENOMEM).
  */

@@ -13,7 +13,7 @@
 #define RECORDS_FIRST 8
 
 static_assert(sizeof(struct ivs_roster_memory_header) == 56, "it survives an upgrade");
-static_assert(offsetof(struct ivs_roster_record, sets) == 88, "it survives an upgrade");
+static_assert(offsetof(struct ivs_roster_record, sets) == 96, "it survives an upgrade");
 
 int ivs_roster_heap_grow(struct ivs_roster_memory *memory, size_t len)
 {

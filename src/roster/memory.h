@@ -73,7 +73,7 @@ struct ivs_roster_memory_header {
 	struct ivs_roster_area areas[2];
 };
 
-#define IVS_ROSTER_NOTES_N 3
+#define IVS_ROSTER_NOTES_N 4
 
 /* State of a record. */
 enum ivs_roster_state {
@@ -96,6 +96,8 @@ enum ivs_roster_state {
  * @cursor:     the id from which the search for joins continues upwards
  * @knows_self: sending the client's own vectors has begun, or the client has none
  * @self_after: the vectors of peers with ids below this are sent before the client's own
+ * @mute:       the id was given up before, so some quiet clients know it, but not its eventfds: the
+ *              seat does not stay when the client leaves
  * @serial:     serial of the client
  * @seat_serial: serial of the first client that had the seat
  * @notes:      numbers kept for the caller: see ivs_roster_set_note()
@@ -113,7 +115,7 @@ struct ivs_roster_record {
 	uint32_t cursor;
 	uint32_t knows_self;
 	uint32_t self_after;
-	uint32_t unused;
+	uint32_t mute;
 	uint64_t serial;
 	uint64_t seat_serial;
 	uint64_t notes[IVS_ROSTER_NOTES_N];

@@ -31,7 +31,7 @@ static enum ivs_roster_state judge_record(const struct ivs_roster *roster,
 	if (!has_sound_seat(roster, record))
 		return IVS_ROSTER_UNUSED;
 	if (record->state == IVS_ROSTER_VACANT || record->in_doubt)
-		return record->vectors_n ? IVS_ROSTER_VACANT : IVS_ROSTER_UNUSED;
+		return record->vectors_n && !record->mute ? IVS_ROSTER_VACANT : IVS_ROSTER_UNUSED;
 	return is_sound(roster, record) ? IVS_ROSTER_PRESENT : IVS_ROSTER_UNUSED;
 }
 

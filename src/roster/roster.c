@@ -286,6 +286,7 @@ static void fill_record(struct ivs_roster *roster, struct ivs_roster_record *rec
 		.vectors_n = newcomer->vectors_n,
 		.at_id = NO_ID,
 		.knows_self = !newcomer->vectors_n,
+		.mute = !seat_serial && ivs_roster_is_needed(roster, id),
 		.serial = serial,
 		.seat_serial = seat_serial ? seat_serial : serial,
 	};
@@ -390,7 +391,8 @@ bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	const uint64_t *known = ivs_roster_known(record);
 	unsigned int end = roster->ids_n;
 
-	record->state = ivs_roster_is_needed(roster, id) ? IVS_ROSTER_VACANT : IVS_ROSTER_UNUSED;
+	record->state = ivs_roster_is_needed(roster, id) && !record->mute ? IVS_ROSTER_VACANT
+									  : IVS_ROSTER_UNUSED;
 	ivs_bitmap_remove(roster->visible, id);
 	roster->peers_n--;
 	for (unsigned int other = 0;
@@ -418,7 +420,8 @@ bool ivs_roster_is_needed(const struct ivs_roster *roster, unsigned int id)
 
 void ivs_roster_give_up(struct ivs_roster *roster, unsigned int id)
 {
-	for (unsigned int n = 0; n < roster->records_n; n++) {
+	/* If no quiet client knows the id, none can have been sent a part of its vectors. */
+	for (unsigned int n = 0; ivs_roster_is_needed(roster, id) && n < roster->records_n; n++) {
 		struct ivs_roster_record *record = present_record(roster, n);
 
 		if (record && record->quiet && record->at_id == id)

@@ -21,6 +21,7 @@ IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL
 
 #define KEPT_MAX 1024  /* limit of fds that no helper process has taken */
 #define ACCEPTS_MAX 64 /* limit per round; clients are served between rounds */
+#define GIVE_UPS_MAX 4 /* limit per connection of seats that are given up for their fds */
 
 int ivs_server_open_spare(struct ivs_server *server)
 {
@@ -52,20 +53,25 @@ static void log_ids(struct ivs_server *server, const struct ivs_client *client, 
 /*
  * Set @why if the user may not have another client; otherwise count a join. Return: 0 or -ENOMEM.
  */
-static int check_user(struct ivs_server *server, uid_t uid, enum ivs_refusal *why)
+static int check_user(struct ivs_server *server, const struct ucred *cred, enum ivs_refusal *why)
 {
 	unsigned int peers_max = server->admission.user_peers_max;
 	int64_t now_ns = ivs_clock_ns();
 	struct ivs_user *user;
 	int result;
 
-	result = ivs_users_find(&server->users, uid, now_ns, &user);
+	result = ivs_users_find(&server->users, cred->uid, now_ns, &user);
 	if (result)
 		return result;
-	if (peers_max && user->clients_n >= peers_max) {
+	if (peers_max && user->clients_n >= peers_max)
+		ivs_server_update_held(server, user);
+	if (peers_max &&
+	    user->clients_n >= peers_max + ivs_server_count_held(server, user, cred->pid)) {
 		*why = REFUSED_MAX_PEERS_PER_USER;
 		return 0;
 	}
+	if (ivs_users_check(&server->users, user, now_ns) == IVS_USERS_E_SHARE)
+		ivs_server_update_held(server, user);
 	switch (ivs_users_check(&server->users, user, now_ns)) {
 	case IVS_USERS_E_SHARE:
 		*why = REFUSED_USER_SHARE;
@@ -87,9 +93,10 @@ static bool may_join(struct ivs_server *server, int sock, const struct ucred *cr
 
 	if (!ivs_admission_allows(admission, sock, cred))
 		*why = REFUSED_NOT_ALLOWED;
-	else if (admission->peers_max && server->users.clients_n >= admission->peers_max)
+	else if (admission->peers_max &&
+		 server->users.clients_n - server->users.held_n >= admission->peers_max)
 		*why = REFUSED_MAX_PEERS;
-	else if (check_user(server, cred->uid, why))
+	else if (check_user(server, cred, why))
 		*why = REFUSED_FAILED;
 	return *why == REFUSALS_N;
 }
@@ -188,7 +195,7 @@ static unsigned int lowest_id(const struct ivs_server *server, uid_t uid, bool q
 /* Return: 0, IVS_ROSTER_E_FULL, -ENOMEM. */
 static int join_roster(struct ivs_server *server, struct ivs_client *client, bool has_seat)
 {
-	const struct ivs_roster_newcomer newcomer = {
+	struct ivs_roster_newcomer newcomer = {
 		.vectors_n = server->vectors_n,
 		.quiet = client->quiet,
 		.lowest = lowest_id(server, client->cred.uid, client->quiet),
@@ -199,10 +206,13 @@ static int join_roster(struct ivs_server *server, struct ivs_client *client, boo
 
 	if (has_seat)
 		return ivs_roster_join_seat(server->roster, &newcomer, client->id);
-	do {
-		result = ivs_roster_join(server->roster, &newcomer, &client->id);
-	} while (result == IVS_ROSTER_E_FULL && ivs_server_give_up_seat(server));
-	return result;
+	result = ivs_roster_join(server->roster, &newcomer, &client->id);
+	if (result != IVS_ROSTER_E_FULL || !ivs_server_give_up_seat(server))
+		return result;
+	/* Finding the user of the seat may have freed the client's user, if it was idle. */
+	result = ivs_users_find(&server->users, client->cred.uid, ivs_clock_ns(), &client->user);
+	newcomer.owner = &client->user->ids;
+	return result ? result : ivs_roster_join(server->roster, &newcomer, &client->id);
 }
 
 /* Create a client, with the eventfds and the id of a vacant seat if there is one for it. */
@@ -217,7 +227,7 @@ static int create_client(struct ivs_server *server, int *sock, const struct ucre
 	result = ivs_users_find(&server->users, cred->uid, ivs_clock_ns(), &user);
 	if (result)
 		return result;
-	seat = ivs_server_find_seat(server, user, lowest_id(server, cred->uid, quiet));
+	seat = ivs_server_find_seat(server, user, cred->pid, lowest_id(server, cred->uid, quiet));
 	result = ivs_client_new(sock, cred, server->vectors_n, seat, out);
 	if (result)
 		return result;
@@ -240,6 +250,7 @@ static void note_client(struct ivs_server *server, struct ivs_client *client)
 	client->seat_serial = ivs_roster_seat_serial(roster, client->id);
 	ivs_roster_set_note(roster, client->id, NOTE_SINCE, (uint64_t)client->since_ms);
 	ivs_roster_set_note(roster, client->id, NOTE_PROCESS, process);
+	ivs_roster_set_note(roster, client->id, NOTE_HELD, true); /* if the server crashes */
 }
 
 static void log_join(struct ivs_server *server, const struct ivs_client *client, bool has_seat)
@@ -276,6 +287,7 @@ static int join_client(struct ivs_server *server, int *sock, const struct ucred 
 	server->totals.joined++;
 	server->changed = true; /* this makes the current round send the client its greeting */
 	log_join(server, client, has_seat);
+	ivs_server_trim_seats(server);
 	ivs_server_await_reading(server, client);
 	return 0;
 }
@@ -310,9 +322,9 @@ static void admit_client(struct ivs_server *server, int *sock)
 		refuse_client(server, why, -ENOMEM, &cred);
 		return;
 	}
-	do {
+	result = join_client(server, sock, &cred);
+	for (unsigned int i = 0; i < GIVE_UPS_MAX && result == -EMFILE && release_fds(server); i++)
 		result = join_client(server, sock, &cred);
-	} while (refusal_of(result) == REFUSED_NO_FD && release_fds(server));
 	if (result)
 		refuse_client(server, refusal_of(result), result, &cred);
 }

@@ -23,6 +23,11 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 	while (server->ids_end && !server->clients[server->ids_end - 1])
 		server->ids_end--;
 	server->unstored_n -= !ivs_client_is_stored(client);
+	/*
+	 * Without leaves, QEMU may poll its eventfds for the rest of its life. A client that was
+	 * dropped may read its doorbells until it notices.
+	 */
+	client->held = client->quiet || why != DROP_CLOSED;
 	ivs_server_leave_roster(server, client);
 	if (server->page)
 		ivs_roster_page_writer_leave(server->page, client->id);

@@ -25,6 +25,7 @@ enum ivs_server_note {
 	NOTE_SINCE,	 /* time at which the client joined, in ms since 1970 */
 	NOTE_GENERATION, /* generation at which the roster page listed it; 0: not yet */
 	NOTE_PROCESS,	 /* pid of the client, shifted by 32, and uid */
+	NOTE_HELD,	 /* the client's seat is not given to others while its process exists */
 };
 
 /* Why a connection did not become a client. */

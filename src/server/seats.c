@@ -7,6 +7,7 @@
 
 #include "base/eventfd.h"
 #include "server/departed.h"
+#include "server/service_manager.h"
 
 /* The signal 0 is not sent: the call checks whether the process exists. */
 IVS_SYSCALLS(ivs_seats_syscalls, {"kill", {IVS_ARG_IS(2, 0)}}, {"clock_gettime"},
@@ -14,15 +15,36 @@ IVS_SYSCALLS(ivs_seats_syscalls, {"kill", {IVS_ARG_IS(2, 0)}}, {"clock_gettime"}
 
 /*
  * Resetting an eventfd wakes all that wait for it, and a peer can make that expensive with many
- * epoll instances. A seat that takes longer is given up.
+ * epoll instances. A seat that takes longer is given up, and the newcomer gets new eventfds.
  */
-#define RESET_CPU_NS (10 * IVS_NS_PER_MS)
+#define RESET_CPU_NS(vectors_n) (IVS_NS_PER_MS + (vectors_n)*INT64_C(5000))
 
-static void give_up(struct ivs_server *server, struct ivs_client *seat)
+/* Limit on the processes that are looked up when a client joins. */
+#define CHECKS_MAX 64
+
+static void set_held(struct ivs_server *server, struct ivs_client *seat, bool held)
 {
+	if (seat->held == held)
+		return;
+	seat->held = held;
+	if (held)
+		ivs_users_hold(&server->users, seat->user);
+	else
+		ivs_users_unhold(&server->users, seat->user);
+}
+
+/* Remove a seat from the tables. */
+static void remove_seat(struct ivs_server *server, struct ivs_client *seat)
+{
+	set_held(server, seat, false);
 	server->seats[seat->id] = NULL;
 	server->seats_n--;
 	seat->user->seats_n--;
+}
+
+static void give_up(struct ivs_server *server, struct ivs_client *seat)
+{
+	remove_seat(server, seat);
 	ivs_roster_give_up(server->roster, seat->id);
 	ivs_handover_forget_client(server->handover, seat);
 	ivs_server_depart(server, seat);
@@ -60,6 +82,7 @@ bool ivs_server_give_up_seat(struct ivs_server *server)
 	if (!most)
 		return false;
 	give_up(server, oldest_seat(server, most));
+	ivs_server_update_store(server); /* its fds are closed when the manager has dropped them */
 	return true;
 }
 
@@ -74,17 +97,26 @@ static bool are_too_many(const struct ivs_server *server)
 					    seats_fds_n > IVS_SEATS_STORED_MAX);
 }
 
-static void add_seat(struct ivs_server *server, struct ivs_client *seat)
+void ivs_server_trim_seats(struct ivs_server *server)
+{
+	while (are_too_many(server) && ivs_server_give_up_seat(server))
+		;
+}
+
+/* @held: whether the seat is held back */
+static void add_seat(struct ivs_server *server, struct ivs_client *seat, bool held)
 {
 	struct ivs_user *user = seat->user;
 
+	seat->held = false;
+	set_held(server, seat, held);
+	ivs_roster_set_note(server->roster, seat->id, NOTE_HELD, held);
 	seat->left_ns = ivs_clock_ns();
 	server->seats[seat->id] = seat;
 	server->seats_n++;
 	if (user->seats_n++ >= IVS_SEATS_USER_MAX)
 		give_up(server, oldest_seat(server, user));
-	while (are_too_many(server) && ivs_server_give_up_seat(server))
-		;
+	ivs_server_trim_seats(server);
 }
 
 /* Create a seat with the fds of @client. */
@@ -94,7 +126,7 @@ static int keep_seat(struct ivs_server *server, struct ivs_client *client)
 	int result = ivs_client_split(client, &seat);
 
 	if (!result)
-		add_seat(server, seat);
+		add_seat(server, seat, client->held);
 	return result;
 }
 
@@ -119,6 +151,8 @@ static int resume_seat(struct ivs_server *server, unsigned int id)
 	struct ivs_user *user;
 	int result;
 
+	if (!process) /* the former server crashed before it had noted the process */
+		return IVS_HANDOVER_E_ABSENT;
 	result = ivs_users_find(&server->users, (uid_t)process, ivs_clock_ns(), &user);
 	if (!result)
 		result = ivs_handover_take_client(server->handover, &which, &seat);
@@ -128,7 +162,7 @@ static int resume_seat(struct ivs_server *server, unsigned int id)
 	seat->quiet = ivs_roster_quiet(server->roster, id);
 	seat->user = user;
 	ivs_roster_set_owner(server->roster, id, &user->ids);
-	add_seat(server, seat);
+	add_seat(server, seat, ivs_roster_note(server->roster, id, NOTE_HELD));
 	return 0;
 }
 
@@ -151,7 +185,7 @@ static bool reset_seat(const struct ivs_client *seat)
 	for (unsigned int i = 0; i < seat->vectors_n; i++) {
 		if (ivs_eventfd_take(seat->eventfds[i]) < 0)
 			return false;
-		if (ivs_clock_cpu_ns() - began_ns > RESET_CPU_NS)
+		if (ivs_clock_cpu_ns() - began_ns > RESET_CPU_NS(seat->vectors_n))
 			return false;
 	}
 	return true;
@@ -166,33 +200,93 @@ static bool is_gone(pid_t pid)
 	return pid > 0 && kill(pid, 0) && errno == ESRCH;
 }
 
-struct ivs_client *ivs_server_find_seat(struct ivs_server *server, const struct ivs_user *user,
-					unsigned int lowest)
+void ivs_server_update_held(struct ivs_server *server, const struct ivs_user *user)
 {
-	pid_t alive = -1; /* one process can have left many seats */
-	unsigned int id = lowest;
+	unsigned int checks_n = 0;
+	unsigned int id = 0;
 
 	for (; (id = ivs_roster_next_vacant(server->roster, id)) <= IVS_ID_MAX; id++) {
 		struct ivs_client *seat = server->seats[id];
 
-		if (seat->user != user || seat->vectors_n != server->vectors_n)
+		if (seat->user != user || !seat->held)
 			continue;
-		if (seat->quiet && (seat->cred.pid == alive || !is_gone(seat->cred.pid))) {
-			alive = seat->cred.pid;
-			continue;
-		}
-		if (reset_seat(seat))
-			return seat;
-		give_up(server, seat);
+		if (is_gone(seat->cred.pid))
+			set_held(server, seat, false);
+		else if (++checks_n == CHECKS_MAX)
+			break;
 	}
+}
+
+unsigned int ivs_server_count_held(const struct ivs_server *server, const struct ivs_user *user,
+				   pid_t pid)
+{
+	unsigned int id = 0;
+	unsigned int n = 0;
+
+	for (; user->held_n && (id = ivs_roster_next_vacant(server->roster, id)) <= IVS_ID_MAX;
+	     id++)
+		n += server->seats[id]->user == user && server->seats[id]->held &&
+		     server->seats[id]->cred.pid == pid;
+	return n;
+}
+
+/* State of the search for a seat. */
+struct search {
+	const struct ivs_user *user;
+	pid_t pid;
+	pid_t alive;		/* a process that exists: it can have left many seats */
+	unsigned int checks_n;	/* number of processes that were looked up */
+	unsigned int own_n;	/* number of seats that were held back because of @pid */
+	struct ivs_client *own; /* the oldest of them */
+};
+
+/* Return: whether the newcomer may take @seat. */
+static bool is_available(struct ivs_server *server, struct search *search, struct ivs_client *seat)
+{
+	if (seat->user != search->user || seat->vectors_n != server->vectors_n)
+		return false;
+	if (!seat->held)
+		return true;
+	if (seat->cred.pid == search->pid) {
+		search->own_n++;
+		if (!search->own || seat->left_ns < search->own->left_ns)
+			search->own = seat;
+		return false;
+	}
+	if (seat->cred.pid == search->alive || search->checks_n == CHECKS_MAX)
+		return false;
+	search->checks_n++;
+	if (is_gone(seat->cred.pid))
+		return true;
+	search->alive = seat->cred.pid;
+	return false;
+}
+
+struct ivs_client *ivs_server_find_seat(struct ivs_server *server, const struct ivs_user *user,
+					pid_t pid, unsigned int lowest)
+{
+	struct search search = {.user = user, .pid = pid, .alive = -1};
+	struct ivs_client *seat = NULL;
+	unsigned int id = lowest;
+
+	for (; (id = ivs_roster_next_vacant(server->roster, id)) <= IVS_ID_MAX; id++) {
+		seat = server->seats[id];
+		if (is_available(server, &search, seat))
+			break;
+		seat = NULL;
+	}
+	if (!seat && search.own_n >= IVS_SEATS_PROCESS_MAX)
+		seat = search.own;
+	if (!seat || reset_seat(seat))
+		return seat;
+	give_up(server, seat);
+	ivs_server_update_store(server);
 	return NULL;
 }
 
 void ivs_server_seat_taken(struct ivs_server *server, struct ivs_client *seat)
 {
-	server->seats[seat->id] = NULL;
-	server->seats_n--;
-	seat->user->seats_n--;
+	remove_seat(server, seat);
 	ivs_client_free(seat);
 }
 

@@ -4,8 +4,12 @@
  * (roster.h). A newcomer with the same user and the same number of vectors takes the seat with the
  * lowest id.
  *
- * The seat of a departed quiet client is not given away while its process exists: QEMU 11.1 without
- * KVM goes on polling the eventfds of a device that was unplugged, and crashes when they are rung.
+ * The seat of a departed quiet client is held back while its process exists: QEMU 11.1 without KVM
+ * goes on polling the eventfds of a device that was unplugged, and crashes when they are rung. The
+ * seat of a client that was dropped is held back, too, because the client may go on reading its
+ * doorbells. QEMUs pay for each seat that they are told of, so seats that are held back count as
+ * clients of their user, and a process that has caused IVS_SEATS_PROCESS_MAX of them gets its own
+ * oldest one.
  *
  * Each vacant seat is a struct ivs_client without a socket. Its fds are those that the client had,
  * also in the service manager's store, and are given up when fds or ids are scarce.
@@ -17,6 +21,8 @@
 #include "server/private.h"
 
 extern const struct ivs_syscall ivs_seats_syscalls[];
+
+#define IVS_SEATS_PROCESS_MAX 16
 
 /*
  * Number of vacant seats of one user. If there are more, the oldest one is given up. All seats may
@@ -41,16 +47,27 @@ void ivs_server_leave_roster(struct ivs_server *server, struct ivs_client *clien
 void ivs_server_resume_seats(struct ivs_server *server);
 
 /**
- * ivs_server_find_seat() - find a vacant seat that @user may take, and reset its eventfds
- * @lowest: the lowest id that is allowed
+ * ivs_server_find_seat() - find a vacant seat that a newcomer may take, and reset its eventfds
+ * @user, @pid: the newcomer's user and process
+ * @lowest:     the lowest id that is allowed
  *
  * Return: the seat; NULL: none.
  */
 struct ivs_client *ivs_server_find_seat(struct ivs_server *server, const struct ivs_user *user,
-					unsigned int lowest);
+					pid_t pid, unsigned int lowest);
+
+/** ivs_server_update_held() - stop holding back seats of @user whose process is gone */
+void ivs_server_update_held(struct ivs_server *server, const struct ivs_user *user);
+
+/** ivs_server_count_held() - the number of seats of @user that are held back because of @pid */
+unsigned int ivs_server_count_held(const struct ivs_server *server, const struct ivs_user *user,
+				   pid_t pid);
 
 /** ivs_server_seat_taken() - free @seat, of which another client now has the id and the eventfds */
 void ivs_server_seat_taken(struct ivs_server *server, struct ivs_client *seat);
+
+/** ivs_server_trim_seats() - give up seats until they leave enough fds for newcomers */
+void ivs_server_trim_seats(struct ivs_server *server);
 
 /** ivs_server_sweep_seats() - give up the seats that no quiet client knows; call after a leave */
 void ivs_server_sweep_seats(struct ivs_server *server);

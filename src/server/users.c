@@ -107,6 +107,20 @@ void ivs_users_left(struct ivs_users *users, struct ivs_user *user)
 		ivs_users_remove(users, user);
 }
 
+void ivs_users_hold(struct ivs_users *users, struct ivs_user *user)
+{
+	user->held_n++;
+	users->held_n++;
+	ivs_users_add(users, user);
+}
+
+void ivs_users_unhold(struct ivs_users *users, struct ivs_user *user)
+{
+	user->held_n--;
+	users->held_n--;
+	ivs_users_remove(users, user);
+}
+
 /*
  * One fd in flight is granted to each client, whatever other clients do, so that no client waits
  * for another: see flight.h.

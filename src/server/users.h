@@ -29,12 +29,13 @@
 
 /**
  * struct ivs_user - the clients of one user
- * @clients_n: clients; former clients that may still have file descriptors in flight to them; and
- *             all of @leaving_n except IVS_USERS_LEAVING_FREE
+ * @clients_n: clients; former clients that may still have file descriptors in flight to them; all
+ *             of @leaving_n except IVS_USERS_LEAVING_FREE; and @held_n
  * @leaving_n: former clients whose own file descriptors are still open
  * @extra_n:   file descriptors in flight to the user's clients, not counting the first to each
  *             client
  * @seats_n:   vacant seats (seats.h)
+ * @held_n:    vacant seats that are held back
  * @ids:       ids in use, or that a connected client knows
  * @full_ns:   when the user will again have all its joins per minute
  * @held:      it has been logged that messages to the user's clients are held back
@@ -46,6 +47,7 @@ struct ivs_user {
 	unsigned int leaving_n;
 	unsigned int extra_n;
 	unsigned int seats_n;
+	unsigned int held_n;
 	struct ivs_roster_owner ids;
 	int64_t full_ns;
 	bool held;
@@ -61,6 +63,7 @@ struct ivs_user {
  *               limit
  * @clients_n, @extra_n: the sums over all users
  * @kept_n:      number of former clients to which fds may be in flight; part of @clients_n
+ * @held_n:      number of vacant seats that are held back; part of @clients_n
  * @users_n:     number of users in the table
  */
 struct ivs_users {
@@ -71,6 +74,7 @@ struct ivs_users {
 	unsigned int clients_n;
 	unsigned int extra_n;
 	unsigned int kept_n;
+	unsigned int held_n;
 	unsigned int users_n;
 	struct ivs_user *buckets[IVS_USERS_BUCKETS];
 };
@@ -108,6 +112,12 @@ void ivs_users_leave(struct ivs_users *users, struct ivs_user *user);
 
 /** ivs_users_left() - undo ivs_users_leave(): the fds of that client have been closed */
 void ivs_users_left(struct ivs_users *users, struct ivs_user *user);
+
+/** ivs_users_hold() - count a vacant seat that is held back */
+void ivs_users_hold(struct ivs_users *users, struct ivs_user *user);
+
+/** ivs_users_unhold() - undo ivs_users_hold(): the seat is not held back any more, or it is gone */
+void ivs_users_unhold(struct ivs_users *users, struct ivs_user *user);
 
 /** ivs_users_room() - how many more fds may be in flight to a client that has @flight_n now */
 IVS_MUST_USE unsigned int ivs_users_room(const struct ivs_users *users, const struct ivs_user *user,

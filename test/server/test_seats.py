@@ -16,7 +16,7 @@ from support.py.control import ask_once
 from support.py.crowd import Storm, all_know_all, all_ring_all, eventfd_id, take_doorbells
 from support.py.programs import wait_until
 from support.py.restart import VECTORS
-from support.py.wire import RawClient, readable, ring
+from support.py.wire import RawClient, connect, readable, ring
 
 STRANGER = 61234
 
@@ -145,6 +145,42 @@ def test_seat_of_a_quiet_client_is_kept_while_its_process_exists(place):
     silent.read_until_knows({1, 2})
 
 
+def test_process_that_reconnects_gets_its_own_seat(place):
+    """A process that keeps connecting like QEMU, and disconnecting, costs other quiet clients the
+    fds of 16 seats, not of each connection: it then gets its own oldest seat."""
+    serve(place, "--max-peers-per-user", "4")
+    silent = quiet(place)
+    ids = []
+    for _ in range(50):
+        with RawClient(str(place.socket), VECTORS, keep=False, quiet=True) as client:
+            ids.append(client.greeting().id)
+            silent.read_until(lambda: silent.knows(set(ids)))
+        wait_until(lambda: len(ask_once(control_of(place))["peers"]) == 1, "it has left")
+    assert ids[:18] == [*range(1, 17), 1, 2] and max(ids) == 16
+    assert vacant_n(place) == 16
+    silent.read_until_knows(set(range(1, 17)))
+
+
+def test_seats_that_are_held_back_count_as_clients(place):
+    """The seats of QEMUs that have disconnected but still run count for --max-peers-per-user, but
+    not against their own process, which may plug in a device again."""
+    serve(place, "--max-peers-per-user", "3")
+    quiet(place)
+    processes = [qemu(place)[0] for _ in range(2)]
+    for process in processes:
+        process.write("close\n")
+        process.out.wait("closed")
+    wait_until(lambda: vacant_n(place) == 2, "they have left")
+    assert connect(str(place.socket)).recv(8) == b""
+    processes[0].end()
+    client = join(place, VECTORS)
+    assert client.id == 1 and connect(str(place.socket)).recv(8) == b""
+    client.close()
+    wait_until(lambda: vacant_n(place) == 2, "it has left")
+    again = quiet(place)
+    assert again.id == 1
+
+
 def test_seat_is_given_up_with_the_last_quiet_client(place):
     """Once no quiet client knows them, the ids of vacant seats are free, and their fds closed."""
     server = serve(place)
@@ -236,6 +272,23 @@ def test_seats_are_given_up_when_fds_are_scarce(place):
     newcomer = as_user(STRANGER, lambda: join(place, VECTORS, keep=False))
     assert newcomer.id in {client.id for client in crowd}
     silent.read_until(lambda: {client.id for client in mine} <= set(silent.peers))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
+def test_seats_are_given_up_in_time_with_a_service_manager(place, manager):
+    """With a service manager, the fds of a seat are closed only after the manager has dropped its
+    copies, so seats are given up before fds run out."""
+    place.dir.chmod(0o777)
+    manager.start("-F", "-n", str(VECTORS), "--socket-mode", "0666", "-S", place.socket,
+                  prefix=["/usr/bin/prlimit", "--nofile=85:85"])
+    silent = place.add(RawClient(str(place.socket), VECTORS, keep=False, quiet=True)).greeting()
+    crowd = as_user(STRANGER, lambda: [join(place, VECTORS, keep=False) for _ in range(16)])
+    silent.read_until_knows({client.id for client in crowd})
+    for client in crowd:
+        client.close()
+    for _ in range(18):
+        manager.wait_idle()
+        join(place, VECTORS, keep=False)
 
 
 def test_client_that_has_left_keeps_its_eventfds(place):

@@ -154,6 +154,26 @@ Test(roster_seats, seat_stays_only_while_a_quiet_client_knows_it)
 	ivs_roster_free(r);
 }
 
+/* Quiet clients have other eventfds for the id, so the next client must not get it with a seat. */
+Test(roster_seats, seat_of_a_reassigned_id_does_not_stay)
+{
+	const struct ivs_roster_newcomer last = {.vectors_n = 1, .lowest = IVS_ID_MAX};
+	struct ivs_roster *r = make_three(1);
+	unsigned int id = 0;
+
+	for (unsigned int time_n = 0; time_n < 2; time_n++) {
+		cr_assert_eq(ivs_roster_join(r, &last, &id), 0);
+		cr_assert_eq(id, IVS_ID_MAX);
+		hear(r, id, 3);
+		hear(r, 0, ALL);
+		cr_assert_eq(ivs_roster_leave(r, id), !time_n);
+		if (!time_n)
+			ivs_roster_give_up(r, id);
+	}
+	cr_assert_eq(ivs_roster_next_vacant(r, 0), IVS_ID_MAX + 1);
+	ivs_roster_free(r);
+}
+
 /* 100000 clients join and leave beside a quiet client: it is told of the first one only. */
 Test(roster_seats, joins_cost_a_quiet_client_nothing)
 {
