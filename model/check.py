@@ -5,7 +5,7 @@
     model/check.py [--slow] [--memory MIB] [--list] [NAME...]
 
 Each NAME is a run that --list shows. Without a NAME, all runs are performed except those marked
-slow or huge; with --slow, those marked slow are performed instead. README.md explains the runs.
+slow; with --slow, those marked slow are performed instead. README.md explains the runs.
 """
 import argparse
 import dataclasses
@@ -36,74 +36,107 @@ class Run:
 
 
 #: Defines with enough peers and ids for the runs that must find an error
-SMALL = "PEERS=3 IDS=4 MAY_REFUSE "
+SMALL = "PEERS=3 IDS=4 "
 
 PROOFS = [
-    Run("all", "3 peers of 2 vectors, 4 ids", "PEERS=3 IDS=4 VECTORS=2 MAY_REFUSE"),
-    Run("many-ids", "3 peers of 2 vectors, 6 ids, up to 5 joins before the server is empty again",
-        "PEERS=3 IDS=6 VECTORS=2 GREETING=1 JOINS=5"),
-    Run("silent", "3 peers of 0 or 1 vectors, 3 ids",
-        "PEERS=3 IDS=3 VECTORS=1 SILENT MAY_REFUSE"),
-    Run("never-refused", "2 peers, 3 ids: no client is refused for lack of an id",
-        "PEERS=2 IDS=3 VECTORS=2"),
-    Run("live", "3 peers of 2 vectors, 3 ids: a client that reads receives everything eventually",
-        "PEERS=3 IDS=3 VECTORS=2 GREETING=1 MAY_REFUSE LIVE"),
-    Run("five-ids", "3 peers of 1 vector, 5 ids", "PEERS=3 IDS=5 VECTORS=1 MAY_REFUSE",
+    Run("all", "3 peers of 2 vectors, 3 ids; joins in the order of the cursor",
+        "PEERS=3 IDS=3 VECTORS=2 CURSOR"),
+    Run("four-ids", "3 peers of 1 vector, 4 ids", "PEERS=3 IDS=4 VECTORS=1 GREETING=1"),
+    Run("none-quiet", "3 peers of 2 vectors, none of them quiet, 4 ids",
+        "PEERS=3 IDS=4 VECTORS=2 NONE_QUIET"),
+    Run("all-quiet", "3 peers of 2 vectors, all of them quiet, 4 ids",
+        "PEERS=3 IDS=4 VECTORS=2 GREETING=1 ALL_QUIET"),
+    Run("many-ids", "3 peers of 1 vector, 6 ids, up to 5 joins before the server is empty again",
+        "PEERS=3 IDS=6 VECTORS=1 GREETING=1 JOINS=5"),
+    Run("silent", "3 peers of 0 or 1 vectors, 3 ids", "PEERS=3 IDS=3 VECTORS=1 SILENT"),
+    Run("live", "3 peers of 1 vector, 3 ids: a client that reads receives everything eventually",
+        "PEERS=3 IDS=3 VECTORS=1 GREETING=1 LIVE"),
+    Run("live-cursor", "the same, with joins in the order of the cursor, for 2 peers of 2 vectors",
+        "PEERS=2 IDS=3 VECTORS=2 GREETING=1 LIVE CURSOR"),
+    Run("all-4", "3 peers of 2 vectors, 4 ids", "PEERS=3 IDS=4 VECTORS=2 GREETING=1",
         size="slow"),
+    Run("cursor-4", "3 peers of 1 vector, 4 ids; joins in the order of the cursor",
+        "PEERS=3 IDS=4 VECTORS=1 GREETING=1 CURSOR", size="slow"),
     Run("silent-4", "3 peers of 0 or 1 vectors, 4 ids",
-        "PEERS=3 IDS=4 VECTORS=1 SILENT MAY_REFUSE", size="slow"),
-    Run("live-4", "3 peers of 1 vector, 4 ids: a client that reads receives everything eventually",
-        "PEERS=3 IDS=4 VECTORS=1 GREETING=1 MAY_REFUSE LIVE", size="slow"),
-    Run("never-refused-3", "3 peers, 6 ids: no client is refused for lack of an id",
-        "PEERS=3 IDS=6 VECTORS=1 GREETING=1", size="huge"),
+        "PEERS=3 IDS=4 VECTORS=1 GREETING=1 SILENT", size="slow"),
+    Run("live-2", "3 peers of 2 vectors, 3 ids: a client that reads receives everything eventually",
+        "PEERS=3 IDS=3 VECTORS=2 GREETING=1 LIVE", size="slow"),
+    Run("four-peers", "4 peers of 1 vector, 4 ids, up to 5 joins before the server is empty again",
+        "PEERS=4 IDS=4 VECTORS=1 GREETING=1 JOINS=5", size="slow"),
 ]
 
 BREAKS = [
-    Run("too-few-ids-2", "2 peers, 2 ids: a client is refused", "PEERS=2 IDS=2", "R_ids_suffice"),
-    Run("too-few-ids-3", "3 peers, 5 ids: a client is refused",
-        "PEERS=3 IDS=5 VECTORS=1 GREETING=1", "R_ids_suffice"),
-    Run("bug-1", "an id is assigned and announced again once every client has received the leave",
-        SMALL + "BUG=1", "R_no_second_owner"),
+    Run("bug-1", "a quiet client is sent leaves", SMALL + "BUG=1", "R_quiet"),
     Run("bug-2", "a leave in the middle of a peer's vectors is lost",
         SMALL + "BUG=2", "R_all_announced"),
     Run("bug-3", "a client is visible before its greeting was sent", SMALL + "BUG=3", "R_public"),
-    Run("bug-4", "an id is assigned again immediately", SMALL + "BUG=4", "R_leave_before_return"),
-    Run("bug-4b", "the same, found by another rule", SMALL + "BUG=4", "R_id_not_believed"),
-    Run("bug-5", "ids that a client had heard of stay reserved after it has left", SMALL + "BUG=5",
-        "R_first_id_is_0"),
+    Run("bug-4", "the next owner of a known id replaces the former one without a leave",
+        SMALL + "BUG=4", "R_leave_before_return"),
+    Run("bug-4b", "the same, found by another rule", SMALL + "BUG=4", "R_all_announced"),
+    Run("bug-5", "a seat stays vacant after the last quiet client that knew it has left",
+        SMALL + "BUG=5", "R_seat_is_needed"),
+    Run("bug-5b", "the same, found by another rule", SMALL + "BUG=5", "R_first_id_is_0"),
     Run("bug-6", "joins are sent before leaves", SMALL + "BUG=6", "R_leaves_before_joins"),
     Run("bug-7", "a client's own vectors are sent first", SMALL + "BUG=7", "R_own_vectors_last"),
     Run("bug-8", "leaves are sent in the middle of another peer's vectors", SMALL + "BUG=8",
         "R_nothing_between"),
-    Run("bug-9", "the search for joins does not wrap around at the last id", SMALL + "BUG=9",
-        "R_something_to_send"),
-    Run("bug-10", "when ids are used up, clients that have heard of an id receive its new owner",
-        SMALL + "BUG=10", "R_no_second_owner"),
+    Run("bug-9", "the search for joins does not wrap around at the last id",
+        SMALL + "CURSOR BUG=9", "R_something_to_send"),
+    Run("bug-10", "a quiet client forgets a seat that was given up", SMALL + "BUG=10",
+        "R_one_seat"),
     Run("bug-11", "peers without vectors are visible", SMALL + "SILENT BUG=11", "R_public"),
-    Run("bug-12", "the lowest id that no client knows now is assigned, even if heard",
-        SMALL + "BUG=12", "R_lowest_unseen_id"),
+    Run("bug-12", "the lowest id without a seat is assigned, even if it is known",
+        SMALL + "BUG=12", "R_lowest_unknown_id"),
     Run("bug-13", "a leave does not wake the clients that must receive it",
-        "PEERS=3 IDS=3 GREETING=1 MAY_REFUSE LIVE BUG=13", "acceptance cycle"),
+        "PEERS=3 IDS=3 GREETING=1 LIVE BUG=13", "acceptance cycle"),
     Run("bug-14", "joins are sent in the middle of the greeting", SMALL + "BUG=14",
         "R_greeted_first"),
-    Run("bug-15", "the position in a peer's vectors is kept after the peer has left",
+    Run("bug-15", "the position in a peer's vectors is kept after the peer's leave was sent",
         SMALL + "BUG=15", "R_vector_order"),
     Run("bug-16", "a leave is sent again and again", SMALL + "BUG=16", "R_leave_of_known"),
-    Run("bug-17", "every client is refused when ids are used up", SMALL + "BUG=17",
+    Run("bug-17", "every client is refused when all ids are known", SMALL + "BUG=17",
         "R_refused_only_full"),
-    Run("bug-18", "when ids are used up, the lowest id that no client knows now is assigned",
-        SMALL + "BUG=18", "R_fewest_seen"),
+    Run("bug-18", "when all ids are known, the lowest one without a seat is assigned",
+        SMALL + "BUG=18", "R_fewest_know"),
+    Run("bug-19", "the position in a seat's vectors is kept after the seat was given up",
+        SMALL + "BUG=19", "R_one_seat"),
+    Run("bug-20", "a quiet client is not sent the rest of a vacant seat", SMALL + "BUG=20",
+        "R_all_announced"),
+    Run("bug-21", "a seat that a quiet client knows is given up at once", SMALL + "BUG=21",
+        "R_seat_stays"),
+    Run("bug-22", "when all ids are known, a vacant seat's id is assigned with other eventfds",
+        SMALL + "BUG=22", "R_id_is_free"),
+    Run("bug-23", "a quiet client is sent the vectors of a seat's next owner", SMALL + "BUG=23",
+        "R_vector_order"),
+    Run("bug-24", "an id stays outdated after the leave was sent", SMALL + "BUG=24",
+        "R_something_to_send"),
+    Run("bug-24b", "the same, found by another rule", SMALL + "BUG=24", "R_leave_of_gone"),
+    Run("bug-25", "a seat can be taken after it was given up", SMALL + "BUG=25",
+        "R_seat_is_vacant"),
+    Run("bug-26", "the leave of a partly announced peer is sent after leaves of lower ids",
+        SMALL + "BUG=26", "R_nothing_between"),
+    Run("bug-27", "a vacant seat stays visible", SMALL + "BUG=27", "R_public"),
+    Run("bug-28", "a client that takes a seat is told only what the former client was not",
+        SMALL + "BUG=28", "R_all_announced"),
+    Run("bug-29", "the greeting is sent in another order", SMALL + "BUG=29", "R_greeting_order"),
 ]
 
 REACHES = [
-    Run("reach-1", "an id gets a second owner that can be announced to all", SMALL + "REACH=1",
-        "REACHED"),
-    Run("reach-2", "ids are used up, so a client gets an id that others have seen",
+    Run("reach-1", "a vacant seat is taken", SMALL + "REACH=1", "REACHED"),
+    Run("reach-2", "all ids are known, so a client gets an id that others know",
         SMALL + "REACH=2", "REACHED"),
     Run("reach-3", "a peer leaves in the middle of its vectors", SMALL + "REACH=3", "REACHED"),
-    Run("reach-4", "a client is refused", SMALL + "REACH=4", "REACHED"),
-    Run("reach-5", "a new owner is not announced to a client that has seen the old one",
+    Run("reach-4", "a client is refused", "PEERS=3 IDS=3 VECTORS=1 GREETING=1 REACH=4", "REACHED"),
+    Run("reach-5", "an id's next owner is not announced to a quiet client that knows the id",
         SMALL + "REACH=5", "REACHED"),
+    Run("reach-6", "a quiet client is sent the rest of a vacant seat", SMALL + "REACH=6",
+        "REACHED"),
+    Run("reach-7", "a quiet client is sent the rest of a seat whose next owner is not visible yet",
+        SMALL + "REACH=7", "REACHED"),
+    Run("reach-8", "a partly announced peer's leave is sent when the id's next owner is visible",
+        SMALL + "REACH=8", "REACHED"),
+    Run("reach-9", "a seat stays, but the quiet clients that know its id have other eventfds",
+        SMALL + "REACH=9", "REACHED"),
 ]
 
 RUNS = PROOFS + BREAKS + REACHES
@@ -142,10 +175,10 @@ def search(run, memory, directory):
     (directory / MODEL.name).write_text(source_for(run), encoding="utf-8")
     command(["spin", *(f"-D{word}" for word in run.defines.split()), "-a", MODEL.name], directory,
             "spin")
-    command(["gcc", "-w", "-O0" if run.rule else "-O2", f"-DMEMLIM={memory}",
+    command(["gcc", "-w", "-O2" if run.size else "-O0" if run.rule else "-O1", f"-DMEMLIM={memory}",
              *(LIVE if live else SEARCH), "-o", "pan", "pan.c"], directory, "gcc")
-    depth = 4000000 if run.size == "huge" else 1500000
-    return command(["./pan", f"-m{depth}", "-w22" if run.rule else "-w24", "-n",
+    depth = 4000000 if run.size else 200000 if run.rule else 1500000
+    return command(["./pan", f"-m{depth}", "-w18" if run.rule else "-w22", "-n",
                     *(["-a"] if live else [])], directory, "pan")
 
 

@@ -6,13 +6,13 @@
  *
  * The server's part works as roster.c does, one message at a time. The clients' part is independent
  * of it: the receive_* functions check each message against the client's own table and against the
- * clients that are present. They must not read any variable of the server's part.
+ * clients and seats that exist. They must not read any variable of the server's part.
  */
 #ifndef PEERS
 #define PEERS 3 /* maximum number of clients at a time */
 #endif
 #ifndef IDS
-#define IDS 5 /* at most 7, because a set of ids is a byte */
+#define IDS 4 /* at most 7, because a set of ids is a byte */
 #endif
 #ifndef VECTORS
 #define VECTORS 2
@@ -28,13 +28,14 @@
 #define GREETING 3 /* version, id, memory */
 #endif
 #define NO_ID IDS
+#define ALL_IDS (bit_of(IDS) - 1)
 #define bit_of(id) (1 << (id))
 #define has(set, id) (((set) >> (id)) & 1)
 
 /* ---- Temporary variables of a step, not part of the state ---- */
 
-hidden byte seen_n[IDS]; /* by id: number of present clients that have seen it */
-hidden byte i, j, n, best, found, from, set, taken, stale, seen, believed, chosen_id;
+hidden byte known_n[IDS]; /* by id: number of present clients that know it */
+hidden byte i, j, n, best, found, from, set, taken, chosen_id, is_kept;
 
 /* Set @found to the lowest id in @set that is at least @from, or to IDS. */
 inline find_first()
@@ -50,42 +51,46 @@ inline find_first()
 #define RULE(name, condition) name = (condition); assert(name)
 #define IGNORED(name, condition) name = (condition)
 
-hidden byte R_greeting_order, R_greeted_first, R_public, R_no_second_owner;
-hidden byte R_leave_before_return, R_vector_order, R_leaves_before_joins, R_nothing_between;
-hidden byte R_own_vectors_last, R_leave_of_known, R_leave_of_gone, R_no_own_leave;
-hidden byte R_first_id_is_0, R_id_is_free, R_id_not_believed, R_lowest_unseen_id, R_fewest_seen;
-hidden byte R_refused_only_full, R_ids_suffice, R_all_announced, R_something_to_send, REACHED;
+hidden byte R_greeting_order, R_greeted_first, R_public, R_leave_before_return, R_one_seat;
+hidden byte R_vector_order, R_leaves_before_joins, R_nothing_between, R_own_vectors_last;
+hidden byte R_quiet, R_no_own_leave, R_leave_of_known, R_leave_of_gone;
+hidden byte R_first_id_is_0, R_id_is_free, R_seat_is_vacant, R_lowest_unknown_id, R_fewest_know;
+hidden byte R_refused_only_full, R_seat_stays, R_seat_is_needed, R_all_announced;
+hidden byte R_something_to_send, REACHED;
 
-/* ---- The clients: which are present, and what each has received ---- */
+/* ---- The world: which clients are present, and what they are. Both parts may read this. ---- */
 
-#define GONE (VECTORS + 1)
-#define row(viewer, id) table[(viewer) * IDS + (id)]
-#define believes(viewer, id) (row(viewer, id) >= 1 && row(viewer, id) <= VECTORS)
-
-/* By id: number of messages of the greeting that the client has received. */
-byte stage[IDS];
-/* By viewer and id: number of vectors received of that peer; GONE: its leave was received. */
-byte table[IDS * IDS];
-/* Clients that are present. */
 byte present;
-/* By viewer: ids of peers that it believes to be present although they have left. */
-byte dead[IDS];
-/* By viewer: peers whose vectors must precede its own: greeted before it, and not left since. */
-byte awaited[IDS];
-/* Clients that were assigned an id that another client had seen, because every id had been seen. */
-byte forced;
-#if REACH == 1
-byte used; /* ids assigned since the server was empty */
-#endif
-/* Clients without vectors. */
+/* Clients and vacant seats without vectors. */
 byte silent;
-/* Clients no longer join or leave. */
+/* Clients that must never be sent a leave. */
+byte quiet;
+/* Clients and seats no longer change. */
 bool stopped;
 /* Clients that never read again once @stopped is set. */
 byte stalled;
 #ifdef JOINS
 byte joins; /* number of joins since the server was empty */
 #endif
+
+/* ---- The clients: what each has received ---- */
+
+#define row(viewer, id) table[(viewer) * IDS + (id)]
+#define knows(viewer, id) (row(viewer, id) > 0)
+
+/* By id: number of messages of the greeting that the client has received. */
+byte stage[IDS];
+/* By viewer and id: number of vectors received of that peer since its last leave. */
+byte table[IDS * IDS];
+/* Ids with a seat: those of clients, and vacant ones. */
+byte seats;
+/*
+ * By viewer: known ids that are no longer what the viewer was told of. If it is quiet, it has the
+ * eventfds of a seat that was given up; otherwise, it was told of a client that has left.
+ */
+byte former[IDS];
+/* By viewer: peers whose vectors must precede its own: greeted before it, and not left since. */
+byte awaited[IDS];
 
 /* Whether this client must be visible to others (W-11, W-12). */
 #define public(id) (has(present, id) && stage[id] == GREETING && !has(silent, id))
@@ -110,14 +115,17 @@ inline receive_greeting(v, number)
 	fi
 }
 
-/* No peer other than @p may be partly announced, unless that peer has left. */
+/*
+ * No peer other than @p may be partly announced, not even a peer that has left. The exception is a
+ * seat that was given up: a quiet client is sent nothing more about it.
+ */
 inline judge_between(v, p)
 {
 	i = 0;
 	do
 	:: i < IDS ->
-		RULE(R_nothing_between, i == p || !believes(v, i) || row(v, i) == VECTORS ||
-					has(dead[v], i));
+		RULE(R_nothing_between, i == p || !knows(v, i) || row(v, i) == VECTORS ||
+					(has(quiet, v) && has(former[v], i)));
 		i++
 	:: else -> break
 	od
@@ -126,12 +134,18 @@ inline judge_between(v, p)
 inline receive_vector(v, p, vector)
 {
 	RULE(R_greeted_first, stage[v] == GREETING);
-	RULE(R_public, public(p));
-	RULE(R_no_second_owner, row(v, p) != GONE);
-	RULE(R_leave_before_return, !has(dead[v], p));
+	RULE(R_public, public(p) || (has(quiet, v) && knows(v, p)));
+	RULE(R_leave_before_return, has(quiet, v) || !has(former[v], p));
+	RULE(R_one_seat, !has(quiet, v) || (has(seats, p) && !has(former[v], p)));
 	RULE(R_vector_order, row(v, p) == vector && vector < VECTORS);
-	RULE(R_leaves_before_joins, vector > 0 || !dead[v]);
+	RULE(R_leaves_before_joins, vector > 0 || has(quiet, v) || !former[v]);
 	judge_between(v, p);
+#if REACH == 6
+	RULE(REACHED, has(present, p));
+#endif
+#if REACH == 7
+	RULE(REACHED, public(p) || !has(present, p));
+#endif
 	row(v, p) = row(v, p) + 1;
 	if
 	:: row(v, p) == VECTORS -> awaited[v] = awaited[v] & ~bit_of(p)
@@ -143,67 +157,94 @@ inline receive_vector(v, p, vector)
 inline receive_leave(v, p)
 {
 	RULE(R_greeted_first, stage[v] == GREETING);
+	RULE(R_quiet, !has(quiet, v));
 	RULE(R_no_own_leave, p != v);
-	RULE(R_leave_of_known, believes(v, p));
-	RULE(R_leave_of_gone, has(dead[v], p));
+	RULE(R_leave_of_known, knows(v, p));
+	RULE(R_leave_of_gone, has(former[v], p));
 	judge_between(v, p);
-	row(v, p) = GONE;
-	dead[v] = dead[v] & ~bit_of(p);
+#if REACH == 8
+	RULE(REACHED, row(v, p) == VECTORS || !public(p));
+#endif
+	row(v, p) = 0;
+	former[v] = former[v] & ~bit_of(p)
 }
 
 /* The server has nothing to send to @v, so the table of @v must match the clients present. */
 inline judge_view(v)
 {
-	RULE(R_all_announced, stage[v] == GREETING && !dead[v]);
+	RULE(R_all_announced, stage[v] == GREETING && (has(quiet, v) || !former[v]));
 	i = 0;
 	do
 	:: i < IDS ->
 		if
-		:: public(i) && has(forced, i) && row(v, i) == GONE -> /* W-10: not announced */
+		:: has(quiet, v) && has(former[v], i) -> /* W-10: the id is not announced again */
 #if REACH == 5
-			RULE(REACHED, false)
+			RULE(REACHED, !public(i))
 #endif
-		:: public(i) && !(has(forced, i) && row(v, i) == GONE) ->
+		:: !has(former[v], i) && public(i) ->
 			RULE(R_all_announced, row(v, i) == VECTORS)
+		:: !has(former[v], i) && !public(i) && has(quiet, v) ->
+			RULE(R_all_announced, !knows(v, i) || row(v, i) == VECTORS)
 		:: else ->
-			RULE(R_all_announced, !believes(v, i))
+			RULE(R_all_announced, !knows(v, i))
 		fi;
 		i++
 	:: else -> break
 	od
 }
 
-/* Set @seen to the ids that a client has or has seen, and @believed to the ids that a client has or
- * believes to be in use. */
+/* Set @known_n, and set @taken to the ids that have a seat or are known. */
 inline look_at_tables()
 {
-	seen = present;
-	believed = present;
+	taken = seats;
 	i = 0;
 	do
 	:: i < IDS ->
-		seen_n[i] = 0;
+		known_n[i] = 0;
 		j = 0;
 		do
-		:: j < IDS ->
-			if
-			:: row(j, i) -> seen = seen | bit_of(i); seen_n[i]++
-			:: else
-			fi;
-			if
-			:: believes(j, i) -> believed = believed | bit_of(i)
-			:: else
-			fi;
-			j++
+		:: j < IDS -> known_n[i] = known_n[i] + (knows(j, i) && j != i); j++
 		:: else -> break
 		od;
+		if
+		:: known_n[i] -> taken = taken | bit_of(i)
+		:: else
+		fi;
 		i++
 	:: else -> break
 	od
 }
 
-/* The server assigns @id to a new client, or refuses the client (NO_ID). */
-inline judge_join(id, is_silent)
+/* The server assigns @id, which has no seat, to a new client. */
+inline judge_new_id(id)
+{
+	RULE(R_id_is_free, !has(seats, id));
+	RULE(R_first_id_is_0, present || id == 0);
+	set = ~taken & ALL_IDS;
+	from = 0;
+	find_first();
+	RULE(R_lowest_unknown_id, found == IDS || found == id);
+	if
+	:: found == IDS ->
+		i = 0;
+		do
+		:: i < IDS ->
+			RULE(R_fewest_know, has(seats, i) || known_n[i] >= known_n[id]);
+			i++
+		:: else -> break
+		od
+#if REACH == 2
+		; RULE(REACHED, false)
+#endif
+	:: else
+	fi
+}
+
+/*
+ * The server assigns @id to a new client, which takes a vacant seat if @takes, or refuses the
+ * client (NO_ID).
+ */
+inline judge_join(id, takes, is_quiet, is_silent)
 {
 	look_at_tables();
 	if
@@ -211,50 +252,69 @@ inline judge_join(id, is_silent)
 #if REACH == 4
 		RULE(REACHED, false);
 #endif
-		RULE(R_refused_only_full, believed == bit_of(IDS) - 1);
-#ifndef MAY_REFUSE
-		RULE(R_ids_suffice, false)
-#endif
+		RULE(R_refused_only_full, seats == ALL_IDS)
 	:: else ->
-		RULE(R_first_id_is_0, present || id == 0);
-		RULE(R_id_is_free, !has(present, id));
-		RULE(R_id_not_believed, !has(believed, id));
-		set = ~seen & (bit_of(IDS) - 1);
-		from = 0;
-		find_first();
-		RULE(R_lowest_unseen_id, found == IDS || found == id);
 		if
-		:: found == IDS ->
-			i = 0;
-			do
-			:: i < IDS ->
-				RULE(R_fewest_seen, has(believed, i) || seen_n[i] >= seen_n[id]);
-				i++
-			:: else -> break
-			od;
-			forced = forced | bit_of(id);
-#if REACH == 2
-			RULE(REACHED, false)
-#endif
-		:: else
-		fi;
+		:: takes ->
 #if REACH == 1
-		if
-		:: present -> RULE(REACHED, !has(used, id) || found == IDS)
-		:: else -> used = 0
-		fi;
-		used = used | bit_of(id);
+			RULE(REACHED, false);
 #endif
+			RULE(R_seat_is_vacant, has(seats & ~present, id) && has(silent, id) == is_silent)
+		:: else -> judge_new_id(id)
+		fi;
 #ifdef JOINS
 		joins++;
 #endif
 		present = present | bit_of(id);
-		silent = silent | is_silent << id
+		silent = silent | is_silent << id;
+		quiet = quiet | is_quiet << id;
+		seats = seats | bit_of(id)
 	fi
 }
 
-/* @v has left; its table is cleared. */
-inline leave_truth(v)
+/*
+ * The seat @id no longer exists. Which vectors a quiet client has of it no longer matters: it must
+ * not be sent any. Filling the row reduces the number of states.
+ */
+inline end_seat(id)
+{
+	seats = seats & ~bit_of(id);
+	silent = silent & ~bit_of(id);
+	i = 0;
+	do
+	:: i < IDS ->
+		if
+		:: has(quiet, i) && knows(i, id) && i != id ->
+			former[i] = former[i] | bit_of(id);
+			row(i, id) = VECTORS
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od
+}
+
+/* Set @found to whether a quiet client knows @id, and @best to whether it has the seat's fds. */
+inline look_for_quiet(id)
+{
+	found = 0;
+	best = 0;
+	i = 0;
+	do
+	:: i < IDS ->
+		if
+		:: has(quiet, i) && i != id && knows(i, id) ->
+			found = 1;
+			best = best | !has(former[i], id)
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od
+}
+
+/* @v has left; its table is cleared. @kept: the server keeps its seat */
+inline judge_leave(v, kept)
 {
 	present = present & ~bit_of(v);
 #ifdef JOINS
@@ -263,18 +323,17 @@ inline leave_truth(v)
 	:: else
 	fi;
 #endif
-	forced = forced & ~bit_of(v);
-	silent = silent & ~bit_of(v);
+	quiet = quiet & ~bit_of(v);
 	stage[v] = 0;
-	dead[v] = 0;
+	former[v] = 0;
 	awaited[v] = 0;
 	i = 0;
 	do
 	:: i < IDS ->
 		row(v, i) = 0;
 		if
-		:: believes(i, v) ->
-			dead[i] = dead[i] | bit_of(v);
+		:: knows(i, v) && !has(quiet, i) ->
+			former[i] = former[i] | bit_of(v);
 #if REACH == 3
 			RULE(REACHED, row(i, v) == VECTORS)
 #endif
@@ -283,59 +342,108 @@ inline leave_truth(v)
 		awaited[i] = awaited[i] & ~bit_of(v);
 		i++
 	:: else -> break
+	od;
+	look_for_quiet(v);
+	RULE(R_seat_stays, kept || !best);
+#if REACH == 9
+	RULE(REACHED, !kept || best);
+#endif
+	if
+	:: !kept -> end_seat(v)
+	:: else
+	fi
+}
+
+/* The server has given up all seats that it need not keep after a leave. */
+inline judge_seats()
+{
+	n = 0;
+	do
+	:: n < IDS ->
+		look_for_quiet(n);
+		RULE(R_seat_is_needed, found || has(present, n) || !has(seats, n));
+		n++
+	:: else -> break
 	od
+}
+
+/* The server gives up the seat @id. */
+inline judge_give_up(id)
+{
+	RULE(R_seat_is_vacant, has(seats & ~present, id));
+	end_seat(id)
 }
 
 /* ---- The server: roster.c ---- */
 
-byte visible;
+byte visible, vacant;
 /* By id: state of what was sent to the client with this id. */
-byte greeting[IDS], known[IDS], heard[IDS], at_id[IDS], at_vector[IDS], cursor[IDS];
+byte greeting[IDS], known[IDS], outdated[IDS], at_id[IDS], at_vector[IDS], cursor[IDS];
 byte self_after[IDS];
 bit knows_self[IDS];
-#if BUG == 5
-byte leak;
-#endif
 
-#if BUG == 1
-#define NEWS(v) (visible & ~known[v])
-#define RESERVED taken
-#elif BUG == 4
-#define NEWS(v) (visible & ~known[v])
-#define RESERVED present
-#elif BUG == 5
-#define NEWS(v) (visible & ~heard[v])
-#define RESERVED (stale | leak)
-#elif BUG == 10
-#define NEWS(v) (visible & ~known[v])
-#define RESERVED stale
-#elif BUG == 12
-#define NEWS(v) (visible & ~heard[v])
-#define RESERVED taken
+#if BUG == 20
+#define sendable(v, id) (has(visible, id) && !has(outdated[v], id))
 #else
-#define NEWS(v) (visible & ~heard[v])
-#define RESERVED stale
+#define sendable(v, id)                                                                          \
+	((has(quiet, v) && has(present | vacant, id)) ||                                         \
+	 (!has(quiet, v) && has(visible, id) && !has(outdated[v], id)))
+#endif
+#if BUG == 1
+#define hears_leaves(v) true
+#else
+#define hears_leaves(v) (!has(quiet, v))
 #endif
 
-#define middle(v) (at_id[v] != NO_ID && has(visible, at_id[v]))
-#define joins_due(v) (NEWS(v) & ~bit_of(v))
-#define leaves_due(v) (known[v] & ~visible)
+#define middle(v) (at_id[v] != NO_ID && sendable(v, at_id[v]))
+#define joins_due(v) (visible & ~bit_of(v) & (outdated[v] | ~known[v]))
+#define leaves_due(v) (hears_leaves(v) * (known[v] & (outdated[v] | ~visible)))
 #define anything_due(v)                                                                          \
 	(greeting[v] < GREETING || middle(v) || leaves_due(v) || joins_due(v) || !knows_self[v])
 
-/* Set @best to the id for a new client, or to NO_ID. */
-inline choose_id()
+/* Set @best to the id without a seat that the fewest clients know, or to NO_ID. */
+inline choose_least_known()
 {
-	taken = present;
-	stale = present;
+	best = NO_ID;
+	found = PEERS + 1;
 	i = 0;
 	do
-	:: i < IDS -> taken = taken | known[i]; stale = stale | heard[i]; i++
+	:: i < IDS ->
+		n = 0;
+		j = 0;
+		do
+		:: j < IDS -> n = n + has(known[j], i); j++
+		:: else -> break
+		od;
+		if
+#if BUG == 18
+		:: !has(present | vacant, i) && best == IDS -> best = i
+#elif BUG == 22
+		:: !has(present, i) && n < found -> found = n; best = i
+#else
+		:: !has(present | vacant, i) && n < found -> found = n; best = i
+#endif
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od
+}
+
+/* Set @best to the id for a new client that takes no seat, or to NO_ID. */
+inline choose_id()
+{
+	taken = present | vacant;
+#if BUG != 12
+	i = 0;
+	do
+	:: i < IDS -> taken = taken | known[i]; i++
 	:: else -> break
 	od;
+#endif
 	best = 0;
 	do
-	:: best < IDS && has(RESERVED, best) -> best++
+	:: best < IDS && has(taken, best) -> best++
 	:: else -> break
 	od;
 	if
@@ -343,77 +451,162 @@ inline choose_id()
 #if BUG == 17
 	:: else
 #else
-	:: else ->
-		/* Choose the free id that has been sent to the fewest clients. */
-		found = PEERS + 1;
-		i = 0;
-		do
-		:: i < IDS ->
-			n = 0;
-			j = 0;
-			do
-			:: j < IDS -> n = n + has(heard[j], i); j++
-			:: else -> break
-			od;
-			if
-#if BUG == 18
-			:: !has(taken, i) && best == IDS -> best = i
-#else
-			:: !has(taken, i) && n < found -> found = n; best = i
-#endif
-			:: else
-			fi;
-			i++
-		:: else -> break
-		od
+	:: else -> choose_least_known()
 #endif
 	fi
 }
 
-inline join(is_silent)
+/* A new client gets @id. Who knows the id must be sent the leave of its former owner. */
+inline add_client(id, is_silent)
+{
+	i = 0;
+	do
+	:: i < IDS ->
+		if
+#if BUG == 4
+		:: false
+#elif BUG == 23
+		:: has(known[i], id) -> outdated[i] = outdated[i] | bit_of(id)
+#else
+		:: !has(quiet, i) && has(known[i], id) -> outdated[i] = outdated[i] | bit_of(id)
+#endif
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	vacant = vacant & ~bit_of(id);
+	at_id[id] = NO_ID;
+	knows_self[id] = is_silent;
+#if BUG == 3
+	visible = visible | bit_of(id)
+#endif
+}
+
+inline join(is_quiet, is_silent)
 {
 	choose_id();
 	chosen_id = best;
-	judge_join(chosen_id, is_silent);
+	judge_join(chosen_id, false, is_quiet, is_silent);
 	if
-	:: chosen_id != NO_ID ->
-		at_id[chosen_id] = NO_ID;
-		knows_self[chosen_id] = is_silent;
-#if BUG == 3
-		visible = visible | bit_of(chosen_id)
-#endif
+	:: chosen_id != NO_ID -> add_client(chosen_id, is_silent)
 	:: else
 	fi
 }
 
+inline take_seat(id, is_quiet)
+{
+	judge_join(id, true, is_quiet, has(silent, id));
+	add_client(id, has(silent, id))
+}
+
+/* Set @found to whether a quiet client knows @id. */
+inline find_need(id)
+{
+	found = 0;
+	j = 0;
+	do
+	:: j < IDS -> found = found | (has(quiet, j) && has(known[j], id)); j++
+	:: else -> break
+	od
+}
+
+inline give_up(id)
+{
+#if BUG != 19
+	j = 0;
+	do
+	:: j < IDS ->
+		if
+		:: has(present & quiet, j) && at_id[j] == id -> at_id[j] = NO_ID; at_vector[j] = 0
+		:: else
+		fi;
+		j++
+	:: else -> break
+	od;
+#endif
+#if BUG == 10
+	j = 0;
+	do
+	:: j < IDS -> known[j] = known[j] & ~(has(quiet, j) << id); j++
+	:: else -> break
+	od;
+#endif
+#if BUG != 25
+	vacant = vacant & ~bit_of(id);
+#endif
+	judge_give_up(id)
+}
+
+/* Give up the seats that no quiet client knows any more. */
+inline sweep_seats()
+{
+	n = 0;
+	do
+	:: n < IDS ->
+		find_need(n);
+		if
+		:: has(vacant, n) && !found -> give_up(n)
+		:: else
+		fi;
+		n++
+	:: else -> break
+	od
+}
+
 inline leave(v)
 {
-#if BUG == 5
-	leak = leak | heard[v];
-#endif
+#if BUG != 27
 	visible = visible & ~bit_of(v);
+#endif
 	greeting[v] = 0;
-	known[v] = 0;
-	heard[v] = 0;
+	outdated[v] = 0;
 	at_id[v] = 0;
 	at_vector[v] = 0;
 	cursor[v] = 0;
 	self_after[v] = 0;
 	knows_self[v] = 0;
-	leave_truth(v)
+#if BUG == 21
+	is_kept = 0;
+#else
+	find_need(v);
+	is_kept = found;
+#endif
+	vacant = vacant | is_kept << v;
+#if BUG == 28
+	if
+	:: !is_kept -> known[v] = 0
+	:: else
+	fi;
+#else
+	known[v] = 0;
+#endif
+	judge_leave(v, is_kept);
+#if BUG != 5
+	sweep_seats();
+#endif
+	judge_seats()
 }
 
 inline send_greeting(v)
 {
+#if BUG == 29
+	receive_greeting(v, (greeting[v] + GREETING - 1) % GREETING);
+#else
 	receive_greeting(v, greeting[v]);
+#endif
 	greeting[v]++;
 	if
 	:: greeting[v] == GREETING ->
-		self_after[v] = IDS;
-		do
-		:: self_after[v] > 0 && !has(visible, self_after[v] - 1) -> self_after[v]--
-		:: else -> break
-		od;
+		if
+		:: !knows_self[v] ->
+			self_after[v] = IDS;
+			do
+			:: self_after[v] > 0 && !has(visible, self_after[v] - 1) -> self_after[v]--
+			:: else -> break
+			od
+		:: else
+		fi;
 #if BUG == 11
 		visible = visible | bit_of(v)
 #else
@@ -432,7 +625,6 @@ inline send_vector(v)
 	:: at_vector[v] == 0 && at_id[v] != v ->
 #if BUG != 2
 		known[v] = known[v] | bit_of(at_id[v]);
-		heard[v] = heard[v] | bit_of(at_id[v]);
 #endif
 		cursor[v] = at_id[v] + 1
 	:: at_id[v] == v ->
@@ -446,9 +638,7 @@ inline send_vector(v)
 	:: at_vector[v] == VECTORS ->
 #if BUG == 2
 		if
-		:: at_id[v] != v ->
-			known[v] = known[v] | bit_of(at_id[v]);
-			heard[v] = heard[v] | bit_of(at_id[v])
+		:: at_id[v] != v -> known[v] = known[v] | bit_of(at_id[v])
 		:: else
 		fi;
 #endif
@@ -458,15 +648,25 @@ inline send_vector(v)
 	fi
 }
 
+/* The leave of a peer whose vectors have been only partly sent comes first. */
 inline send_leave(v)
 {
 	set = leaves_due(v);
 	from = 0;
 	find_first();
+#if BUG != 26
+	if
+	:: at_id[v] != NO_ID -> found = at_id[v]
+	:: else
+	fi;
+#endif
 	chosen_id = found;
 #if BUG != 8 && BUG != 15
 	at_id[v] = NO_ID;
 	at_vector[v] = 0;
+#endif
+#if BUG != 24
+	outdated[v] = outdated[v] & ~bit_of(chosen_id);
 #endif
 #if BUG != 16
 	known[v] = known[v] & ~bit_of(chosen_id);
@@ -474,10 +674,12 @@ inline send_leave(v)
 	receive_leave(v, chosen_id)
 }
 
-/* Send the next peer in the order of ids, starting at the cursor and wrapping around. Once the
- * cursor has passed all peers that were visible when the greeting was complete, send the client's
- * own vectors instead. */
-inline send_join(v)
+/*
+ * Set @found to the next peer in the order of ids, starting at the cursor and wrapping around. Once
+ * the cursor has passed all peers that were visible when the greeting was complete, choose the
+ * client itself instead.
+ */
+inline find_join(v)
 {
 	set = joins_due(v);
 	from = cursor[v];
@@ -499,54 +701,69 @@ inline send_join(v)
 #else
 	:: else
 #endif
-	fi;
-	RULE(R_something_to_send, found < IDS);
-	at_id[v] = found;
-	at_vector[v] = 0;
-	send_vector(v)
-}
-
-/*
- * Reduce the number of states by giving the same value to all cursors that lead to the same
- * messages: skip ids that never have to be announced to @v, because @v has already been sent them.
- */
-inline merge_cursors(v)
-{
-	n = 0;
-	do
-	:: cursor[v] < IDS && (has(heard[v], cursor[v]) || cursor[v] == v) -> cursor[v]++
-	:: cursor[v] == IDS && knows_self[v] && n == 0 -> cursor[v] = 0; n = 1
-	:: else -> break
-	od;
-	if
-	:: knows_self[v] && cursor[v] == IDS -> cursor[v] = 0
-	:: else
 	fi
 }
 
-/* Send one message to @v, whose socket has room. */
-inline send_next(v)
+inline send_join(v, id)
+{
+	at_id[v] = id;
+	at_vector[v] = 0;
+	RULE(R_something_to_send, at_id[v] < IDS && sendable(v, at_id[v]));
+	send_vector(v);
+#ifndef CURSOR
+	/* The cursor is not used again, because any join may come next. */
+	if
+	:: knows_self[v] -> cursor[v] = 0
+	:: else
+	fi
+#endif
+}
+
+/*
+ * Whether a join is next for @v. Unless CURSOR is defined, a client that has been sent its own
+ * vectors may be sent any of the joins that are due to it: these are all orders in which a cursor
+ * can lead to them, and more.
+ */
+#if BUG == 6
+#define join_is_next(v)                                                                          \
+	(greeting[v] == GREETING && !middle(v) && (joins_due(v) || !knows_self[v]))
+#elif BUG == 14
+#define join_is_next(v)                                                                          \
+	((greeting[v] > 0 && joins_due(v) && !middle(v) && !leaves_due(v)) ||                    \
+	 (greeting[v] == GREETING && !middle(v) && !leaves_due(v) && !knows_self[v]))
+#else
+#define join_is_next(v)                                                                          \
+	(greeting[v] == GREETING && !middle(v) && !leaves_due(v) &&                              \
+	 (joins_due(v) || !knows_self[v]))
+#endif
+#ifdef CURSOR
+#define in_any_order(v) false
+#else
+#define in_any_order(v) (knows_self[v])
+#endif
+
+/* Send one message to @v, whose socket has room: the join of @id, or, if it is NO_ID, the next. */
+inline send_next(v, id)
 {
 	if
-#if BUG == 14
-	:: greeting[v] < GREETING && (greeting[v] == 0 || !joins_due(v)) -> send_greeting(v)
-	:: greeting[v] > 0 && greeting[v] < GREETING && joins_due(v) -> send_join(v)
+	:: join_is_next(v) ->
+		found = id;
+		if
+		:: id == NO_ID -> find_join(v)
+		:: else
+		fi;
+		send_join(v, found)
+	:: else ->
+		if
+		:: greeting[v] < GREETING -> send_greeting(v)
+#if BUG == 8
+		:: greeting[v] == GREETING && leaves_due(v) -> send_leave(v)
+		:: greeting[v] == GREETING && !leaves_due(v) -> send_vector(v)
 #else
-	:: greeting[v] < GREETING -> send_greeting(v)
+		:: greeting[v] == GREETING && middle(v) -> send_vector(v)
+		:: greeting[v] == GREETING && !middle(v) -> send_leave(v)
 #endif
-#if BUG == 6
-	:: greeting[v] == GREETING && !middle(v) && (joins_due(v) || !knows_self[v]) -> send_join(v)
-	:: greeting[v] == GREETING && !middle(v) && !(joins_due(v) || !knows_self[v]) -> send_leave(v)
-	:: greeting[v] == GREETING && middle(v) -> send_vector(v)
-#elif BUG == 8
-	:: greeting[v] == GREETING && leaves_due(v) -> send_leave(v)
-	:: greeting[v] == GREETING && !leaves_due(v) && middle(v) -> send_vector(v)
-	:: greeting[v] == GREETING && !leaves_due(v) && !middle(v) -> send_join(v)
-#else
-	:: greeting[v] == GREETING && middle(v) -> send_vector(v)
-	:: greeting[v] == GREETING && !middle(v) && leaves_due(v) -> send_leave(v)
-	:: greeting[v] == GREETING && !middle(v) && !leaves_due(v) -> send_join(v)
-#endif
+		fi
 	fi
 }
 
@@ -568,22 +785,41 @@ inline judge_views()
 /* ---- Processes ---- */
 
 #ifdef JOINS
-#define may_join (present_n < PEERS && joins < JOINS)
+#define may_join (!stopped && present_n < PEERS && joins < JOINS)
 #else
-#define may_join (present_n < PEERS)
+#define may_join (!stopped && present_n < PEERS)
 #endif
 
 #define present_n \
 	(has(present, 0) + has(present, 1) + has(present, 2) + has(present, 3) + has(present, 4) + \
 	 has(present, 5) + has(present, 6))
 
+/*
+ * Each process first chooses what happens next, then carries it out. Both are one step. The choice
+ * is not a part of the state.
+ */
+hidden byte choice, joins_quiet, joins_silent;
+
+#define JOIN(is_quiet, is_silent) may_join -> joins_quiet = is_quiet; joins_silent = is_silent
+
 active proctype arrivals()
 {
 end:	do
-	:: d_step { !stopped && may_join -> join(0); judge_views(); skip }
-#ifdef SILENT
-	:: d_step { !stopped && may_join -> join(1); judge_views(); skip }
+	:: atomic {
+		if
+#ifndef ALL_QUIET
+		:: JOIN(0, 0)
 #endif
+#ifndef NONE_QUIET
+		:: JOIN(1, 0)
+#endif
+#ifdef SILENT
+		:: JOIN(0, 1)
+		:: JOIN(1, 1)
+#endif
+		fi;
+		d_step { join(joins_quiet, joins_silent); judge_views(); skip }
+	}
 #ifdef LIVE
 	:: atomic {
 		!stopped ->
@@ -602,17 +838,53 @@ end:	do
 #else
 #define wakes(v) anything_due(v)
 #endif
+#define reads (has(present, me) && wakes(me) && !has(stalled, me))
+
+#define sends_next (reads && !(join_is_next(me) && in_any_order(me)))
+#define sends_any(id) 	(IDS > id && reads && join_is_next(me) && in_any_order(me) && has(joins_due(me), id))
+
+/* Choices; a number below IDS: send this peer's join */
+#define SEND_NEXT IDS
+#define LEAVE (IDS + 1)
+#define GIVE_UP (IDS + 2)
+#define TAKE_SEAT (IDS + 3)
 
 active [IDS] proctype client()
 {
 end:	do
-	:: d_step { !stopped && has(present, me) -> leave(me); judge_views(); skip }
-	:: d_step {
-		has(present, me) && wakes(me) && !has(stalled, me) ->
-		send_next(me);
-		merge_cursors(me);
-		judge_views();
-		skip
+	:: atomic {
+		if
+		:: !stopped && has(present, me) -> choice = LEAVE
+		:: sends_next -> choice = SEND_NEXT
+#ifndef CURSOR
+		:: sends_any(0) -> choice = 0
+		:: sends_any(1) -> choice = 1
+		:: sends_any(2) -> choice = 2
+		:: sends_any(3) -> choice = 3
+		:: sends_any(4) -> choice = 4
+		:: sends_any(5) -> choice = 5
+		:: sends_any(6) -> choice = 6
+#endif
+#ifndef NONE_QUIET
+		:: !stopped && has(vacant, me) -> choice = GIVE_UP
+		:: has(vacant, me) && may_join -> choice = TAKE_SEAT; joins_quiet = 1
+#ifndef ALL_QUIET
+		:: has(vacant, me) && may_join -> choice = TAKE_SEAT; joins_quiet = 0
+#endif
+#endif
+		fi;
+		d_step {
+			if
+			:: choice == LEAVE -> leave(me)
+#ifndef NONE_QUIET
+			:: choice == GIVE_UP -> give_up(me)
+			:: choice == TAKE_SEAT -> take_seat(me, joins_quiet)
+#endif
+			:: choice <= SEND_NEXT -> send_next(me, choice)
+			fi;
+			judge_views();
+			skip
+		}
 	}
 	od
 }
