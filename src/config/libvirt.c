@@ -14,13 +14,14 @@
  * libvirt has an element only for QEMU's own devices; plain ones must have their region in
  * /dev/shm.
  */
-static bool has_element(const struct ivs_config_device *device)
+bool ivs_config_libvirt_has_element(const struct ivs_config_device *device)
 {
 	return device->kind == IVS_CONFIG_DOORBELL ||
 	       (device->kind == IVS_CONFIG_PLAIN && device->shm);
 }
 
-static void element_add(struct ivs_out *out, const struct ivs_config_device *device, int port)
+void ivs_config_libvirt_element(struct ivs_out *out, const struct ivs_config_device *device,
+				int port)
 {
 	static const char *const roles[] = {
 		[IVS_CONFIG_ROLE_DEFAULT] = "",
@@ -54,11 +55,11 @@ static void libvirt_elements(const struct ivs_config *config, struct ivs_pieces 
 	struct ivs_out *out = NULL;
 
 	for (unsigned int i = 0; i < config->devices_n; i++) {
-		if (!has_element(&config->devices[i]))
+		if (!ivs_config_libvirt_has_element(&config->devices[i]))
 			continue;
 		if (!out)
 			out = ivs_pieces_add(pieces, IVS_LANGUAGE_XML, DOMAIN_OF_DEVICE);
-		element_add(out, &config->devices[i], -1);
+		ivs_config_libvirt_element(out, &config->devices[i], -1);
 	}
 }
 
@@ -101,7 +102,7 @@ static void commandline_fill(const struct ivs_config *config, struct arguments *
 		return;
 	}
 	for (unsigned int i = 0; i < config->devices_n; i++) {
-		if (!has_element(&config->devices[i]))
+		if (!ivs_config_libvirt_has_element(&config->devices[i]))
 			ivs_arguments_device(arguments, &config->devices[i]);
 	}
 }
@@ -116,7 +117,7 @@ static void libvirt_commandline(const struct ivs_config *config, struct ivs_piec
 	struct arguments arguments = {.xml = true};
 
 	for (unsigned int i = 0; i < config->devices_n; i++)
-		needed |= !has_element(&config->devices[i]);
+		needed |= !ivs_config_libvirt_has_element(&config->devices[i]);
 	if (!needed)
 		return;
 	arguments.out = ivs_pieces_add(
@@ -187,7 +188,7 @@ static void attach_element(const struct ivs_config *config, struct ivs_pieces *p
 	struct ivs_out *out;
 
 	out = ivs_pieces_add(pieces, IVS_LANGUAGE_XML, "In a new file: %.63s.xml", device->id);
-	element_add(out, device, LIBVIRT_PORT + (int)index);
+	ivs_config_libvirt_element(out, device, LIBVIRT_PORT + (int)index);
 	out = ivs_pieces_add(pieces, IVS_LANGUAGE_SHELL,
 			     "On the host, to plug it into the running domain%s",
 			     plain ? "" : ". Do not unplug it: QEMU may crash");
@@ -235,7 +236,7 @@ static void libvirt_hotplug(const struct ivs_config *config, struct ivs_pieces *
 			       LIBVIRT_PORT + i);
 	libvirt_commandline(config, pieces);
 	for (unsigned int i = 0; i < config->devices_n; i++) {
-		if (has_element(&config->devices[i]))
+		if (ivs_config_libvirt_has_element(&config->devices[i]))
 			attach_element(config, pieces, i);
 		else
 			attach_by_monitor(config, pieces, i);
