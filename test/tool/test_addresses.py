@@ -24,6 +24,7 @@ WORDS = {
     "resize": (["resize"], ["--size", "2M"]),
     "remove": (["remove"], []),
     "list": (["list"], ["--json"]),
+    "attach": (["attach", "--qmp", "/nonexistent", "--region"], []),
     "get": (["get"], ["0", "4"]),
     "put": (["put"], ["0", "text"]),
     "dump": (["dump"], ["0", "4"]),
@@ -52,11 +53,12 @@ DONE = {
 ABSENT = {
     "resize": "{path} does not exist",
     "remove": "{path} does not exist",
+    "attach": "{path} does not exist",
     "list": 'no region "{spelled}"',
     **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait"], "no region {address}: "),
     "looking-glass test": 'no region "{address}": ',
 }
-FOR_REGIONS = ["create", "resize", "remove", "looking-glass test"]
+FOR_REGIONS = ["create", "resize", "remove", "attach", "looking-glass test"]
 
 
 @pytest.fixture(name="made")

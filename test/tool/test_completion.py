@@ -31,6 +31,7 @@ def test_commands():
 @pytest.mark.parametrize("words, expected", [
     (("create", "x", "--si"), {"--size"}), (("wait", "x", "--t"), {"--timeout"}),
     (("config", "lib"), {"libvirt"}), (("looking-glass", "te"), {"test"}),
+    (("attach", "--qm"), {"--qmp"}), (("detach", "--no"), {"--no-rings"}),
     (("create", "x", "--owner", "roo"), {"root"}), (("create", "x", "--group", "roo"), {"root"}),
 ])
 def test_options(words, expected):
@@ -38,7 +39,8 @@ def test_options(words, expected):
     assert complete(*words) == expected
 
 
-@pytest.mark.parametrize("words", [("get",), ("remove",), ("config", "qemu"), ("list",)])
+@pytest.mark.parametrize("words", [("get",), ("remove",), ("config", "qemu"), ("list",),
+                                   ("attach", "--region")])
 def test_names_of_regions(place, words):
     """A region's name is completed, and quoted if it contains a blank."""
     path = place.shm_path.with_name(place.shm + " a")

@@ -31,5 +31,7 @@ extern const struct command command_remove;
 extern const struct command command_list;
 extern const struct command command_config;
 extern const struct command command_looking_glass;
+extern const struct command command_attach;
+extern const struct command command_detach;
 
 #endif

@@ -17,6 +17,7 @@ static const struct {
 	{"Regions", {&command_create, &command_resize, &command_remove, &command_list}},
 	{"Looking Glass", {&command_looking_glass}},
 	{"Configurations", {&command_config}},
+	{"Running VMs", {&command_attach, &command_detach}},
 	{"Peers",
 	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
 };

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`ivshmem attach` and `ivshmem detach` with a stand-in for QEMU's monitor: failures at each
+command, KVM, and versions of QEMU that are not installed. test_attach.py uses QEMU itself."""
+import os
+import signal
+
+import pytest
+
+from support.py.attach import FAST, VECTORS, Control, StandIn, blocks_sigint, make_region
+from support.py.programs import wait_until
+from support.py.wire import RawClient
+
+DOORBELL = {"d0": ["ivshmem-doorbell", {"bus": "rp0", "chardev": "c0", "vectors": 2}]}
+PLAIN = {"d0": ["ivshmem-plain", {"bus": "rp0", "memdev": "m0"}]}
+
+#: The commands of "attach --region", in order, and whether the VM may have something after each of
+#: them if there is no answer
+PLAIN_COMMANDS = {
+    "qmp_capabilities": False, "query-kvm": False, "device-list-properties": False,
+    "query-status": False, "query-chardev": False, "qom-list": False, "qom-list#2": False,
+    "query-pci": False, "qom-get#4": False, "object-add": True, "device_add": True,
+    "query-pci#2": True,
+}
+SERVER_COMMANDS = {"query-chardev#2": False, "chardev-add": True, "device_add": True,
+                   "query-pci#2": True}
+
+
+def detachable(place, devices, told=False, others=0, **settings):
+    """Start a stand-in with a device, and a stand-in for the control socket of its server. Return:
+    the stand-in for QEMU, and the arguments of "detach"."""
+    vm = StandIn(place, devices=devices, objects=["m0"] if devices is PLAIN else [],
+                 chardevs=["c0"] if devices is DOORBELL else [], **settings)
+    peers = [{"id": 0, "pid": vm.pid}, *({"id": at + 1, "pid": 1} for at in range(others))]
+    if told is not None:
+        peers[0]["told_leaves"] = told
+    control = place.add(Control(place.dir / "control", lambda: {"peers": peers}))
+    return vm, ["detach", "d0", "--control", control.path]
+
+
+@pytest.mark.parametrize("command", PLAIN_COMMANDS)
+def test_refused_at_each_command(place, command):
+    """If QEMU refuses a command, the steps before it are taken back."""
+    make_region(place)
+    vm = StandIn(place, fail={command: "refuse"})
+    reason = vm.refused("attach", "--region", place.shm)
+    name = command.split("#")[0]
+    assert f"QEMU refuses {name}: {name} is refused" in reason or "lacks the device" in reason or \
+        "hot-plug" in reason
+    vm.check_nothing_left()
+
+
+@pytest.mark.parametrize("kind", ["hang", "close"])
+@pytest.mark.parametrize("command", PLAIN_COMMANDS)
+def test_no_answer_to_each_command(place, command, kind):
+    """If the monitor does not answer, or closes the connection, the tool names what may be left,
+    and "detach" removes it once the monitor answers again."""
+    make_region(place)
+    vm = StandIn(place, fail={command: kind})
+    reason = vm.refused("attach", "--region", place.shm, environment=FAST)
+    name = command.split("#")[0]
+    expected = {"hang": f"hung: no answer to {name} in 10 s", "close": "closed the connection"}
+    assert expected[kind] in reason
+    assert ("not taken back" in reason) == PLAIN_COMMANDS[command]
+    if PLAIN_COMMANDS[command]:
+        assert f"may have the {'object' if name == 'object-add' else 'device'} ivshmem0" in reason
+        vm.run("detach", "ivshmem0")
+    vm.check_nothing_left()
+
+
+@pytest.mark.parametrize("kind", ["refuse", "hang", "close"])
+@pytest.mark.parametrize("command", SERVER_COMMANDS)
+def test_failures_with_a_server(place, command, kind):
+    """The same with a server. The tool does not unplug a doorbell device carelessly, even to take a
+    step back."""
+    server = place.server("-n", VECTORS, "-l", "1M")
+    vm = StandIn(place, fail={command: kind}, kvm=True)
+    reason = vm.refused("attach", "--server", server.socket, environment=FAST)
+    if kind == "refuse" and command == "query-pci#2":
+        assert "ivshmem0 stays plugged in" in reason
+        assert set(vm.state()["devices"]) == {"rp0", "ivshmem0"}
+    elif kind == "refuse" or not SERVER_COMMANDS[command]:
+        vm.check_nothing_left()
+    else:
+        assert "not taken back" in reason
+        assert ("the device ivshmem0" in reason) == (command != "chardev-add")
+
+
+def test_hung_monitor(place):
+    """A monitor that does not greet is hung, or another program uses it."""
+    vm = StandIn(place)
+    os.kill(vm.pid, signal.SIGSTOP)
+    reason = vm.refused("detach", "ivshmem0", environment=FAST)
+    os.kill(vm.pid, signal.SIGCONT)
+    assert "is hung: no greeting in 10 s" in reason and "another program is connected" in reason
+
+
+@pytest.mark.parametrize("version, ready", [([7, 2, 22], False), ([10, 0, 13], False),
+                                            ([10, 1, 0], True), ([11, 1, 3], True)])
+def test_device_of_another_program(place, version, ready):
+    """vfio-user needs QEMU 10.1; the socket must belong to a running program."""
+    device = place.start(place.device_program, "-v", "--socket", place.dir / "vmm", "--region",
+                         f"shm:{place.shm}", "--size", "1M")
+    device.err.wait("waiting for a VMM")
+    vm = StandIn(place, version=version)
+    if ready:
+        assert vm.json("attach", "--device", place.dir / "vmm")["driver"] == "vfio-user-pci"
+        assert vm.state()["devices"]["ivshmem0"][1]["socket"] == {
+            "type": "unix", "path": str(place.dir / "vmm")}
+    else:
+        reason = vm.refused("attach", "--device", place.dir / "vmm")
+        assert "lacks the device vfio-user-pci: it needs QEMU 10.1" in reason
+        vm.check_nothing_left()
+
+
+@pytest.mark.parametrize("bars, done", [(False, True), (True, False)])
+def test_detach_device_of_another_program(place, bars, done):
+    """A vfio-user device with doorbells is not unplugged, because QEMU would abort."""
+    devices = {"d0": ["vfio-user-pci", {"bus": "rp0"}]}
+    vm = StandIn(place, version=[11, 1, 3], devices=devices, doorbell_bars=bars)
+    if done:
+        vm.run("detach", "d0")
+        vm.check_nothing_left()
+    else:
+        assert "QEMU aborts when a vfio-user device with doorbells" in vm.refused("detach", "d0")
+        assert "d0" in vm.state()["devices"]
+
+
+#: What the server says, whether peers are connected, version, KVM, options -> part of the refusal,
+#: or None
+RULES = [
+    (True, 0, [7, 2, 22], True, [], "has told this QEMU that a peer left"),
+    (True, 0, [11, 1, 3], False, [], "has told this QEMU that a peer left"),
+    (None, 0, [7, 2, 22], True, [], "is too old to say"),
+    (False, 0, [7, 2, 22], True, [], None),
+    (False, 3, [7, 2, 22], True, [], None),
+    (False, 3, [11, 1, 3], True, [], None),
+    (False, 0, [7, 2, 22], False, [], None),
+    (False, 1, [7, 2, 22], False, [], "while it is unplugged, and 1 other client of the"),
+    (False, 2, [7, 2, 22], False, ["--no-rings"], None),
+    (False, 2, [9, 2, 0], False, [], "while it is unplugged, and 2 other clients of the"),
+    (False, 2, [10, 0, 13], False, [], None),
+    (False, 0, [11, 1, 3], False, [], None),
+    (False, 1, [11, 1, 3], False, ["--no-rings"], "at any time after it was unplugged"),
+    (False, 1, [10, 2, 0], False, [], "at any time after it was unplugged"),
+]
+
+
+@pytest.mark.parametrize("told, others, version, kvm, options, refusal", RULES)
+def test_rules_for_doorbells(place, told, others, version, kvm, options, refusal):
+    """A doorbell device is unplugged only if the VM survives. Otherwise nothing is changed, and the
+    reason says what else to do."""
+    vm, words = detachable(place, DOORBELL, told, others, version=version, kvm=kvm, fds=4)
+    if refusal:
+        reason = vm.refused(*words, *options)
+        assert refusal in reason and "until the VM is shut down, which is safe" in reason
+        state = vm.state()
+        assert "d0" in state["devices"] and state["chardevs"] == ["c0"]
+        assert "device_del" not in state["counts"]
+    else:
+        said = vm.run(*words, *options).out.text()
+        assert "detached d0; removed the character device c0" in said
+        vm.check_nothing_left()
+        # Without KVM, each fd that was closed has been replaced, except in QEMU 11.1.
+        assert bool(vm.state()["kept"]) == (not kvm and version < [11, 1])
+
+
+def test_unknown_servers(place):
+    """Without the right control socket, nothing is known about a doorbell device."""
+    vm, words = detachable(place, DOORBELL, kvm=True)
+    assert "Give the server's control socket with --control" in vm.refused(*words[:2])
+    other = place.add(Control(place.dir / "other", lambda: {"peers": []}))
+    reason = vm.refused(*words[:2], "--control", other.path)
+    assert f"The server ({other.path}) has no client with QEMU's pid" in reason
+    assert "there is no socket" in vm.refused(*words[:2], "--control", place.dir / "none")
+    vm.run(*words)
+
+
+def test_placeholders_need_proc(place):
+    """Without access to /proc/PID/fd, a doorbell device of such a QEMU is not unplugged. (The
+    monitor's socket belongs to a process that is not QEMU.)"""
+    vm, words = detachable(place, DOORBELL, version=[10, 0, 13])
+    vm.run(*words)
+    vm.check_nothing_left()
+    kept = vm.state()["kept"]
+    assert len(kept) == len(set(kept))
+
+
+@pytest.mark.parametrize("release", ["deleted", "silent", "busy", "pending"])
+@pytest.mark.parametrize("devices", [PLAIN, DOORBELL])
+def test_ways_to_release(place, release, devices):
+    """However QEMU reports that the device is gone, what it used is removed."""
+    vm, words = detachable(place, devices, release=release, kvm=True)
+    vm.run(*words, environment=FAST)
+    vm.check_nothing_left()
+
+
+def test_guest_refuses(place):
+    """If the guest refuses to release the device, it stays."""
+    vm, words = detachable(place, DOORBELL, release="refused", fds=4)
+    assert "the guest refuses to release d0" in vm.refused(*words)
+    state = vm.state()
+    assert "d0" in state["devices"] and state["chardevs"] == ["c0"]
+
+
+@pytest.mark.parametrize("release", ["never", "busy"])
+def test_guest_does_not_answer(place, release):
+    """A request that is not acknowledged in time has a status of its own."""
+    vm, words = detachable(place, DOORBELL, release="never", fds=4)
+    reason = vm.refused(*words, "--timeout", "1", status=3, environment=FAST)
+    assert "d0 was requested to leave, but the guest has not released it in time" in reason
+    assert len(vm.state()["chardevs"]) == 2  # with a note about QEMU's fds
+
+
+def test_released_later(place):
+    """When the device is gone after an earlier request, what it used is removed, and the fds that
+    were closed are replaced."""
+    note = "ivshmem0-fds-30"
+    vm = StandIn(place, chardevs=["ivshmem0-chr-0123abcd", note, "other", "ivshmem0-chr-x"])
+    said = vm.run("detach", "ivshmem0").out.text()
+    assert "was released earlier: ivshmem0; removed the character device" in said
+    state = vm.state()
+    assert state["chardevs"] == ["other", "ivshmem0-chr-x"]
+    assert max(state["kept"]) == 30
+    assert 'has no device "ivshmem0"' in vm.refused("detach", "ivshmem0")
+
+
+@pytest.mark.parametrize("command", ["device_del", "query-status#2", "query-status#3",
+                                     "chardev-remove"])
+def test_monitor_lost_during_detach(place, command):
+    """If the monitor is lost, the tool says what is left."""
+    vm, words = detachable(place, DOORBELL, kvm=True, fail={command: "close"})
+    reason = vm.refused(*words)
+    assert "closed the connection" in reason
+    assert "What is left: the character device c0, unless QEMU has ended" in reason
+
+
+@pytest.mark.parametrize("state, answers", [("paused", False), ("running", True)])
+def test_paused_vm(place, state, answers):
+    """A guest that does not run releases nothing, so nothing is requested."""
+    vm, words = detachable(place, PLAIN, state=state)
+    if answers:
+        vm.run(*words)
+        return
+    assert "the VM is not running (paused)" in vm.refused(*words)
+    assert "device_del" not in vm.state()["counts"]
+
+
+def test_interrupted_attach(place):
+    """After an interruption the steps are taken back."""
+    make_region(place)
+    vm = StandIn(place, enabled=False)
+    process = vm.start("attach", "--region", place.shm, "--timeout", "600")
+    wait_until(lambda: blocks_sigint(process.pid), "the tool holds signals")
+    process.signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT
+    vm.check_nothing_left()
+
+
+def test_interrupted_detach(place):
+    """After an interruption the request stays, and the tool says so."""
+    vm, words = detachable(place, PLAIN, release="never")
+    process = vm.start(*words, "--timeout", "600")
+    wait_until(lambda: blocks_sigint(process.pid), "the tool holds signals")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM
+    assert "interrupted: d0 was requested to leave" in process.err.text()
+
+
+def test_other_devices(place):
+    """A device of another kind is not unplugged."""
+    vm = StandIn(place, devices={"nic0": ["e1000", {"bus": "rp0"}]})
+    assert '"nic0" is not an ivshmem device but e1000' in vm.refused("detach", "nic0")
+    assert "nic0" in vm.state()["devices"]
+
+
+def test_fd_limit(place):
+    """A QEMU that would run out of fds is not given a doorbell device."""
+    server = place.server("-n", VECTORS, "-l", "1M")
+    place.add(RawClient(server.socket, VECTORS).greeting())
+    vm = StandIn(place)
+    place.run("prlimit", "--pid", vm.pid, "--nofile=30:30")
+    reason = vm.refused("attach", "--server", server.socket)
+    assert "2 clients with 2 vectors each need 36: raise its limit" in reason
+    vm.check_nothing_left()

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Each device gets an object or a character device of its own, with a new name: QEMU aborts if a
+ * device is given a memory object that another device has had, and hangs with such a character
+ * device.
+ */
+#include "tools/ivshmem/attach_steps.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/parse.h"
+#include "tools/ivshmem/detach_fds.h"
+#include "tools/ivshmem/progress.h"
+#include "tools/shared/usage.h"
+
+#define IDS_MAX 1000
+#define TOKENS_MAX 8
+#define POLL_MS 100
+#define TAKE_BACK_MS 20000
+#define FDS_RESERVE 32 /* files that QEMU may open for other purposes */
+
+static bool is_child(const json_t *list, const char *name)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+	{
+		const char *found = json_string_value(json_object_get(entry, "name"));
+
+		if (found && !strcmp(found, name))
+			return true;
+	}
+	return false;
+}
+
+/* Choose the id, or check the one that was given. */
+static int choose_id(struct monitor *monitor, struct attach *attach)
+{
+	struct ivs_error err;
+	json_t *list;
+	bool taken = true;
+
+	if (ivs_qmp_list(&monitor->qmp, MONITOR_DEVICES, &list, &err))
+		return usage_failed("%s", err.text);
+	if (attach->wanted_id) {
+		snprintf(attach->id, sizeof(attach->id), "%s", attach->wanted_id);
+		taken = is_child(list, attach->id);
+	}
+	for (unsigned int i = 0; !attach->wanted_id && taken && i < IDS_MAX; i++) {
+		snprintf(attach->id, sizeof(attach->id), "ivshmem%u", i);
+		taken = is_child(list, attach->id);
+	}
+	json_decref(list);
+	return taken ? usage_failed("the VM has a device \"%s\" already: choose another --id",
+				    attach->id)
+		     : 0;
+}
+
+/* Choose a name that the VM has never had. */
+static int choose_backend(struct monitor *monitor, struct attach *attach)
+{
+	bool chardev = attach->target.kind == IVS_CONFIG_DOORBELL;
+	char type[IVS_QMP_TYPE_LEN];
+	struct ivs_error err;
+	unsigned int token;
+	bool taken = true;
+	int result;
+
+	if (attach->target.kind == IVS_CONFIG_VFIO_USER)
+		return 0;
+	for (unsigned int i = 0; taken && i < TOKENS_MAX; i++) {
+		if (getrandom(&token, sizeof(token), 0) != sizeof(token))
+			return usage_failed("cannot get a random number: %s", strerror(errno));
+		snprintf(attach->backend, sizeof(attach->backend), "%s%s%08x", attach->id,
+			 chardev ? BACKEND_CHARDEV : BACKEND_MEMORY, token);
+		if (chardev) {
+			result = monitor_has_chardev(monitor, attach->backend, &taken, &err);
+		} else {
+			result = ivs_qmp_find(&monitor->qmp, "/objects", attach->backend, type,
+					      &err);
+			taken = *type;
+		}
+		if (result)
+			return usage_failed("%s", err.text);
+	}
+	return taken ? usage_failed("no free name for %s", attach->id) : 0;
+}
+
+/* Refuse to plug in anything before QEMU's fds are safe to use after an unplug. */
+static int check_unplugs(struct monitor *monitor)
+{
+	char id[IVS_CONFIG_ID_MAX + 1] = "";
+	struct ivs_error err;
+	json_t *list;
+	json_t *entry;
+	size_t i;
+
+	if (ivs_qmp_execute(&monitor->qmp, &list, &err, "query-chardev", NULL))
+		return usage_failed("%s", err.text);
+	json_array_foreach(list, i, entry)
+	{
+		const char *name = json_string_value(json_object_get(entry, "label"));
+		const char *note = name ? strstr(name, BACKEND_FDS) : NULL;
+
+		if (note && note[strlen(BACKEND_FDS)] && (size_t)(note - name) < sizeof(id) &&
+		    !note[strlen(BACKEND_FDS) + strspn(note + strlen(BACKEND_FDS), "0123456789")])
+			snprintf(id, sizeof(id), "%.*s", (int)(note - name), name);
+	}
+	json_decref(list);
+	if (!*id)
+		return 0;
+	return usage_failed("the unplug of %s is not complete: run \"ivshmem detach --qmp %s %s\" "
+			    "first, which makes it safe to plug in other devices",
+			    id, monitor->qmp.path, id);
+}
+
+static int check_driver(struct monitor *monitor, const struct attach *attach)
+{
+	const char *driver = attach_target_driver(&attach->target);
+	struct ivs_error err;
+	int result = ivs_qmp_execute(&monitor->qmp, NULL, &err, "device-list-properties", "{s:s}",
+				     "typename", driver);
+
+	if (!result)
+		return 0;
+	if (result != IVS_QMP_E_REFUSED)
+		return usage_failed("%s", err.text);
+	return usage_failed(
+		"this QEMU (%u.%u) lacks the device %s: %s", monitor->qmp.version.major,
+		monitor->qmp.version.minor, driver,
+		attach->target.kind == IVS_CONFIG_VFIO_USER
+			? "it needs QEMU 10.1 or later"
+			: "use ivshmem-device(1) and --device, with QEMU 10.1 or later");
+}
+
+static int check_vm(struct monitor *monitor, struct attach *attach)
+{
+	const struct attach_target *target = &attach->target;
+	unsigned int fds_n = (target->probe.others_n + 1) * target->vectors + FDS_RESERVE;
+	char state[IVS_QMP_STATE_LEN];
+	struct ivs_error err;
+	long room;
+
+	if (ivs_qmp_state(&monitor->qmp, state, &err))
+		return usage_failed("%s", err.text);
+	attach->running = !strcmp(state, "running");
+	if (monitor->only_migratable && !target->master && target->kind != IVS_CONFIG_VFIO_USER)
+		return usage_failed("QEMU was started with -only-migratable, so it accepts only a "
+				    "device with --master");
+	if (target->kind != IVS_CONFIG_DOORBELL || !monitor->pid)
+		return 0;
+	room = fds_room(monitor->pid);
+	if (room >= 0 && room < (long)fds_n)
+		return usage_failed("QEMU (pid %d) may open %ld more files, but %u clients with %u "
+				    "vectors each need %u: raise its limit (prlimit --pid %d "
+				    "--nofile=...)",
+				    (int)monitor->pid, room, target->probe.others_n + 1,
+				    target->vectors, fds_n, (int)monitor->pid);
+	return 0;
+}
+
+static int add_backend(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	const struct attach_target *target = &attach->target;
+	int result = 0;
+
+	if (target->kind == IVS_CONFIG_PLAIN)
+		result = ivs_qmp_execute(
+			&monitor->qmp, NULL, err, "object-add", "{s:s, s:s, s:s, s:I, s:b}",
+			"qom-type", "memory-backend-file", "id", attach->backend, "mem-path",
+			target->path, "size", (json_int_t)target->size, "share", 1);
+	else if (target->kind == IVS_CONFIG_DOORBELL)
+		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "chardev-add",
+					 "{s:s, s:{s:s, s:{s:b, s:{s:s, s:{s:s}}}}}", "id",
+					 attach->backend, "backend", "type", "socket", "data",
+					 "server", 0, "addr", "type", "unix", "data", "path",
+					 target->path);
+	/* Without an answer, the step may have been taken. */
+	attach->has_backend = *attach->backend && result != IVS_QMP_E_REFUSED;
+	return result;
+}
+
+static int add_device(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	const struct attach_target *target = &attach->target;
+	const char *master = target->master ? "on" : NULL;
+	const char *driver = attach_target_driver(target);
+	int result;
+
+	if (target->kind == IVS_CONFIG_PLAIN)
+		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
+					 "{s:s, s:s, s:s, s:s, s:s*}", "driver", driver, "id",
+					 attach->id, "bus", attach->bus, "memdev", attach->backend,
+					 "master", master);
+	else if (target->kind == IVS_CONFIG_DOORBELL)
+		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
+					 "{s:s, s:s, s:s, s:s, s:i, s:s*}", "driver", driver, "id",
+					 attach->id, "bus", attach->bus, "chardev", attach->backend,
+					 "vectors", (int)target->vectors, "master", master);
+	else
+		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
+					 "{s:s, s:s, s:s, s:{s:s, s:s}}", "driver", driver, "id",
+					 attach->id, "bus", attach->bus, "socket", "type", "unix",
+					 "path", target->path);
+	attach->has_device = result != IVS_QMP_E_REFUSED;
+	return result;
+}
+
+static void say_left(const struct monitor *monitor, const struct attach *attach, const char *why)
+{
+	const char *kind = attach->target.kind == IVS_CONFIG_PLAIN ? "object" : "character device";
+
+	if (attach->has_device)
+		usage_failed("not taken back: %s. Unless QEMU has ended, the VM may have the "
+			     "device %s: when the monitor answers again, use \"ivshmem detach "
+			     "--qmp %s %s\"",
+			     why, attach->id, monitor->qmp.path, attach->id);
+	else
+		usage_failed("not taken back: %s. Unless QEMU has ended, the VM may have the %s "
+			     "%s: when the monitor answers again, use \"ivshmem detach --qmp %s "
+			     "%s\"",
+			     why, kind, attach->backend, monitor->qmp.path, attach->id);
+}
+
+/* Take the steps back, in reverse order. */
+static void take_back(struct monitor *monitor, struct attach *attach)
+{
+	struct detach detach = {.id = attach->id, .timeout_ms = TAKE_BACK_MS};
+	struct ivs_error err = {"the monitor does not answer"};
+
+	monitor_ignore_signals(monitor);
+	if (monitor->qmp.broken || monitor->qmp.hung) {
+		if (attach->has_device || attach->has_backend)
+			say_left(monitor, attach, err.text);
+		return;
+	}
+	if (attach->has_device && detach_device(monitor, &detach)) {
+		usage_failed("%s stays plugged in", attach->id);
+		return;
+	}
+	if (!attach->has_device && attach->has_backend &&
+	    monitor_remove(monitor, attach->target.kind == IVS_CONFIG_DOORBELL, attach->backend,
+			   &err))
+		say_left(monitor, attach, err.text);
+	attach->has_device = attach->has_backend = false;
+}
+
+/* Look whether the guest has enabled the device. */
+static int look_at_guest(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	const json_t *device;
+	json_t *buses;
+	int result = ivs_qmp_execute(&monitor->qmp, &buses, err, "query-pci", NULL);
+
+	if (result)
+		return result;
+	device = monitor_find_pci(buses, attach->id);
+	attach->bar2 = device && monitor_bar(device, 0) >= 0 ? monitor_bar(device, 2) : -1;
+	json_decref(buses);
+	return 0;
+}
+
+/* Wait until the guest has enabled the device, or is not expected to. Return: 0, IVS_QMP_E_*. */
+static int await_guest(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	const struct ivs_qmp_wanted gone = {"DEVICE_DELETED", "device", attach->id};
+	int64_t deadline_ns = ivs_clock_deadline(attach->timeout_ms);
+	json_t *event;
+	int result;
+
+	do {
+		result = look_at_guest(monitor, attach, err);
+		if (result || attach->bar2 >= 0 || !attach->running)
+			return result;
+		result = monitor_wait(monitor, &gone, 1, POLL_MS, &event, err);
+		if (!result) {
+			json_decref(event);
+			attach->has_device = false;
+			return ivs_error_set(err, IVS_QMP_E_REFUSED,
+					     "the device %s was unplugged at once", attach->id);
+		}
+		if (result != IVS_QMP_E_TIMEOUT)
+			return result;
+	} while (ivs_clock_left_ms(deadline_ns));
+	return 0;
+}
+
+static int take_steps(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	int result = add_backend(monitor, attach, err);
+
+	if (!result)
+		result = add_device(monitor, attach, err);
+	if (result)
+		return result;
+	progress_start("waiting for the guest to enable the device");
+	result = await_guest(monitor, attach, err);
+	progress_end();
+	return result;
+}
+
+int attach_device(struct monitor *monitor, struct attach *attach)
+{
+	struct ivs_error err;
+	int status;
+	int result;
+
+	attach->bar2 = -1;
+	if ((status = check_driver(monitor, attach)) || (status = check_vm(monitor, attach)) ||
+	    (status = check_unplugs(monitor)) || (status = choose_id(monitor, attach)) ||
+	    (status = choose_backend(monitor, attach)) ||
+	    (status = attach_port_find(monitor, attach->wanted_bus, attach->target.size,
+				       attach->bus)) ||
+	    (status = monitor_hold(monitor)))
+		return status;
+	result = take_steps(monitor, attach, &err);
+	if (result) {
+		status = usage_failed("%s", err.text);
+		take_back(monitor, attach);
+		return status;
+	}
+	return attach->bar2 < 0 && attach->running && attach->timeout_ms ? STATUS_PENDING : 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/detach_check.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/shared/ask.h"
+#include "tools/shared/usage.h"
+
+#define UNITS "/run/ivshmem-*/control"
+#define UNITS_MAX 32
+#define STAYS "; or leave it plugged in until the VM is shut down, which is safe, as a reset is"
+
+/* Add what one server says. Return: the number of its clients with this pid. */
+static unsigned int take_reply(const json_t *reply, struct server_view *view)
+{
+	const json_t *peers = json_object_get(reply, "peers");
+	unsigned int others_n = 0;
+	unsigned int own_n = 0;
+	json_t *peer;
+	size_t i;
+
+	json_array_foreach(peers, i, peer)
+	{
+		const json_t *told = json_object_get(peer, "told_leaves");
+
+		if (json_integer_value(json_object_get(peer, "pid")) != view->pid) {
+			others_n++;
+			continue;
+		}
+		own_n++;
+		if (json_is_true(told))
+			view->told = TOLD_YES;
+		else if (!json_is_false(told) && view->told != TOLD_YES)
+			view->told = TOLD_SILENT;
+	}
+	if (own_n)
+		view->others_n += others_n;
+	return own_n;
+}
+
+static int ask_server(const char *path, bool given, unsigned int *own_n, struct server_view *view)
+{
+	const struct ask ask = {path, "an ivshmem-server", "server", "clients"};
+	struct ivs_error err;
+	struct reply reply;
+	unsigned int n = 0;
+	int result = ask_request(&ask, "{\"request\":\"status\"}\n", &reply, &err);
+
+	if (!result)
+		n = take_reply(reply.json, view);
+	reply_deinit(&reply);
+	if (result && given)
+		return usage_failed("%s", err.text);
+	if (given || n)
+		snprintf(view->path, sizeof(view->path), "%s", path);
+	*own_n += n;
+	return 0;
+}
+
+int server_view_get(const char *control, pid_t pid, unsigned int devices_n, struct server_view *out)
+{
+	unsigned int own_n = 0;
+	int status = 0;
+	glob_t units;
+
+	*out = (struct server_view){.told = pid ? TOLD_NO : TOLD_UNKNOWN, .pid = pid};
+	if (!pid)
+		return 0;
+	if (control) {
+		status = ask_server(control, true, &own_n, out);
+		devices_n = 1;
+	} else if (!glob(UNITS, 0, NULL, &units)) {
+		for (size_t i = 0; !status && i < units.gl_pathc && i < UNITS_MAX; i++)
+			status = ask_server(units.gl_pathv[i], false, &own_n, out);
+		globfree(&units);
+	}
+	if (own_n < devices_n && out->told == TOLD_NO)
+		out->told = TOLD_UNKNOWN;
+	return status;
+}
+
+static void why_unknown(const struct server_view *server, const char *id, char why[UNPLUG_WHY_LEN])
+{
+	const char *control = *server->path ? server->path : NULL;
+
+	snprintf(why, UNPLUG_WHY_LEN,
+		 "it is not known whether a server has told this QEMU that a peer left; if so, "
+		 "unplugging %s kills the VM. %s%s%s" STAYS,
+		 id,
+		 !server->pid ? "QEMU's pid is not known either, so run this command as root, on "
+				"QEMU's host"
+		 : control    ? "The server ("
+			      : "Give the server's control socket with --control PATH",
+		 control ? control : "", control ? ") has no client with QEMU's pid" : "");
+}
+
+/* QEMU frees a peer's table when it is told that the peer left, and again on unplug. */
+static void why_told(const struct server_view *server, const char *id, char why[UNPLUG_WHY_LEN])
+{
+	switch (server->told) {
+	case TOLD_NO:
+		break;
+	case TOLD_YES:
+		snprintf(why, UNPLUG_WHY_LEN,
+			 "the server (%s) has told this QEMU that a peer left, and since then "
+			 "unplugging %s makes QEMU free memory twice and die: leave it plugged in "
+			 "until "
+			 "the VM is shut down, which is safe, as a reset is",
+			 server->path, id);
+		break;
+	case TOLD_SILENT:
+		snprintf(why, UNPLUG_WHY_LEN,
+			 "the server (%s) is too old to say whether it has told this QEMU that a "
+			 "peer left; if so, unplugging %s kills the VM. Upgrade the server before "
+			 "the VM starts" STAYS,
+			 server->path, id);
+		break;
+	case TOLD_UNKNOWN:
+		why_unknown(server, id, why);
+		break;
+	}
+}
+
+static bool version_is_before(const struct ivs_qmp_version *version, unsigned int major,
+			      unsigned int minor)
+{
+	return version->major < major || (version->major == major && version->minor < minor);
+}
+
+bool unplug_needs_placeholders(const struct ivs_qmp_version *version, bool kvm)
+{
+	return !kvm && version_is_before(version, 11, 1);
+}
+
+/* Without KVM, QEMU itself polls the eventfds, and goes on doing so after the unplug. */
+static void why_rung(const struct unplug_facts *facts, const char *id, char why[UNPLUG_WHY_LEN])
+{
+	unsigned int n = facts->server->others_n;
+	const char *s = n == 1 ? "" : "s";
+
+	if (!version_is_before(&facts->version, 10, 1) && n)
+		snprintf(why, UNPLUG_WHY_LEN,
+			 "QEMU %u.%u without KVM dies if a peer rings %s at any time after it was "
+			 "unplugged, and %u other client%s of the server can do so: disconnect "
+			 "them first" STAYS,
+			 facts->version.major, facts->version.minor, id, n, s);
+	else if (version_is_before(&facts->version, 10, 0) && n && !facts->no_rings)
+		snprintf(why, UNPLUG_WHY_LEN,
+			 "QEMU %u.%u without KVM dies if a peer rings %s while it is unplugged, "
+			 "and %u other client%s of the server can do so: stop what rings it, and "
+			 "use --no-rings" STAYS,
+			 facts->version.major, facts->version.minor, id, n, s);
+	else if (unplug_needs_placeholders(&facts->version, false) && !facts->fds_known)
+		snprintf(why, UNPLUG_WHY_LEN,
+			 "QEMU %u.%u without KVM goes on polling closed file descriptors after %s "
+			 "was unplugged, unless they are replaced, for which this command must "
+			 "read /proc/PID/fd of QEMU: run it as root or as QEMU's user, on QEMU's "
+			 "host" STAYS,
+			 facts->version.major, facts->version.minor, id);
+}
+
+const char *unplug_why_not(const struct unplug_facts *facts, const char *id,
+			   char why[UNPLUG_WHY_LEN])
+{
+	*why = '\0';
+	why_told(facts->server, id, why);
+	if (!*why && !facts->kvm)
+		why_rung(facts, id, why);
+	return why;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/virsh_detach.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/parse.h"
+#include "config/escape.h"
+#include "daemon/json.h"
+#include "tools/ivshmem/detach_check.h"
+#include "tools/ivshmem/progress.h"
+#include "tools/ivshmem/virsh.h"
+#include "tools/shared/usage.h"
+
+#define POLL_NS (250 * IVS_NS_PER_MS)
+#define STAYS "leave it until the VM is shut down, which is safe"
+
+/* Read QEMU's pid from libvirt's file. Return: 0 if it is not known. */
+static pid_t find_pid(const char *domain)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char path[4096];
+	char text[32] = "";
+	uint64_t pid = 0;
+	FILE *file;
+
+	if (!getuid())
+		snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid", domain);
+	else
+		snprintf(path, sizeof(path), "%s/libvirt/qemu/run/%s.pid", runtime ? runtime : "",
+			 domain);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fgets(text, sizeof(text), file))
+		text[strcspn(text, "\n")] = '\0';
+	fclose(file);
+	return ivs_parse_uint(text, 1, INT32_MAX, &pid) ? (pid_t)pid : 0;
+}
+
+/* Without KVM, QEMU has to be given placeholders for the closed fds, which libvirt cannot do. */
+static int check_doorbell(const char *domain, const struct detach *detach, const char *xml)
+{
+	struct server_view view;
+	const struct unplug_facts facts = {.kvm = true, .server = &view};
+	char why[UNPLUG_WHY_LEN];
+	unsigned int devices_n = 0;
+	struct xml_part part;
+	char type[16];
+	int status;
+
+	if (xml_next(xml, "domain", &part)) {
+		xml_value(&part, " type=", type, sizeof(type));
+		if (strcmp(type, "kvm"))
+			return usage_failed("the domain runs without KVM (type '%s'), where QEMU "
+					    "goes on polling the device's file descriptors after "
+					    "the unplug and may die, and libvirt cannot prevent "
+					    "that: " STAYS,
+					    type);
+	}
+	for (const char *at = xml; xml_next(at, "shmem", &part); at = part.text + part.len)
+		devices_n += memmem(part.text, part.len, "ivshmem-doorbell", 16) != NULL;
+	status = server_view_get(detach->control, find_pid(domain), devices_n, &view);
+	if (status)
+		return status;
+	return *unplug_why_not(&facts, detach->id, why) ? usage_failed("%s", why) : 0;
+}
+
+/* Wait until libvirt no longer lists the device. */
+static int await_gone(const char *domain, const struct detach *detach)
+{
+	const struct timespec pause = {.tv_nsec = POLL_NS};
+	int64_t deadline_ns = ivs_clock_deadline(detach->timeout_ms);
+	struct xml_part part;
+	char *xml;
+	bool gone;
+	int status;
+
+	for (;;) {
+		status = virsh_run((const char *[]){"dumpxml", domain, NULL}, NULL, &xml);
+		if (status)
+			return status;
+		gone = !xml_find_shmem(xml, detach->id, &part);
+		free(xml);
+		if (gone)
+			return 0;
+		if (!ivs_clock_left_ms(deadline_ns))
+			break;
+		nanosleep(&pause, NULL);
+	}
+	usage_failed("%s was requested to leave, but the guest has not released it in time. The "
+		     "request stays: the guest may do so at any later time, or at its next "
+		     "reboot. Repeat this command to wait again",
+		     detach->id);
+	return STATUS_PENDING;
+}
+
+static int detach_with(const char *domain, struct detach *detach, const char *xml)
+{
+	struct xml_part part;
+	char *element;
+	char *said = NULL;
+	int status = 0;
+
+	if (!xml_find_shmem(xml, detach->id, &part))
+		return usage_failed("the domain %s has no shared memory with the alias \"%s\": "
+				    "virsh dumpxml shows the aliases",
+				    domain, detach->id);
+	snprintf(detach->type, sizeof(detach->type), "%s",
+		 memmem(part.text, part.len, "ivshmem-doorbell", 16) ? "ivshmem-doorbell"
+								     : "ivshmem-plain");
+	if (!strcmp(detach->type, "ivshmem-doorbell"))
+		status = check_doorbell(domain, detach, xml);
+	if (status)
+		return status;
+	element = strndup(part.text, part.len);
+	if (!element)
+		return usage_failed("%s", strerror(ENOMEM));
+	status = virsh_run((const char *[]){"detach-device", domain, "/dev/stdin", "--live", NULL},
+			   element, &said);
+	free(element);
+	free(said);
+	if (status)
+		return status;
+	usage_hold();
+	progress_start("waiting for the guest to release the device");
+	status = await_gone(domain, detach);
+	progress_end();
+	usage_release();
+	return status;
+}
+
+static int print_result(const struct detach *detach, bool pending, bool json)
+{
+	json_t *object;
+
+	if (!json && !pending) {
+		printf("detached %s\n", detach->id);
+	} else if (json) {
+		object = json_pack("{s:s, s:s, s:b}", "id", detach->id, "driver", detach->type,
+				   "pending", pending);
+		if (!object || ivs_json_write(object, JSON_INDENT(2), stdout))
+			usage_failed("cannot print");
+		json_decref(object);
+		putchar('\n');
+	}
+	return fflush(stdout) ? usage_failed("cannot print: %s", strerror(errno)) : 0;
+}
+
+int virsh_detach(const char *domain, struct detach *detach, bool json)
+{
+	int printed = 0;
+	int status;
+	char *xml;
+
+	if (!ivs_escape_valid(domain) || *domain == '-' || strchr(domain, '/'))
+		return usage_error("invalid domain", domain, "use its name in virsh list");
+	status = virsh_run((const char *[]){"dumpxml", domain, NULL}, NULL, &xml);
+	if (status)
+		return status;
+	status = detach_with(domain, detach, xml);
+	free(xml);
+	if (!status || status == STATUS_PENDING)
+		printed = print_result(detach, status == STATUS_PENDING, json);
+	return printed ? printed : status;
+}
