@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem resize and remove: what they change, and that they refuse while a region is in use."""
-import contextlib
 import json
 import mmap
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -14,16 +12,8 @@ import time
 import pytest
 
 from support.py.programs import TIMEOUT
-from support.py.region_tool import MIB, TOOL, run, run_in_mounts, run_traced
-
-#: A program that maps a region (or only holds it open) until its input ends
-USER = ("import mmap, sys\n"
-        "file = open(sys.argv[1], 'r+b')\n"
-        "if sys.argv[2] == 'map':\n"
-        "    memory = mmap.mmap(file.fileno(), 4096)\n"
-        "    file.close()\n"
-        "print('ready', flush=True)\n"
-        "sys.stdin.read()\n")
+from support.py.region_tool import (MIB, TOOL, USER, reader_with_lock, run, run_in_mounts,
+                                    run_traced, sleeps, user_of)
 
 
 @pytest.fixture
@@ -34,18 +24,6 @@ def shm(place):
         file.write(b"old")
     yield place.shm_path
     place.shm_path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def user_of(path, how):
-    """Run a process that uses the region. Yield the process's pid."""
-    with subprocess.Popen(["/usr/bin/python3", "-c", USER, path, how], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as popen:
-        try:
-            assert popen.stdout.readline() == "ready\n"
-            yield popen.pid
-        finally:
-            popen.stdin.close()
 
 
 def test_grow(shm, place):
@@ -133,23 +111,6 @@ def test_force(shm, place, command):
         assert shm.read_bytes() == bytes(int(command[2][0]) * MIB)
 
 
-@contextlib.contextmanager
-def reader_with_lock(path, kind="LOCK_SH"):
-    """A process that may only read the region, and holds its lock."""
-    program = ("import fcntl, sys\n"
-               "file = open(sys.argv[1], 'rb')\n"
-               f"fcntl.flock(file, fcntl.{kind})\n"
-               "print('ready', flush=True)\n"
-               "sys.stdin.read()\n")
-    with subprocess.Popen(["/usr/bin/python3", "-c", program, path], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as popen:
-        try:
-            assert popen.stdout.readline() == "ready\n"
-            yield popen.pid
-        finally:
-            popen.stdin.close()
-
-
 @pytest.mark.usefixtures("fast_clock")
 @pytest.mark.parametrize("command", [("remove",), ("resize", "--size", "4M"),
                                      ("resize", "--size", "1M")])
@@ -161,11 +122,6 @@ def test_lock_of_a_reader(shm, place, command):
         done = run(command[0], place.shm, *command[1:], "--force")
     assert f"another process holds the lock of {shm}" in done.stderr
     assert not shm.exists() or shm.stat().st_ino != before.st_ino
-
-
-def sleeps(pid):
-    """Whether the process is in nanosleep(2)."""
-    return "nanosleep" in pathlib.Path(f"/proc/{pid}/wchan").read_text()
 
 
 @pytest.mark.parametrize("command", [("remove", "--force"), ("resize", "--size", "4M", "--force"),
