@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "pci": {"base"},
     "host": {"region", "base"},
     "config": {"base"},
+    "image": {"base"},
     "looking_glass": {"base"},
     "qmp": {"base"},
     "roster_page": {"region", "base"},
