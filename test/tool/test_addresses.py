@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from support.py import image
 from support.py.config import TOOL, run
 from support.py.programs import SHM
 
@@ -23,6 +24,8 @@ WORDS = {
     "create": (["create"], ["--size", "1M"]),
     "resize": (["resize"], ["--size", "2M"]),
     "remove": (["remove"], []),
+    "save": (["save"], ["saved"]),
+    "restore": (["restore", "saved-before"], []),
     "list": (["list"], ["--json"]),
     "attach": (["attach", "--qmp", "/nonexistent", "--region"], []),
     "get": (["get"], ["0", "4"]),
@@ -42,6 +45,8 @@ DONE = {
     "create": lambda done, path: f"{path} is already there" in done.stdout,
     "resize": lambda done, path: path.stat().st_size == 2 * MIB,
     "remove": lambda done, path: not path.exists(),
+    "save": lambda done, path: f"saved {path} (1M) in " in done.stdout,
+    "restore": lambda done, path: path.read_bytes()[:5] == b"saved",
     "list": lambda done, path: [region["path"] for region in
                                 json.loads(done.stdout)["regions"]] == [str(path)],
     "get": lambda done, path: done.stdout == "mark",
@@ -53,12 +58,14 @@ DONE = {
 ABSENT = {
     "resize": "{path} does not exist",
     "remove": "{path} does not exist",
+    "save": "{path} does not exist",
+    "restore": "{path} does not exist",
     "attach": "{path} does not exist",
     "list": 'no region "{spelled}"',
     **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait"], "no region {address}: "),
     "looking-glass test": 'no region "{address}": ',
 }
-FOR_REGIONS = ["create", "resize", "remove", "attach", "looking-glass test"]
+FOR_REGIONS = ["create", "resize", "remove", "save", "restore", "attach", "looking-glass test"]
 
 
 @pytest.fixture(name="made")
@@ -81,6 +88,8 @@ def spell(place, spelling):
 
 def give(place, command, address):
     """Run the command with this address. Return: the completed process."""
+    if command == "restore":
+        (place.dir / "saved-before").write_bytes(image.image(b"saved" + bytes(MIB - 5)))
     before, after = WORDS[command]
     return run(*before, address, *after, cwd=place.dir, errors="replace")
 

@@ -23,7 +23,7 @@ def complete(*words):
 
 def test_commands():
     """The first word is a command or a general option."""
-    assert complete("cr") == {"create"} and complete("re") == {"remove", "resize"}
+    assert complete("cr") == {"create"} and complete("re") == {"remove", "resize", "restore"}
     assert complete("--") == {"--help", "--version"}
     assert {"create", "list", "config", "looking-glass", "get", "wait"} <= complete("")
 
@@ -39,8 +39,8 @@ def test_options(words, expected):
     assert complete(*words) == expected
 
 
-@pytest.mark.parametrize("words", [("get",), ("remove",), ("config", "qemu"), ("list",),
-                                   ("attach", "--region")])
+@pytest.mark.parametrize("words", [("get",), ("remove",), ("config", "qemu"), ("list",), ("save",),
+                                   ("restore", "file"), ("attach", "--region")])
 def test_names_of_regions(place, words):
     """A region's name is completed, and quoted if it contains a blank."""
     path = place.shm_path.with_name(place.shm + " a")

@@ -28,6 +28,8 @@ extern const struct command command_wait;
 extern const struct command command_create;
 extern const struct command command_resize;
 extern const struct command command_remove;
+extern const struct command command_save;
+extern const struct command command_restore;
 extern const struct command command_list;
 extern const struct command command_config;
 extern const struct command command_looking_glass;

@@ -14,7 +14,9 @@ static const struct {
 	const char *title;
 	const struct command *commands[GROUP_COMMANDS_MAX];
 } groups[] = {
-	{"Regions", {&command_create, &command_resize, &command_remove, &command_list}},
+	{"Regions",
+	 {&command_create, &command_resize, &command_remove, &command_save, &command_restore,
+	  &command_list}},
 	{"Looking Glass", {&command_looking_glass}},
 	{"Configurations", {&command_config}},
 	{"Running VMs", {&command_attach, &command_detach}},

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/ivshmem/progress.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +22,8 @@ static struct {
 	const char *what;
 	bool runs;
 	bool end;
+	_Atomic uint64_t done;
+	_Atomic uint64_t total; /* 0: not known */
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
 
 /* Wait until @s seconds after the start of the work. Return: whether the work has ended. */
@@ -33,6 +37,18 @@ static bool progress_wait(const struct timespec *start, long s)
 	return progress.end;
 }
 
+static void progress_print(long s)
+{
+	uint64_t total = atomic_load(&progress.total);
+	uint64_t done = atomic_load(&progress.done);
+
+	fprintf(stderr, "\r%s: %ld s ", progress.what, s);
+	if (total)
+		fprintf(stderr, "%" PRIu64 " of %" PRIu64 " MiB (%.0f %%) \033[K", done >> 20,
+			total >> 20, 100.0 * (double)done / (double)total);
+	fflush(stderr);
+}
+
 static void *progress_run(void *unused)
 {
 	struct timespec start;
@@ -42,8 +58,7 @@ static void *progress_run(void *unused)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	pthread_mutex_lock(&progress.lock);
 	for (long s = FIRST_S; !progress_wait(&start, s); s++) {
-		fprintf(stderr, "\r%s: %ld s ", progress.what, s);
-		fflush(stderr);
+		progress_print(s);
 		shown = true;
 	}
 	pthread_mutex_unlock(&progress.lock);
@@ -61,11 +76,18 @@ void progress_start(const char *what)
 		return;
 	progress.what = what;
 	progress.end = false;
+	atomic_store(&progress.total, 0);
 	/* Only the thread that does the work may receive signals. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	progress.runs = !pthread_create(&progress.thread, NULL, progress_run, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void progress_set(uint64_t done, uint64_t total)
+{
+	atomic_store(&progress.done, done);
+	atomic_store(&progress.total, total);
 }
 
 void progress_end(void)

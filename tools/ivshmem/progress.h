@@ -3,6 +3,8 @@
 #ifndef TOOLS_IVSHMEM_PROGRESS_H
 #define TOOLS_IVSHMEM_PROGRESS_H
 
+#include <stdint.h>
+
 /**
  * progress_start() - after 2 s, start printing @what and the number of seconds that have passed
  * @what: kept until progress_end()
@@ -10,6 +12,13 @@
  * No-op unless standard error is a terminal. Only one such line can exist at a time.
  */
 void progress_start(const char *what);
+
+/**
+ * progress_set() - from now on, also print how many of @total bytes are done, as MiB and percent
+ *
+ * May be called from the thread that does the work, as often as that thread likes.
+ */
+void progress_set(uint64_t done, uint64_t total);
 
 /** progress_end() - remove the line, before any message is printed; no-op if there is no line */
 void progress_end(void);

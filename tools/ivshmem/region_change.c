@@ -181,7 +181,7 @@ static int remove_existing(struct change *change)
 
 	if (!status)
 		status = users_check(&change->place, &change->st, change->usable ? change->fd : -1,
-				     change->plan->force, &change->users);
+				     USERS_REPLACE, change->plan->force, &change->users);
 	if (!status)
 		status = change_lock(change);
 	if (status)
@@ -407,7 +407,7 @@ int region_resize(const struct region_plan *plan)
 		status = change_open(&change);
 	if (!status && (uint64_t)change.st.st_size != plan->options.size)
 		status = users_check(&change.place, &change.st, change.usable ? change.fd : -1,
-				     plan->force, &change.users);
+				     USERS_REPLACE, plan->force, &change.users);
 	if (!status)
 		status = resize_with_progress(&change);
 	change_deinit(&change);

@@ -97,7 +97,7 @@ static int path_split(const char *path, char dir[PATH_MAX], char name[PATH_MAX])
 }
 
 /* Open the directory. That it does not exist is an error only for some commands. */
-static int place_open(const char *path, struct place *out)
+static int place_open_directory(const char *path, struct place *out)
 {
 	char why[IVS_ACCESS_TEXT_LEN];
 	char dir[PATH_MAX];
@@ -135,7 +135,7 @@ static int place_find_path(struct place *out)
 		usage_failed("%s", err.text);
 		return result == IVS_REGION_E_ADDRESS ? STATUS_USAGE : STATUS_FAILED;
 	}
-	result = place_open(path, out);
+	result = place_open_directory(path, out);
 	if (result)
 		return result;
 	/* Owners of directories on the path chose parts of it, which end up in root's files. */
@@ -174,6 +174,29 @@ int place_stat(const struct place *place, struct stat *st)
 	if (place->dir_fd < 0)
 		return -place->errnum;
 	return fstatat(place->dir_fd, place->name, st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+}
+
+int place_open(const struct place *place, int flags, int *fd, struct stat *st)
+{
+	const int wanted = flags == O_RDONLY ? R_OK : R_OK | W_OK;
+	char why[IVS_ACCESS_TEXT_LEN];
+	int result = place_stat(place, st);
+
+	if (result == -ENOENT)
+		return usage_failed("%s does not exist: \"ivshmem list\" shows all regions",
+				    place->path);
+	if (result)
+		return usage_failed("cannot stat %s: %s", place->path, strerror(-result));
+	if (!S_ISREG(st->st_mode))
+		return usage_failed("%s is not a region, but %s", place->path,
+				    ivs_file_kind(st->st_mode));
+	*fd = openat(place->dir_fd, place->name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (*fd < 0 && errno == EACCES)
+		return usage_failed("cannot open %s: Permission denied: %s", place->path,
+				    ivs_access_explain(place->path, wanted, why));
+	if (*fd < 0 || fstat(*fd, st))
+		return usage_failed("cannot open %s: %s", place->path, strerror(errno));
+	return 0;
 }
 
 /* Refuse /dev/kvmfrN if it is missing, or is a regular file instead of a device node. */

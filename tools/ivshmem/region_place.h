@@ -71,6 +71,14 @@ void place_close(struct place *place);
 IVS_MUST_USE int place_stat(const struct place *place, struct stat *st);
 
 /**
+ * place_open() - open the existing region
+ * @flags: O_RDONLY or O_RDWR
+ *
+ * Return: 0, or an exit status after printing the reason.
+ */
+int place_open(const struct place *place, int flags, int *fd, struct stat *st);
+
+/**
  * place_check() - refuse places in which a new region would not do what a user expects
  *
  * Return: 0, or an exit status after printing the reason.

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/users.h"
 #include "tools/shared/usage.h"
 
 static const char *user_does(const struct ivs_host_user *user)
@@ -17,8 +16,10 @@ static const char *user_does(const struct ivs_host_user *user)
 	return user->open ? "holds it open" : "names it in its arguments";
 }
 
-static const char *user_fate(const struct ivs_host_user *user)
+static const char *user_fate(const struct ivs_host_user *user, enum users_purpose purpose)
 {
+	if (purpose == USERS_OVERWRITE)
+		return user->maps ? "sees its memory change" : "will see the restored content";
 	if (user->qemu)
 		return "keeps the old memory until it is shut down and started again";
 	if (user->server)
@@ -26,7 +27,16 @@ static const char *user_fate(const struct ivs_host_user *user)
 	return "keeps the old memory until it opens the region again";
 }
 
-static void print_users(const struct ivs_host_users *users, bool force)
+static const char *advice(enum users_purpose purpose)
+{
+	if (purpose == USERS_OVERWRITE)
+		return "End these programs first. With --force their memory changes while they "
+		       "run, and they are\nnot told.\n";
+	return "End these programs first. With --force they keep the old memory, and share it "
+	       "with\nno program that starts later.\n";
+}
+
+static void print_users(const struct ivs_host_users *users, enum users_purpose purpose, bool force)
 {
 	char text[IVS_HOST_USER_TEXT_LEN];
 
@@ -34,11 +44,11 @@ static void print_users(const struct ivs_host_users *users, bool force)
 		const struct ivs_host_user *user = &users->list[i];
 
 		fprintf(stderr, "  %s %s\n", ivs_host_users_text(user, text),
-			force ? user_fate(user) : user_does(user));
+			force ? user_fate(user, purpose) : user_does(user));
 	}
 }
 
-static json_t *users_json(const struct ivs_host_users *users)
+json_t *users_json(const struct ivs_host_users *users)
 {
 	json_t *list = json_array();
 
@@ -93,7 +103,8 @@ static int check_unseen(const struct place *place, int fd, const struct ivs_host
 	return 0;
 }
 
-int users_check(const struct place *place, const struct stat *st, int fd, bool force, json_t **out)
+int users_check(const struct place *place, const struct stat *st, int fd,
+		enum users_purpose purpose, bool force, json_t **out)
 {
 	const struct ivs_host_file file = {
 		.dev = st->st_dev,
@@ -112,13 +123,11 @@ int users_check(const struct place *place, const struct stat *st, int fd, bool f
 	*out = users_json(&users);
 	if (users.n && force) {
 		fprintf(stderr, "%s: %s is in use:\n", usage_name(), place->path);
-		print_users(&users, true);
+		print_users(&users, purpose, true);
 	} else if (users.n) {
 		status = usage_failed("%s is in use:", place->path);
-		print_users(&users, false);
-		fprintf(stderr,
-			"End these programs first. With --force they keep the old memory, and "
-			"share it with\nno program that starts later.\n");
+		print_users(&users, purpose, false);
+		fputs(advice(purpose), stderr);
 	} else if (!force) {
 		status = check_unseen(place, fd, &users);
 	}
