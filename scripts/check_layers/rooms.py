@@ -15,6 +15,7 @@ MAY_INCLUDE = {
     "host": {"region", "base"},
     "config": {"base"},
     "image": {"base"},
+    "migration": {"base"},
     "looking_glass": {"base"},
     "qmp": {"base"},
     "roster_page": {"region", "base"},

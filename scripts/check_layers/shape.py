@@ -16,7 +16,7 @@ EXEMPT = re.compile(r"(LICENSES/|fuzz/corpus/|\.gitignore$|"
 #: Pure files compute effects from bytes or events, without system calls, clocks or globals.
 PURE = ("src/base/bitmap.h", "src/base/bytes.h", "src/base/parse.c", "src/base/text.c",
         "src/config/*", "src/host/qemu_option.c", "src/host/qemu_option.h", "src/host/vm.c",
-        "src/image/*", "src/looking_glass/*",
+        "src/image/*", "src/looking_glass/*", "src/migration/*",
         "src/pci/*", "src/peer/pci_identity.c", "src/protocol/v0.c", "src/qmp/message.c",
         "src/qmp/message.h", "src/roster/*.c",
         "src/roster_page/format.c", "src/server/cost.c", "src/server/observe/request.c",
@@ -35,6 +35,8 @@ PURE_EXCEPTIONS = {
     ("src/qmp/message.h", "jansson.h"): "JSON, which allocates",
     ("src/image/*", "stdlib.h"): "memory for a chunk",
     ("src/image/*", "zstd.h"): "compression, which allocates",
+    ("src/migration/*", "jansson.h"): "JSON, which allocates",
+    ("src/migration/*", "stdio.h"): "snprintf",
     ("src/server/observe/request.c", "jansson.h"): "JSON, which allocates",
     ("src/vfio_user/codec.c", "jansson.h"): "JSON, which allocates",
 }
