@@ -30,6 +30,7 @@ extern const struct command command_resize;
 extern const struct command command_remove;
 extern const struct command command_save;
 extern const struct command command_restore;
+extern const struct command command_migrate;
 extern const struct command command_list;
 extern const struct command command_config;
 extern const struct command command_looking_glass;

@@ -19,7 +19,7 @@ static const struct {
 	  &command_list}},
 	{"Looking Glass", {&command_looking_glass}},
 	{"Configurations", {&command_config}},
-	{"Running VMs", {&command_attach, &command_detach}},
+	{"Running VMs", {&command_attach, &command_detach, &command_migrate}},
 	{"Peers",
 	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
 };

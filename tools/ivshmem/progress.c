@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 
+#define NOTE_LEN 160
 #define FIRST_S 2 /* work that takes less time needs no line */
 
 static struct {
@@ -24,6 +25,7 @@ static struct {
 	bool end;
 	_Atomic uint64_t done;
 	_Atomic uint64_t total; /* 0: not known */
+	char note[NOTE_LEN];	/* under @lock */
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
 
 /* Wait until @s seconds after the start of the work. Return: whether the work has ended. */
@@ -46,6 +48,8 @@ static void progress_print(long s)
 	if (total)
 		fprintf(stderr, "%" PRIu64 " of %" PRIu64 " MiB (%.0f %%) \033[K", done >> 20,
 			total >> 20, 100.0 * (double)done / (double)total);
+	if (*progress.note)
+		fprintf(stderr, "%s \033[K", progress.note);
 	fflush(stderr);
 }
 
@@ -77,6 +81,7 @@ void progress_start(const char *what)
 	progress.what = what;
 	progress.end = false;
 	atomic_store(&progress.total, 0);
+	progress.note[0] = '\0';
 	/* Only the thread that does the work may receive signals. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -88,6 +93,13 @@ void progress_set(uint64_t done, uint64_t total)
 {
 	atomic_store(&progress.done, done);
 	atomic_store(&progress.total, total);
+}
+
+void progress_note(const char *text)
+{
+	pthread_mutex_lock(&progress.lock);
+	snprintf(progress.note, sizeof(progress.note), "%s", text);
+	pthread_mutex_unlock(&progress.lock);
 }
 
 void progress_end(void)

@@ -20,6 +20,9 @@ void progress_start(const char *what);
  */
 void progress_set(uint64_t done, uint64_t total);
 
+/** progress_note() - from now on, also print @text, which is copied, and cut off at 160 bytes */
+void progress_note(const char *text);
+
 /** progress_end() - remove the line, before any message is printed; no-op if there is no line */
 void progress_end(void);
 

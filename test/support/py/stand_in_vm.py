@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A stand-in for QEMU's monitor, for answers that no QEMU here gives. Run as a program named
+qemu-system-x86_64, it counts as a VM of this host.
+
+usage: stand_in_vm.py SOCKET SCRIPT QEMU-ARGUMENT...
+
+SCRIPT is JSON: {command: [answer, ...]}. Each call of a command takes the next answer; the last one
+is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop"}: refuse the
+command, end the process, never answer, or close the connection. Other commands have a default
+answer.
+"""
+import json
+import os
+import signal
+import socket
+import sys
+
+DEFAULTS = {
+    "query-name": {"name": "stand-in"},
+    "query-kvm": {"enabled": True, "present": True},
+    "query-status": {"status": "running", "running": True},
+    "query-migrate": {},
+    "qom-list": [],
+    "human-monitor-command": "",
+}
+
+
+def start(place, name, script, *arguments):
+    """Start a stand-in. Return: the process, and the path of its monitor."""
+    path = place.dir / f"{name}.qmp"
+    process = place.start("bash", "-c", 'exec -a qemu-system-x86_64 /usr/bin/python3 "$@"', "bash",
+                          __file__, path, json.dumps(script), *arguments)
+    process.out.wait("ready")
+    return process, path
+
+
+class Ended(Exception):
+    """The connection is to be closed."""
+
+
+def answer(script, calls, request):
+    """Return: the answer to a request."""
+    name = request["execute"]
+    answers = script.get(name, [DEFAULTS.get(name, {})])
+    result = answers[min(calls.get(name, 0), len(answers) - 1)]
+    calls[name] = calls.get(name, 0) + 1
+    does = result.get("do") if isinstance(result, dict) else None
+    if does == "refuse":
+        return {"error": {"class": "GenericError", "desc": "as the script says"}}
+    if does == "end":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "hang":
+        signal.pause()
+    if does == "drop":
+        raise Ended
+    return {"return": result}
+
+
+def serve(connection, script, calls):
+    """Serve one connection."""
+    stream = connection.makefile("rw")
+
+    def send(message):
+        stream.write(json.dumps(message) + "\n")
+        stream.flush()
+
+    version = {"qemu": {"major": 8, "minor": 1, "micro": 0}, "package": ""}
+    send({"QMP": {"version": version, "capabilities": []}})
+    for line in stream:
+        request = json.loads(line)
+        print(request["execute"], flush=True)
+        try:
+            send({**answer(script, calls, request), "id": request.get("id")})
+        except Ended:
+            return
+
+
+def main():
+    """Serve one connection after the other."""
+    path, script = sys.argv[1], json.loads(sys.argv[2])
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen()
+    print("ready", flush=True)
+    calls = {}
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            serve(connection, script, calls)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem migrate with a newer QEMU (11.1), which aborts when it migrates some VMs."""
+import pytest
+
+from guestkit.proc import KitError
+from support.py import newer_qemu
+from support.py.programs import SHM, wait_until
+from support.py.vm_pair import MIB, Pair, doorbell, plain, refusals, servers
+
+#: The region comes before the VM's RAM, as in most hand-written command lines.
+REGION_FIRST = ["-M", "q35", "-m", "32M"]
+
+
+@pytest.fixture
+def pair(place):
+    """Two VMs, not started yet."""
+    yield Pair(place, qemu=["prlimit", "--core=0", *newer_qemu.COMMAND])
+    for path in SHM.glob(place.shm + "-*"):
+        path.unlink()
+
+
+def test_both_devices(place, pair):
+    """A plain and a doorbell device arrive, with the content of their regions."""
+    sockets, paths = servers(place)
+    with open(paths[0], "r+b") as file:
+        file.write(b"hello")
+    pair.start([*plain(pair.regions[0]), *doorbell(sockets[0])],
+               [*plain(pair.regions[1]), *doorbell(sockets[1])])
+    done = pair.migrate()
+    assert done.returncode == 0 and "2 doorbells of the VM were rung once" in done.stdout, done
+    assert paths[1].read_bytes()[:5] == b"hello"
+    assert pair.regions[1].read_bytes() == b"f" * MIB
+    assert pair.states() == ("postmigrate", "running")
+
+
+def test_region_before_memory(pair):
+    """A VM that would abort is refused. Without the tool, it does abort."""
+    pair.start(plain(pair.regions[0]), plain(pair.regions[1]), memory=REGION_FIRST)
+    done = pair.migrate("--json")
+    assert refusals(done) == ["order"]
+    assert 'its first memory, "0000:00:04.0/m0", is smaller than "pc.ram"' in done.stderr
+    assert pair.states() == ("running", "inmigrate")
+    with pytest.raises((KitError, OSError)):
+        pair.source.qmp.command("migrate", uri=f"exec:cat >{pair.place.dir}/saved")
+        wait_until(lambda: pair.source.qmp.command("query-migrate") is None, "QEMU has aborted")
+    assert pair.source.process.wait() != 0
+
+
+def test_doorbell_only(place, pair):
+    """The region of a doorbell device comes after the VM's RAM in any case."""
+    sockets, _ = servers(place)
+    pair.start(doorbell(sockets[0]), doorbell(sockets[1]), memory=REGION_FIRST)
+    done = pair.migrate()
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem migrate with stand-ins for QEMU's monitor: what no QEMU here does, or not at the right
+moment. In each case the tool says which VM runs, and never has both run."""
+import json
+
+import pytest
+
+from support.py import stand_in_vm
+from support.py.config import TOOL
+
+ACTIVE = {"status": "active", "ram": {"total": 1 << 30, "remaining": 1 << 29}}
+COMPLETED = {"status": "completed", "ram": {"total": 1 << 30}}
+FAILED = {"status": "failed", "error-desc": "\x1b[31mno\nluck"}
+CANCELLED = {"status": "cancelled"}
+RUNNING = {"status": "running", "running": True}
+WAITS = {"status": "inmigrate", "running": False}
+STOPPED = {"status": "postmigrate", "running": False}
+END, HANG, DROP, REFUSE = ({"do": name} for name in ("end", "hang", "drop", "refuse"))
+
+
+class Stage:
+    """A source and a destination that act according to scripts."""
+
+    def __init__(self, place, source, destination):
+        self.place = place
+        self.source, source_path = stand_in_vm.start(place, "a", source)
+        self.destination, destination_path = stand_in_vm.start(
+            place, "b", {"query-status": [WAITS], **destination}, "-incoming", "defer")
+        self.words = [TOOL, "migrate", "--qmp", source_path, "--to", "unix:/none", "--to-qmp",
+                      destination_path, "--json"]
+
+    def run(self, *more):
+        """Migrate. Return: the completed process, and which VM runs."""
+        done = self.place.run(*self.words, *more, timeout=100)
+        lines = done.stdout.splitlines()
+        assert "\x1b" not in done.stderr
+        return done, json.loads(lines[-1])["runs"] if lines else None
+
+    def called(self, process, name):
+        """How often a command was run."""
+        return process.out.text().splitlines().count(name)
+
+
+@pytest.fixture(name="stage")
+def stage_fixture(place, fast_clock):  # pylint: disable=unused-argument
+    """Start the actors; time limits expire sooner."""
+    return lambda source, destination: Stage(place, source, destination)
+
+
+def test_success(stage):
+    """The destination is polled until it runs."""
+    acts = stage({"query-migrate": [{}, ACTIVE, ACTIVE, COMPLETED]},
+                 {"query-status": [WAITS, WAITS, WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert done.returncode == 0 and runs == "destination", done
+    acts.source.end()
+    assert not acts.called(acts.source, "cont") and not acts.called(acts.source, "quit")
+
+
+def test_destination_ends_after_completion(stage):
+    """If the destination ends after the source has completed, the source continues, once the
+    process is dead."""
+    acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED, RUNNING]},
+                 {"query-status": [WAITS, WAITS, END]})
+    done, runs = acts.run()
+    assert done.returncode == 1 and runs == "source", done
+    assert "the source has completed, but the destination has ended" in done.stderr
+    assert "the source runs: VM stand-in (monitor " in done.stderr
+    acts.source.end()
+    assert acts.called(acts.source, "cont") == 1
+
+
+@pytest.mark.parametrize("end", [HANG, DROP], ids=["hang", "drop"])
+def test_destination_is_silent_after_completion(stage, end):
+    """If the destination lives but does not answer, it may run, so the source is not continued."""
+    acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED]},
+                 {"query-status": [WAITS, WAITS, end]})
+    done, runs = acts.run()
+    assert done.returncode == 1 and runs == "unknown", done
+    assert "it is not known whether the destination runs: VM stand-in" in done.stderr
+    assert "only if its process has ended, continue the source (cont)" in done.stderr
+    acts.source.end()
+    assert not acts.called(acts.source, "cont") and acts.destination.popen.poll() is None
+
+
+def test_destination_does_not_start(stage):
+    """A destination that never runs is not taken for a success."""
+    acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED]}, {})
+    done, runs = acts.run()
+    assert runs == "unknown" and 'the destination is in the state "inmigrate"' in done.stderr
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+def test_cancelled_too_late(stage):
+    """If the destination had started before the source was cancelled, both run: the destination is
+    stopped."""
+    acts = stage({"query-migrate": [{}, ACTIVE, CANCELLED]}, {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert runs == "source" and "the destination had started before; it has been stopped" in \
+        done.stderr, done
+    acts.destination.end()
+    assert acts.called(acts.destination, "stop") == 1
+
+
+def test_failed_after_the_destination_started(stage):
+    """If the source has failed and is stopped, but the destination runs, the destination is the
+    VM."""
+    acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, STOPPED]},
+                 {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert done.returncode == 1 and runs == "destination"
+    assert "the destination had started before, and runs" in done.stderr
+    assert "the migration has failed: ?[31mno?luck" in done.stderr
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+def test_source_is_left_paused(stage):
+    """A source that QEMU leaves paused after a failure is continued."""
+    paused = {"status": "paused", "running": False}
+    acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, paused, RUNNING]}, {})
+    done, runs = acts.run()
+    assert done.returncode == 1 and runs == "source" and "the source runs: " in done.stderr
+    acts.source.end()
+    assert acts.called(acts.source, "cont") == 1
+
+
+def test_monitor_is_cut(stage):
+    """A migration goes on without a monitor, so the tool connects again."""
+    acts = stage({"query-migrate": [{}, ACTIVE, DROP, ACTIVE, COMPLETED]},
+                 {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert done.returncode == 0 and runs == "destination", done
+    acts.source.end()
+    assert acts.called(acts.source, "qmp_capabilities") == 2
+
+
+@pytest.mark.parametrize("script, message", [
+    ({"migrate-set-capabilities": [REFUSE]}, "QEMU refuses migrate-set-capabilities"),
+    ({"migrate": [REFUSE]}, "QEMU refuses migrate: as the script says"),
+])
+def test_refused_by_the_source(stage, script, message):
+    """If the source refuses a step, nothing has been migrated, and the source runs."""
+    done, runs = stage(script, {}).run()
+    assert done.returncode == 1 and message in done.stderr and runs == "source"
+    assert "nothing has been migrated. The source runs: VM stand-in" in done.stderr
+
+
+def test_unanswered_migrate(stage):
+    """Without an answer to migrate, the source is asked whether it has begun."""
+    acts = stage({"migrate": [DROP], "query-migrate": [{}, ACTIVE, COMPLETED]},
+                 {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert done.returncode == 0 and runs == "destination", done
+
+
+def test_source_ends(stage):
+    """If the source ends, the VM is lost unless the destination has started."""
+    done, runs = stage({"query-migrate": [{}, ACTIVE, END]}, {}).run()
+    assert runs == "unknown" and "the source has ended during the migration" in done.stderr
+
+
+def test_source_ends_after_the_destination_has_started(stage):
+    """If the source ends, but the destination runs, the destination is the VM."""
+    acts = stage({"query-migrate": [{}, ACTIVE, END]}, {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert runs == "destination" and "the destination runs: VM stand-in" in done.stderr
+
+
+@pytest.mark.parametrize("reply", [
+    {"status": 5, "ram": 7}, {"status": "active", "ram": {"total": -5, "mbps": "x"}},
+    {"status": "x" * 100000}, {"blocked-reasons": [["x"]], "status": "completed"},
+])
+def test_odd_replies(stage, reply):
+    """Replies of any form are survived."""
+    acts = stage({"query-migrate": [{}, reply, COMPLETED]}, {"query-status": [WAITS, RUNNING]})
+    done, _ = acts.run()
+    assert done.returncode in (0, 1), done
+
+
+def test_blocked(stage):
+    """What blocks a migration is shown."""
+    acts = stage({"query-migrate": [{"blocked-reasons": ["device \x1b[1m is odd"]}]}, {})
+    done, runs = acts.run()
+    assert "QEMU refuses to migrate the source: device ?[1m is odd" in done.stderr
+    assert runs == "as before"

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Ringing a VM after it was migrated. */
+#ifndef TOOLS_IVSHMEM_MIGRATE_RING_H
+#define TOOLS_IVSHMEM_MIGRATE_RING_H
+
+#include "tools/ivshmem/migrate_host.h"
+
+/**
+ * ring_devices() - ring each vector of the VM once, through the servers of its regions
+ *
+ * What was rung at the destination before the VM's state came is lost, so programs in the VM must
+ * look at the region again. The VM has id 0, because it is the master. Failures are printed.
+ *
+ * Return: the number of doorbells.
+ */
+unsigned int ring_devices(const struct side *destination, const struct host_servers *servers);
+
+#endif
