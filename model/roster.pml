@@ -56,6 +56,7 @@ hidden byte R_vector_order, R_leaves_before_joins, R_nothing_between, R_own_vect
 hidden byte R_quiet, R_no_own_leave, R_leave_of_known, R_leave_of_gone;
 hidden byte R_first_id_is_0, R_id_is_free, R_seat_is_vacant, R_lowest_unknown_id, R_fewest_know;
 hidden byte R_refused_only_full, R_seat_stays, R_seat_is_needed, R_all_announced;
+hidden byte R_seat_is_whole;
 hidden byte R_something_to_send, REACHED;
 
 /* ---- The world: which clients are present, and what they are. Both parts may read this. ---- */
@@ -65,6 +66,8 @@ byte present;
 byte silent;
 /* Clients that must never be sent a leave. */
 byte quiet;
+/* Clients with an id that a quiet client knew from a seat that was given up. */
+byte reassigned;
 /* Clients and seats no longer change. */
 bool stopped;
 /* Clients that never read again once @stopped is set. */
@@ -215,6 +218,25 @@ inline look_at_tables()
 	od
 }
 
+/* Set @found to whether a quiet client knows @id, and @best to whether it has the seat's fds. */
+inline look_for_quiet(id)
+{
+	found = 0;
+	best = 0;
+	i = 0;
+	do
+	:: i < IDS ->
+		if
+		:: has(quiet, i) && i != id && knows(i, id) ->
+			found = 1;
+			best = best | !has(former[i], id)
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od
+}
+
 /* The server assigns @id, which has no seat, to a new client. */
 inline judge_new_id(id)
 {
@@ -237,7 +259,9 @@ inline judge_new_id(id)
 		; RULE(REACHED, false)
 #endif
 	:: else
-	fi
+	fi;
+	look_for_quiet(id);
+	reassigned = reassigned | found << id
 }
 
 /*
@@ -294,25 +318,6 @@ inline end_seat(id)
 	od
 }
 
-/* Set @found to whether a quiet client knows @id, and @best to whether it has the seat's fds. */
-inline look_for_quiet(id)
-{
-	found = 0;
-	best = 0;
-	i = 0;
-	do
-	:: i < IDS ->
-		if
-		:: has(quiet, i) && i != id && knows(i, id) ->
-			found = 1;
-			best = best | !has(former[i], id)
-		:: else
-		fi;
-		i++
-	:: else -> break
-	od
-}
-
 /* @v has left; its table is cleared. @kept: the server keeps its seat */
 inline judge_leave(v, kept)
 {
@@ -344,9 +349,11 @@ inline judge_leave(v, kept)
 	:: else -> break
 	od;
 	look_for_quiet(v);
-	RULE(R_seat_stays, kept || !best);
+	RULE(R_seat_stays, kept || !best || has(reassigned, v));
+	RULE(R_seat_is_whole, !kept || !has(reassigned, v));
+	reassigned = reassigned & ~bit_of(v);
 #if REACH == 9
-	RULE(REACHED, !kept || best);
+	RULE(REACHED, kept || !found);
 #endif
 	if
 	:: !kept -> end_seat(v)
@@ -377,6 +384,8 @@ inline judge_give_up(id)
 /* ---- The server: roster.c ---- */
 
 byte visible, vacant;
+/* Clients whose seat does not stay when they leave. */
+byte mute;
 /* By id: state of what was sent to the client with this id. */
 byte greeting[IDS], known[IDS], outdated[IDS], at_id[IDS], at_vector[IDS], cursor[IDS];
 byte self_after[IDS];
@@ -456,7 +465,7 @@ inline choose_id()
 	fi
 }
 
-/* A new client gets @id. Who knows the id must be sent the leave of its former owner. */
+/* A new client gets @id. A client that knows the id must be sent the leave of its former owner. */
 inline add_client(id, is_silent)
 {
 	i = 0;
@@ -483,23 +492,6 @@ inline add_client(id, is_silent)
 #endif
 }
 
-inline join(is_quiet, is_silent)
-{
-	choose_id();
-	chosen_id = best;
-	judge_join(chosen_id, false, is_quiet, is_silent);
-	if
-	:: chosen_id != NO_ID -> add_client(chosen_id, is_silent)
-	:: else
-	fi
-}
-
-inline take_seat(id, is_quiet)
-{
-	judge_join(id, true, is_quiet, has(silent, id));
-	add_client(id, has(silent, id))
-}
-
 /* Set @found to whether a quiet client knows @id. */
 inline find_need(id)
 {
@@ -511,9 +503,29 @@ inline find_need(id)
 	od
 }
 
-inline give_up(id)
+inline join(is_quiet, is_silent)
 {
-#if BUG != 19
+	choose_id();
+	chosen_id = best;
+	judge_join(chosen_id, false, is_quiet, is_silent);
+	if
+	:: chosen_id != NO_ID ->
+		find_need(chosen_id);
+		mute = mute | found << chosen_id;
+		add_client(chosen_id, is_silent)
+	:: else
+	fi
+}
+
+inline take_seat(id, is_quiet)
+{
+	judge_join(id, true, is_quiet, has(silent, id));
+	add_client(id, has(silent, id))
+}
+
+/* Quiet clients that have been sent a part of the vectors of @id are not sent the rest. */
+inline forget_positions(id)
+{
 	j = 0;
 	do
 	:: j < IDS ->
@@ -523,7 +535,13 @@ inline give_up(id)
 		fi;
 		j++
 	:: else -> break
-	od;
+	od
+}
+
+inline give_up(id)
+{
+#if BUG != 19
+	forget_positions(id);
 #endif
 #if BUG == 10
 	j = 0;
@@ -570,8 +588,17 @@ inline leave(v)
 	is_kept = 0;
 #else
 	find_need(v);
+#if BUG == 30
 	is_kept = found;
+#else
+	is_kept = found && !has(mute, v);
 #endif
+#endif
+	mute = mute & ~bit_of(v);
+	if
+	:: !is_kept && found -> forget_positions(v)
+	:: else
+	fi;
 	vacant = vacant | is_kept << v;
 #if BUG == 28
 	if

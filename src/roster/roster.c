@@ -385,6 +385,20 @@ static void remove_seat(struct ivs_roster *roster, unsigned int id)
 	discard_record(roster, record);
 }
 
+/* Remove a seat. Quiet clients that have been sent a part of its vectors are not sent the rest. */
+static void end_seat(struct ivs_roster *roster, unsigned int id)
+{
+	/* If no quiet client knows the id, none can have been sent a part of its vectors. */
+	for (unsigned int n = 0; ivs_roster_is_needed(roster, id) && n < roster->records_n; n++) {
+		struct ivs_roster_record *record = present_record(roster, n);
+
+		if (record && record->quiet && record->at_id == id)
+			record->at_id = NO_ID;
+	}
+	atomic_signal_fence(memory_order_seq_cst);
+	remove_seat(roster, id);
+}
+
 bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
@@ -399,7 +413,7 @@ bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	     (other = ivs_bitmap_next_andnot(known, NULL, other, end)) < end; other++)
 		forget_id(roster, other, record->quiet);
 	if (record->state == IVS_ROSTER_UNUSED) {
-		remove_seat(roster, id);
+		end_seat(roster, id);
 		return false;
 	}
 	ivs_bitmap_add(roster->vacant, id);
@@ -420,15 +434,7 @@ bool ivs_roster_is_needed(const struct ivs_roster *roster, unsigned int id)
 
 void ivs_roster_give_up(struct ivs_roster *roster, unsigned int id)
 {
-	/* If no quiet client knows the id, none can have been sent a part of its vectors. */
-	for (unsigned int n = 0; ivs_roster_is_needed(roster, id) && n < roster->records_n; n++) {
-		struct ivs_roster_record *record = present_record(roster, n);
-
-		if (record && record->quiet && record->at_id == id)
-			record->at_id = NO_ID;
-	}
-	atomic_signal_fence(memory_order_seq_cst);
-	remove_seat(roster, id);
+	end_seat(roster, id);
 }
 
 /* Carry out the steps that plan_vector() and plan_join() in due.c have planned. */

@@ -174,6 +174,31 @@ Test(roster_seats, seat_of_a_reassigned_id_does_not_stay)
 	ivs_roster_free(r);
 }
 
+/* Nor must a quiet client that joined later be sent the rest of such a seat from the next one. */
+Test(roster_seats, rest_of_a_reassigned_id_is_not_sent)
+{
+	const struct ivs_roster_newcomer last = {.vectors_n = 2, .lowest = IVS_ID_MAX};
+	struct ivs_roster *r = make_three(2);
+	unsigned int id = 0;
+
+	for (unsigned int time_n = 0; time_n < 3; time_n++) {
+		cr_assert_eq(ivs_roster_join(r, &last, &id), 0);
+		hear(r, id, 3);
+		if (time_n == 0) {
+			hear(r, 0, ALL);
+			cr_assert(ivs_roster_leave(r, id));
+			ivs_roster_give_up(r, id);
+			cr_assert_eq(join_quiet(r, 2), 3);
+			hear(r, 3, ALL);
+		} else if (time_n == 1) {
+			HEARS(r, 3, 1, "65535.0");
+			cr_assert_not(ivs_roster_leave(r, id));
+		}
+	}
+	HEARS(r, 3, ALL, "");
+	ivs_roster_free(r);
+}
+
 /* 100000 clients join and leave beside a quiet client: it is told of the first one only. */
 Test(roster_seats, joins_cost_a_quiet_client_nothing)
 {
