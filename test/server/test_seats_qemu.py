@@ -95,3 +95,33 @@ def test_qemu_survives_joins_and_the_unplug(place, version, checked):
         plugged.end()
         stays.read_until_knows(set())
         wait_until(lambda: ask_once(control)["vacant_ids"] == 0, "no QEMU knows a seat")
+
+
+def master(place, qemu, *arguments):
+    """Start a QEMU whose device is the migration master."""
+    (place.dir / "qmp").unlink(missing_ok=True)  # of the previous QEMU
+    return Vm(place, "-chardev", f"socket,id=c,path={place.socket}", "-device",
+              f"ivshmem-doorbell,id=d,chardev=c,vectors={VECTORS},master=on", *arguments,
+              qemu=qemu, paused=False)
+
+
+@pytest.mark.parametrize("version", QEMUS)
+def test_master_is_saved_and_restored_while_peers_stay(place, version):
+    """With --keep-id-0, a VM with the migration master is saved, and restored with the region's
+    content, while a peer stays connected that joined before the VM. QEMU refuses any other id."""
+    qemu, saved = QEMUS[version](), place.dir / "saved"
+    place.server("-n", str(VECTORS), "-l", "1M", "--keep-id-0", str(os.getuid()))
+    stays = join(place, VECTORS)
+    vm = master(place, qemu)
+    stays.read_until_knows({0})
+    os.pwrite(stays.memory, b"saved", 4096)
+    vm.qmp.command("migrate", uri=f"exec:cat > {saved}")
+    wait_until(lambda: vm.qmp.command("query-migrate").get("status") == "completed", "it is saved")
+    vm.qmp.command("quit")
+    assert vm.process.wait() == 0, vm.process.err.text()
+    stays.read_until_knows(set())
+    os.pwrite(stays.memory, b"later", 4096)
+    vm = master(place, qemu, "-incoming", f"exec:cat {saved}")
+    wait_until(lambda: vm.qmp.command("query-status")["status"] == "running", "it is restored")
+    stays.read_until_knows({0})
+    assert os.pread(stays.memory, 5, 4096) == b"saved"
