@@ -36,6 +36,7 @@ static void move_eventfds(struct ivs_client *from, struct ivs_client *to)
 {
 	memcpy(to->eventfds, from->eventfds, from->vectors_n * sizeof(int));
 	to->vectors_n = from->vectors_n;
+	to->slow_n = from->slow_n;
 	to->stored_n = from->stored_n < from->vectors_n ? from->stored_n : from->vectors_n;
 	from->stored_n -= to->stored_n;
 	from->vectors_n = 0;

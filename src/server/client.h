@@ -34,6 +34,7 @@ enum ivs_client_dropping {
  * @id, @serial: the client's id and serial in the roster
  * @seat_serial: the serial of the client's seat in the roster
  * @quiet:       the client is never sent a leave (quiet.h)
+ * @slow_n:      how often resetting the eventfds has taken long (seats.c)
  * @held:        of a vacant seat: it is held back while the process of @cred exists (seats.h)
  * @stored_n:    number of fds that the service manager has stored: the eventfds, then the socket
  * @unawaited:   announce the client before all its fds are stored, because the service manager is
@@ -55,6 +56,7 @@ struct ivs_client {
 	bool unawaited;
 	bool quiet;
 	bool held;
+	unsigned int slow_n;
 	int send_result;
 	unsigned int id;
 	uint64_t serial;

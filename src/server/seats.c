@@ -15,9 +15,12 @@ IVS_SYSCALLS(ivs_seats_syscalls, {"kill", {IVS_ARG_IS(2, 0)}}, {"clock_gettime"}
 
 /*
  * Resetting an eventfd wakes all that wait for it, and a peer can make that expensive with many
- * epoll instances. A seat that takes longer is given up, and the newcomer gets new eventfds.
+ * epoll instances. A seat that has taken longer SLOW_MAX times is given up. Once is not enough: a
+ * host that takes the processor away for a while can look like that.
  */
 #define RESET_CPU_NS(vectors_n) (IVS_NS_PER_MS + (vectors_n)*INT64_C(5000))
+
+#define SLOW_MAX 3
 
 /* Limit on the processes that are looked up when a client joins. */
 #define CHECKS_MAX 64
@@ -177,16 +180,19 @@ void ivs_server_resume_seats(struct ivs_server *server)
 	}
 }
 
-/* Return: false if resetting the eventfds failed or was too expensive. */
-static bool reset_seat(const struct ivs_client *seat)
+/* Return: false if resetting the eventfds has failed, or was too expensive too often. */
+static bool reset_seat(struct ivs_client *seat)
 {
 	int64_t began_ns = ivs_clock_cpu_ns();
 
 	for (unsigned int i = 0; i < seat->vectors_n; i++) {
 		if (ivs_eventfd_take(seat->eventfds[i]) < 0)
 			return false;
-		if (ivs_clock_cpu_ns() - began_ns > RESET_CPU_NS(seat->vectors_n))
+		if (ivs_clock_cpu_ns() - began_ns <= RESET_CPU_NS(seat->vectors_n))
+			continue;
+		if (++seat->slow_n >= SLOW_MAX)
 			return false;
+		began_ns = ivs_clock_cpu_ns();
 	}
 	return true;
 }
