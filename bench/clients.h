@@ -38,7 +38,7 @@ IVS_MUST_USE bool bench_clients_connect(struct bench_clients *clients, const cha
 /**
  * bench_clients_read() - read until each client has received all messages
  *
- * Return: whether each client received exactly the messages that it had to receive.
+ * Return: whether each client received exactly the messages that it should have received.
  */
 IVS_MUST_USE bool bench_clients_read(struct bench_clients *clients);
 

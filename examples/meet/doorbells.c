@@ -106,7 +106,7 @@ static bool ring_all(struct meet *meet)
 	return all;
 }
 
-/* On the turn of peer @from, acknowledge its doorbells until it has rung all peers. */
+/* When it is the turn of peer @from, acknowledge its doorbells until it has rung all peers. */
 static bool listen_to(struct meet *meet, unsigned int from)
 {
 	int left_ms = meet->timeout_ms;

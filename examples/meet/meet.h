@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * meet: a fixed number of peers, on the host or in guests, find each other in the region, write to
- * it, read each other's data, ring each other, and measure doorbells and memory.
+ * it, read each other's data, ring each other, and measure the speed of doorbells and memory.
  *
  * The peers find each other in memory, because the device does not report peers to a guest. Each
  * peer writes only to its own cell and its own area. It copies other peers' data once and checks

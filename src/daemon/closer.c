@@ -287,7 +287,7 @@ int ivs_closer_take_kept(void)
 	return worst;
 }
 
-/* Return: false: out of memory; nothing is kept. */
+/* Return: false if memory is exhausted; nothing is kept then. */
 static bool keep(int *fds, unsigned int fds_n)
 {
 	unsigned int room = pool->kept_room ? pool->kept_room : KEPT_ROOM_MIN;

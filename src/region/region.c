@@ -218,7 +218,7 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 
 /*
  * Several processes may open the same object at the same time with different sizes. The lock
- * serialises them, so that the second process sees the size that the first one has set.
+ * serialises them, so that the second process sees the size set by the first one.
  */
 static int region_lock(const struct ivs_region *region, struct ivs_error *err)
 {

@@ -4,8 +4,8 @@
  *
  * State is replicated; messages are not queued. For each client the roster keeps the set of peers
  * that the client knows, and computes the next messages from the difference between this set and
- * the peers that are visible. So memory is bounded (two bits per client and id) whatever clients
- * do, a client that does not read costs no more than any other, and a client that reads after a
+ * the peers that are visible. So, whatever clients do, memory is bounded (two bits per client and
+ * id), a client that does not read costs no more than any other, and a client that reads after a
  * long time is sent the current state rather than the history.
  *
  * What each client is sent (rules in PROTOCOL.md):

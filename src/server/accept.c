@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 
 #include "base/fd.h"
 #include "daemon/close.h"
@@ -215,11 +216,23 @@ static int join_roster(struct ivs_server *server, struct ivs_client *client, boo
 	return result ? result : ivs_roster_join(server->roster, &newcomer, &client->id);
 }
 
+/**
+ * struct newcomer - a connection that is about to become a client
+ * @sock:  the connection; set to -1 once the client owns it
+ * @bound: the socket at the other end is bound to an address
+ */
+struct newcomer {
+	int *sock;
+	bool bound;
+	struct ucred cred;
+};
+
 /* Create a client, with the eventfds and the id of a vacant seat if there is one for it. */
-static int create_client(struct ivs_server *server, int *sock, const struct ucred *cred,
-			 bool *has_seat, struct ivs_client **out)
+static int create_client(struct ivs_server *server, const struct newcomer *newcomer, bool *has_seat,
+			 struct ivs_client **out)
 {
-	bool quiet = ivs_quiet_is(*sock, server->proc_self_fd, cred);
+	const struct ucred *cred = &newcomer->cred;
+	bool quiet = ivs_quiet_is(newcomer->bound, server->proc_self_fd, cred);
 	struct ivs_client *seat;
 	struct ivs_user *user;
 	int result;
@@ -228,7 +241,7 @@ static int create_client(struct ivs_server *server, int *sock, const struct ucre
 	if (result)
 		return result;
 	seat = ivs_server_find_seat(server, user, cred->pid, lowest_id(server, cred->uid, quiet));
-	result = ivs_client_new(sock, cred, server->vectors_n, seat, out);
+	result = ivs_client_new(newcomer->sock, cred, server->vectors_n, seat, out);
 	if (result)
 		return result;
 	*has_seat = seat;
@@ -264,13 +277,13 @@ static void log_join(struct ivs_server *server, const struct ivs_client *client,
 }
 
 /* Return: 0, IVS_ROSTER_E_FULL, -errno. */
-static int join_client(struct ivs_server *server, int *sock, const struct ucred *cred)
+static int join_client(struct ivs_server *server, const struct newcomer *newcomer)
 {
 	struct ivs_client *client;
 	bool has_seat;
 	int result;
 
-	result = create_client(server, sock, cred, &has_seat, &client);
+	result = create_client(server, newcomer, &has_seat, &client);
 	if (result)
 		return result;
 	result = join_roster(server, client, has_seat);
@@ -306,27 +319,30 @@ static bool release_fds(struct ivs_server *server)
 	       (ivs_server_give_up_seat(server) && ivs_server_release_departed(server, true));
 }
 
-/* Turn an accepted connection into a client, or refuse it. */
-static void admit_client(struct ivs_server *server, int *sock)
+/*
+ * Turn an accepted connection into a client, or refuse it. @bound: the socket at the other end is
+ * bound to an address
+ */
+static void admit_client(struct ivs_server *server, int *sock, bool bound)
 {
-	struct ucred cred;
+	struct newcomer newcomer = {.sock = sock, .bound = bound};
 	enum ivs_refusal why = REFUSALS_N;
 	int result;
 
-	result = get_cred(*sock, &cred);
+	result = get_cred(*sock, &newcomer.cred);
 	if (result) {
 		refuse_client(server, REFUSED_FAILED, result, NULL);
 		return;
 	}
-	if (!may_join(server, *sock, &cred, &why)) {
-		refuse_client(server, why, -ENOMEM, &cred);
+	if (!may_join(server, *sock, &newcomer.cred, &why)) {
+		refuse_client(server, why, -ENOMEM, &newcomer.cred);
 		return;
 	}
-	result = join_client(server, sock, &cred);
+	result = join_client(server, &newcomer);
 	for (unsigned int i = 0; i < GIVE_UPS_MAX && result == -EMFILE && release_fds(server); i++)
-		result = join_client(server, sock, &cred);
+		result = join_client(server, &newcomer);
 	if (result)
-		refuse_client(server, refusal_of(result), result, &cred);
+		refuse_client(server, refusal_of(result), result, &newcomer.cred);
 }
 
 /*
@@ -394,11 +410,14 @@ void ivs_server_accept_again(struct ivs_loop_timer *timer)
 /* Return: whether more connections may be waiting. */
 static bool accept_one(struct ivs_server *server)
 {
-	IVS_OWNED_FD sock = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct sockaddr_un addr;
+	socklen_t addr_len = sizeof(addr);
+	IVS_OWNED_FD sock = accept4(server->listener.fd, (struct sockaddr *)&addr, &addr_len,
+				    SOCK_CLOEXEC | SOCK_NONBLOCK);
 	int errnum;
 
 	if (sock >= 0) {
-		admit_client(server, &sock);
+		admit_client(server, &sock, addr_len > sizeof(addr.sun_family));
 		discard_refused(&sock);
 		return true;
 	}

@@ -55,7 +55,7 @@ int ivs_server_open_roster_page(struct ivs_server *server, uint32_t entries_n,
 	result = ivs_roster_page_writer_flush(server->page);
 	if (!result)
 		return 0;
-	/* No complete roster page has been written, so none has to be marked as not maintained. */
+	/* No complete roster page was written, so none needs to be marked as unmaintained. */
 	ivs_roster_page_writer_free(server->page);
 	server->page = NULL;
 	return report_failure(result, err);

@@ -20,10 +20,11 @@
 extern const struct ivs_syscall ivs_quiet_syscalls[];
 
 /**
- * ivs_quiet_is() - whether the client that has connected to @sock is quiet
+ * ivs_quiet_is() - whether a client is quiet
+ * @bound:   the client's socket is bound to an address
  * @self_fd: /proc/self, or -1
- * @cred:    credentials of the process at the other end
+ * @cred:    credentials of the client's process
  */
-bool ivs_quiet_is(int sock, int self_fd, const struct ucred *cred);
+bool ivs_quiet_is(bool bound, int self_fd, const struct ucred *cred);
 
 #endif

@@ -159,7 +159,7 @@ struct ivs_vfu_set_irqs ivs_vfu_get_set_irqs(const uint8_t *in);
  * ivs_vfu_check_set_irqs() - whether a SET_IRQS request is well-formed
  * @body_len: length of the request's body in bytes
  * @fds_n:    number of fds received with the request
- * @irqs_n:   number of interrupts of the index
+ * @irqs_n:   number of interrupts at this index
  *
  * Return: whether the range is within the index, exactly one kind of data and one action are set,
  * all booleans are present, and there are either no fds or enough for the range.

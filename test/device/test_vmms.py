@@ -334,7 +334,7 @@ class Flood:
         self.data = vfu.pack(vfu.REGION_WRITE, body, flags=vfu.NO_REPLY) * 500
 
     def more(self):
-        """Send as many doorbells as fit into the socket."""
+        """Send as many doorbells as the socket buffer holds."""
         try:
             self.client.sock.send(self.data)
         except BlockingIOError:

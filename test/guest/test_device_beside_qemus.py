@@ -143,8 +143,8 @@ def test_reports_equal_those_of_the_same_qemu(reports, model, record_property):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_reports_equal_those_of_this_machines_qemu(reports, model, record_property):
-    """Compare with the devices of this machine's QEMU, which may be older than the QEMU that runs
-    our devices."""
+    """Compare our devices with those of this machine's QEMU, which may be older than the QEMU that
+    runs our devices."""
     if reports["old"][model] == reports["new"][model]:
         allowed = DIFFERENCES[model]
     else:

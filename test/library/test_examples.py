@@ -424,7 +424,7 @@ def test_poll_loop_handles_all_events(place):
 
 
 def test_poll_loop_reads_input_in_pieces(place):
-    """A line may arrive in pieces; a line that is too long is truncated, and is not a command."""
+    """A line may arrive in pieces; a line that is too long is truncated, and is not executed."""
     place.server()
     loop = poll_loop(place)
     loop.write("rin")

@@ -237,7 +237,7 @@ def test_seat_is_given_to_the_same_user_only(place):
 
 
 def test_seats_survive_an_upgrade(place):
-    """The next program has the vacant seats of the previous one."""
+    """The new program inherits the vacant seats of the old one."""
     server = serve(place)
     silent, gone = quiet(place), join(place, VECTORS)
     all_know_all([silent, gone])

@@ -25,7 +25,7 @@ VM_SERVICES = ("libvirtd.service", "virtqemud.service", "libvirt-guests.service"
 @pytest.fixture(name="container")
 def container_fixture(place):
     """A container that has the tool, a user and a group for regions, and a service that stands in
-    for a VM's."""
+    for that of a VM."""
     made = Container(place)
     with open(made.etc / "passwd", "a", encoding="utf-8") as file:
         file.write(f"ivs-owner:x:{OWNER}:{GROUP}::/:/bin/false\n")

@@ -164,7 +164,7 @@ def test_empty_file_is_noted(place, words):
 
 @needs_root
 def test_user_is_the_caller_of_sudo():
-    """The region is for the user who called sudo. The client refuses to run as root, and no step
+    """The region is for the user who ran sudo. The client refuses to run as root, and no step
     tells root to run it."""
     for sudo, options, owner, user in (("nobody", [], "nobody", "nobody"),
                                        ("", [], "root", "a user of group kvm"),

@@ -70,7 +70,7 @@ def test_same_file(shm, place, saved):
 
 
 def test_holes_stay_holes(place, data, saved):
-    """Zeroes take no memory where a region has none, not even in a part that has content."""
+    """Restoring zeroes allocates no memory where the region has a hole, even between content."""
     try:
         with open(place.shm_path, "wb") as file:
             file.truncate(4 * MIB)

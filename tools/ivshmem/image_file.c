@@ -74,7 +74,7 @@ static int check_existing(const struct place *place, const struct stat *region)
 	return check_magic(place);
 }
 
-/* Set @name to a name that no other process can foresee. */
+/* Set @name to a name that no other process can predict. */
 static int make_temp_name(char name[40])
 {
 	uint64_t number;

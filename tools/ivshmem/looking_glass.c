@@ -310,7 +310,7 @@ static bool is_root(const char *name)
 	return !strcmp(name, "root") || !strcmp(name, "0");
 }
 
-/* The default group does not exist on every host, for instance in containers. */
+/* The default group may not exist, for instance in a container. */
 static bool group_exists(const char *name)
 {
 	uint64_t number;

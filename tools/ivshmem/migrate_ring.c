@@ -10,7 +10,7 @@
 #define KNOWN_MS 2000 /* for the server to announce the VM */
 
 /*
- * Ring peer 0, which should have at least @expected_n vectors. Return: the number of doorbells.
+ * Ring peer 0, which should have at least @expected_n vectors. Return: how many doorbells it rang.
  */
 static unsigned int ring_master(const char *socket, unsigned int expected_n)
 {

@@ -18,7 +18,7 @@
 #define BRIDGES_MAX 16
 #define PERIPHERAL "/machine/peripheral"
 
-/* The name that QEMU has for the VM (-name), or "". */
+/* The VM's name in QEMU (-name), or "". */
 static int learn_name(struct side *side, struct ivs_error *err)
 {
 	char name[IVS_MIGRATION_ID_LEN] = "";

@@ -84,7 +84,7 @@ class Guest:
         return self.client.read32(BAR0, IV_POSITION)
 
     def ring(self, peer, vector=0):
-        """Write to the register Doorbell."""
+        """Write to the Doorbell register."""
         self.client.write32(BAR0, DOORBELL, peer << 16 | vector)
 
     def ring_until_heard(self, peer):

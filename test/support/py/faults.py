@@ -75,6 +75,7 @@ ERRORS = {
     "gettid": {},
     "getsockname": {HARMLESS: "ENOBUFS"},
     "getuid": {},
+    "kill": {HARMLESS: "EPERM EACCES"},
     "lchown": {HARMLESS: "EPERM EIO EROFS"},
     "listen": {HARMLESS: "EADDRINUSE EACCES ENOMEM"},
     "lseek": {HARMLESS: "ESPIPE"},

@@ -264,7 +264,7 @@ static int make_full_pool(void)
 	return pool[1];
 }
 
-/* An fd that stays open yields a different result for a socket than for other files. */
+/* If an fd stays open, the result depends on whether it is a socket or another kind of file. */
 Test(discard, an_fd_that_no_helper_process_takes_stays_open, .timeout = TIMEOUT)
 {
 	int reader = make_full_pool();
