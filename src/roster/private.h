@@ -17,12 +17,14 @@
  * @record:  number of its client's or its vacant seat's record; NO_RECORD: the id has no seat
  * @known_n: number of clients that know the id
  * @quiet_n: number of these clients that are quiet
+ * @outdated_n: number of clients for which the id is outdated
  * @owner:   the owner for whom the id was last assigned, as long as the id is taken; NULL: none
  */
 struct ivs_roster_id {
 	uint32_t record;
 	unsigned int known_n;
 	unsigned int quiet_n;
+	unsigned int outdated_n;
 	struct ivs_roster_owner *owner;
 };
 

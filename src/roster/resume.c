@@ -48,6 +48,8 @@ static void count_record(struct ivs_roster *roster, struct ivs_roster_record *re
 	     (other = ivs_bitmap_next_andnot(known, NULL, other, end)) < end; other++) {
 		roster->ids[other].known_n++;
 		roster->ids[other].quiet_n += record->quiet;
+		roster->ids[other].outdated_n += ivs_bitmap_has(ivs_roster_outdated(roster, record),
+								other);
 	}
 }
 

@@ -262,8 +262,11 @@ static void outdate(struct ivs_roster *roster, unsigned int id)
 	for (unsigned int n = 0; n < roster->records_n; n++) {
 		struct ivs_roster_record *record = present_record(roster, n);
 
-		if (record && !record->quiet && ivs_bitmap_has(ivs_roster_known(record), id))
-			ivs_bitmap_add(ivs_roster_outdated(roster, record), id);
+		if (!record || record->quiet || !ivs_bitmap_has(ivs_roster_known(record), id) ||
+		    ivs_bitmap_has(ivs_roster_outdated(roster, record), id))
+			continue;
+		ivs_bitmap_add(ivs_roster_outdated(roster, record), id);
+		roster->ids[id].outdated_n++;
 	}
 }
 
@@ -403,6 +406,7 @@ bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 {
 	struct ivs_roster_record *record = ivs_roster_record_of(roster, id);
 	const uint64_t *known = ivs_roster_known(record);
+	const uint64_t *outdated = ivs_roster_outdated(roster, record);
 	unsigned int end = roster->ids_n;
 
 	record->state = ivs_roster_is_needed(roster, id) && !record->mute ? IVS_ROSTER_VACANT
@@ -412,6 +416,9 @@ bool ivs_roster_leave(struct ivs_roster *roster, unsigned int id)
 	for (unsigned int other = 0;
 	     (other = ivs_bitmap_next_andnot(known, NULL, other, end)) < end; other++)
 		forget_id(roster, other, record->quiet);
+	for (unsigned int other = 0;
+	     (other = ivs_bitmap_next_andnot(outdated, NULL, other, end)) < end; other++)
+		roster->ids[other].outdated_n--;
 	if (record->state == IVS_ROSTER_UNUSED) {
 		end_seat(roster, id);
 		return false;
@@ -461,6 +468,7 @@ static void told_vector(struct ivs_roster *roster, unsigned int viewer,
 static void told_leave(struct ivs_roster *roster, struct ivs_roster_record *self, unsigned int id)
 {
 	self->at_id = NO_ID;
+	roster->ids[id].outdated_n -= ivs_bitmap_has(ivs_roster_outdated(roster, self), id);
 	ivs_bitmap_remove(ivs_roster_outdated(roster, self), id);
 	ivs_bitmap_remove(ivs_roster_known(self), id);
 	forget_id(roster, id, self->quiet);
@@ -548,6 +556,15 @@ unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id
 unsigned int ivs_roster_quiet_n(const struct ivs_roster *roster, unsigned int id)
 {
 	return id < roster->ids_n ? roster->ids[id].quiet_n : 0;
+}
+
+unsigned int ivs_roster_leaves_due_n(const struct ivs_roster *roster, unsigned int id)
+{
+	if (id >= roster->ids_n)
+		return 0;
+	if (ivs_roster_present(roster, id))
+		return roster->ids[id].outdated_n;
+	return roster->ids[id].known_n - roster->ids[id].quiet_n;
 }
 
 unsigned int ivs_roster_unknown(const struct ivs_roster *roster)

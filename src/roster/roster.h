@@ -232,6 +232,12 @@ unsigned int ivs_roster_known_n(const struct ivs_roster *roster, unsigned int id
 /** ivs_roster_quiet_n() - the number of quiet clients that know @id. @id need not be present */
 unsigned int ivs_roster_quiet_n(const struct ivs_roster *roster, unsigned int id);
 
+/**
+ * ivs_roster_leaves_due_n() - the number of clients that must still be sent the leave of a former
+ * owner of @id. @id need not be present
+ */
+unsigned int ivs_roster_leaves_due_n(const struct ivs_roster *roster, unsigned int id);
+
 /** ivs_roster_unknown() - the number of ids that are not in use, and that no client knows */
 unsigned int ivs_roster_unknown(const struct ivs_roster *roster);
 

@@ -49,9 +49,7 @@ void ivs_server_depart(struct ivs_server *server, struct ivs_client *client)
 /* Return: whether all clients that must be sent the client's leave have been sent it. */
 static bool is_announced(const struct ivs_server *server, const struct ivs_client *client)
 {
-	return !client->vectors_n ||
-	       ivs_roster_known_n(server->roster, client->id) ==
-		       ivs_roster_quiet_n(server->roster, client->id) ||
+	return !client->vectors_n || !ivs_roster_leaves_due_n(server->roster, client->id) ||
 	       server->departed_n > IVS_DEPARTED_MAX;
 }
 

@@ -199,6 +199,28 @@ Test(roster_seats, rest_of_a_reassigned_id_is_not_sent)
 	ivs_roster_free(r);
 }
 
+Test(roster_seats, leaves_that_are_due_are_counted)
+{
+	struct ivs_roster *r = make_three(1);
+
+	cr_assert_eq(ivs_roster_leaves_due_n(r, 2), 0);
+	ivs_roster_leave(r, 2);
+	cr_assert_eq(ivs_roster_leaves_due_n(r, 2), 1);
+	take(r, 2, 1, false);
+	ivs_roster_leave(r, 2);
+	take(r, 2, 1, false);
+	cr_assert_eq(ivs_roster_leaves_due_n(r, 2), 1);
+	hear(r, 2, ALL);
+	HEARS(r, 1, ALL, "-2 2.0");
+	cr_assert_eq(ivs_roster_leaves_due_n(r, 2), 0, "it knows the present owner");
+	ivs_roster_leave(r, 2);
+	take(r, 2, 1, false);
+	ivs_roster_leave(r, 1);
+	cr_assert_eq(ivs_roster_leaves_due_n(r, 2), 0);
+	cr_assert_eq(ivs_roster_leaves_due_n(r, 77777), 0);
+	ivs_roster_free(r);
+}
+
 /* 100000 clients join and leave beside a quiet client: it is told of the first one only. */
 Test(roster_seats, joins_cost_a_quiet_client_nothing)
 {
