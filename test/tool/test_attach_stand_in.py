@@ -25,11 +25,15 @@ SERVER_COMMANDS = {"query-chardev#2": False, "chardev-add": True, "device_add": 
                    "query-pci#2": True}
 
 
-def detachable(place, devices, told=False, others=0, **settings):
+#: The note of an earlier run
+NOTE = "d0-fds-30"
+
+
+def detachable(place, devices, told=False, others=0, noted=False, **settings):
     """Start a stand-in with a device, and a stand-in for the control socket of its server. Return:
     the stand-in for QEMU, and the arguments of "detach"."""
     vm = StandIn(place, devices=devices, objects=["m0"] if devices is PLAIN else [],
-                 chardevs=["c0"] if devices is DOORBELL else [], **settings)
+                 chardevs=["c0", *[NOTE] * noted] if devices is DOORBELL else [], **settings)
     peers = [{"id": 0, "pid": vm.pid}, *({"id": at + 1, "pid": 1} for at in range(others))]
     if told is not None:
         peers[0]["told_leaves"] = told
@@ -202,13 +206,43 @@ def test_guest_refuses(place):
     assert "d0" in state["devices"] and state["chardevs"] == ["c0"]
 
 
-@pytest.mark.parametrize("release", ["never", "busy"])
-def test_guest_does_not_answer(place, release):
-    """A request that is not acknowledged in time has a status of its own."""
-    vm, words = detachable(place, DOORBELL, release="never", fds=4)
-    reason = vm.refused(*words, "--timeout", "1", status=3, environment=FAST)
-    assert "d0 was requested to leave, but the guest has not released it in time" in reason
-    assert len(vm.state()["chardevs"]) == 2  # with a note about QEMU's fds
+@pytest.mark.parametrize("noted", [False, True])
+@pytest.mark.parametrize("release", ["never", "always busy"])
+def test_guest_does_not_answer(place, release, noted):
+    """A request that is not acknowledged in time has a status of its own, even if QEMU accepted it
+    in an earlier run. As long as a request may be pending, QEMU's fds stay noted."""
+    vm, words = detachable(place, DOORBELL, noted=noted, release=release, fds=4)
+    unknown = release == "always busy" and not noted
+    reason = vm.refused(*words, "--timeout", "1", status=1 if unknown else 3, environment=FAST)
+    if unknown:
+        assert "the guest is still busy with the port of d0" in reason
+        assert "An earlier request, if there was one, stays" in reason
+    else:
+        assert "d0 was requested to leave, but the guest has not released it in time" in reason
+    assert len(vm.state()["chardevs"]) == (1 if unknown else 2)  # with a note about QEMU's fds
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_refused_request_after_a_note(place, noted):
+    """If QEMU refuses the request, such as while the VM is migrated, a note of this run is removed,
+    and a note of an earlier run stays."""
+    vm, words = detachable(place, DOORBELL, noted=noted, fail={"device_del": "refuse"})
+    assert "device_del is refused" in vm.refused(*words)
+    assert vm.state()["chardevs"] == ["c0", *[NOTE] * noted]
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_interrupted_while_busy(place, noted):
+    """If the tool is interrupted before QEMU has accepted its request, it says that an earlier
+    request stays."""
+    vm, words = detachable(place, DOORBELL, noted=noted, release="always busy")
+    process = vm.start(*words, "--timeout", "600")
+    wait_until(lambda: blocks_sigint(process.pid), "the tool holds signals")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM
+    expected = "d0 was requested to leave" if noted else "an earlier request, if there was one,"
+    assert "interrupted: " in process.err.text() and expected in process.err.text()
+    assert vm.state()["chardevs"] == ["c0", *[NOTE] * noted]
 
 
 def test_released_later(place):

@@ -29,6 +29,8 @@
  * @before:  fds of QEMU before the request
  * @highest: the highest fd that may have to be replaced; -1: none
  * @note:    the character device that notes @highest; "" if there is none
+ * @earlier: an earlier run has made a note, so its request may be pending
+ * @requested: the guest may have a request of this run
  */
 struct work {
 	struct monitor *monitor;
@@ -37,6 +39,8 @@ struct work {
 	struct fds before;
 	int highest;
 	char note[MONITOR_BACKEND_LEN + 16];
+	bool earlier;
+	bool requested;
 };
 
 static bool is_doorbell(const struct detach *detach)
@@ -97,6 +101,7 @@ static int find_note(struct work *work, struct ivs_error *err)
 	if (!result && *work->note &&
 	    ivs_parse_uint(strrchr(work->note, '-') + 1, 0, 1 << 20, &highest))
 		work->highest = (int)highest;
+	work->earlier = *work->note;
 	return result;
 }
 
@@ -243,6 +248,13 @@ static int make_note(struct work *work)
 	return 0;
 }
 
+/* Remove the note, unless the guest may still release the device because of a request. */
+static void drop_note(const struct work *work)
+{
+	if (*work->note && !work->earlier && !work->requested && !work->monitor->qmp.hung)
+		(void)!monitor_remove(work->monitor, true, work->note, NULL);
+}
+
 /* What is left if the monitor does not answer any more. */
 static int failed_with(const struct work *work, const char *text)
 {
@@ -276,12 +288,15 @@ static enum request request_unplug(struct work *work)
 	int result = ivs_qmp_execute(qmp, NULL, &err, "device_del", "{s:s}", "id",
 				     work->detach->id);
 
+	work->requested |= result != IVS_QMP_E_REFUSED;
 	if (!result)
 		return REQUEST_SENT;
 	if (result == IVS_QMP_E_REFUSED && !strcmp(qmp->refusal.class, "DeviceNotFound"))
 		return REQUEST_GONE;
-	if (result == IVS_QMP_E_REFUSED && strstr(qmp->refusal.text, "in the process of unplug"))
+	if (result == IVS_QMP_E_REFUSED && strstr(qmp->refusal.text, "in the process of unplug")) {
+		work->requested = true;
 		return REQUEST_SENT;
+	}
 	/* The power indicator blinks for some seconds after a plug or a request. */
 	if (result == IVS_QMP_E_REFUSED && strstr(qmp->refusal.text, "guest is busy"))
 		return REQUEST_BUSY;
@@ -302,6 +317,22 @@ static int pending(const struct work *work, bool interrupted)
 		     "this command to wait again, and to remove what %s used",
 		     interrupted ? "interrupted: " : "", id, interrupted ? "" : " in time", id);
 	return STATUS_PENDING;
+}
+
+/* The guest has not taken a request of this run, but it may have one of an earlier run. */
+static int still_busy(const struct work *work, bool interrupted)
+{
+	const char *id = work->detach->id;
+
+	if (work->earlier)
+		return pending(work, interrupted);
+	if (interrupted)
+		return usage_failed("interrupted: QEMU has not accepted the request to unplug %s; "
+				    "an earlier request, if there was one, stays",
+				    id);
+	return usage_failed("the guest is still busy with the port of %s: %s; try again later. An "
+			    "earlier request, if there was one, stays",
+			    id, work->monitor->qmp.refusal.text);
 }
 
 /**
@@ -366,14 +397,14 @@ static int request_and_wait(struct work *work)
 		case MOMENT_GONE:
 			return 0;
 		case MOMENT_REFUSED:
+			work->requested = false;
 			return usage_failed("the guest refuses to release %s: it stays plugged in",
 					    work->detach->id);
 		case MOMENT_FAILED:
 			return STATUS_FAILED;
 		case MOMENT_STOP:
-			if (request == REQUEST_BUSY)
-				return usage_failed("interrupted: nothing was changed");
-			return pending(work, true);
+			return request == REQUEST_BUSY ? still_busy(work, true)
+						       : pending(work, true);
 		case MOMENT_NOTHING:
 			break;
 		}
@@ -383,9 +414,7 @@ static int request_and_wait(struct work *work)
 			request = request_unplug(work);
 	}
 	if (request == REQUEST_BUSY)
-		return usage_failed("the guest is still busy with the port of %s: %s; try again "
-				    "later",
-				    work->detach->id, work->monitor->qmp.refusal.text);
+		return still_busy(work, false);
 	return request == REQUEST_GONE ? 0 : pending(work, false);
 }
 
@@ -497,8 +526,8 @@ static int detach_do(struct work *work)
 	progress_start("waiting for the guest to release the device");
 	status = request_and_wait(work);
 	progress_end();
-	if (status == STATUS_FAILED && *work->note && !work->monitor->qmp.hung)
-		(void)!monitor_remove(work->monitor, true, work->note, NULL);
+	if (status == STATUS_FAILED)
+		drop_note(work);
 	return status ? status : finish(work);
 }
 

@@ -14,8 +14,8 @@ SETTINGS is a JSON object:
               lists of ids of what is there at first
     enabled   whether the guest enables a device that is plugged in
     release   what device_del leads to: "deleted" (an event), "silent" (deleted without an event),
-              "refused" (by the guest), "never", "busy" (for three requests), "pending" (rejected
-              because a request is pending, then deleted)
+              "refused" (by the guest), "never", "busy" (for three requests), "always busy",
+              "pending" (rejected because a request is pending, then deleted)
     fail      {command: kind}; kind is "refuse", "hang" or "close". The first one fails; "COMMAND#2"
               is the second one
     fds       open this number of fds with each doorbell device, and close them with the device
@@ -141,7 +141,7 @@ class Monitor:
         self.requests += 1
         if id not in self.devices:
             raise Refused("DeviceNotFound", f"Device '{id}' not found")
-        if release == "busy" and self.requests < 4:
+        if release == "always busy" or release == "busy" and self.requests < 4:
             raise Refused("GenericError", "Hot-unplug failed: guest is busy (power indicator "
                                           "blinking)")
         if release == "refused":
