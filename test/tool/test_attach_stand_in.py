@@ -31,9 +31,13 @@ NOTE = "d0-fds-30"
 
 def detachable(place, devices, told=False, others=0, noted=False, **settings):
     """Start a stand-in with a device, and a stand-in for the control socket of its server. Return:
-    the stand-in for QEMU, and the arguments of "detach"."""
+    the stand-in for QEMU, and the arguments of "detach".
+
+    noted: the note of an earlier run; True: any
+    """
+    notes = [NOTE if noted is True else noted] if noted else []
     vm = StandIn(place, devices=devices, objects=["m0"] if devices is PLAIN else [],
-                 chardevs=["c0", *[NOTE] * noted] if devices is DOORBELL else [], **settings)
+                 chardevs=["c0", *notes] if devices is DOORBELL else [], **settings)
     peers = [{"id": 0, "pid": vm.pid}, *({"id": at + 1, "pid": 1} for at in range(others))]
     if told is not None:
         peers[0]["told_leaves"] = told
@@ -243,6 +247,40 @@ def test_interrupted_while_busy(place, noted):
     expected = "d0 was requested to leave" if noted else "an earlier request, if there was one,"
     assert "interrupted: " in process.err.text() and expected in process.err.text()
     assert vm.state()["chardevs"] == ["c0", *[NOTE] * noted]
+
+
+@pytest.mark.parametrize("noted", [False, True])
+@pytest.mark.parametrize("command", ["query-chardev", "qom-list#3", "chardev-add"])
+def test_released_during_the_checks(place, command, noted):
+    """If the guest releases the device because of an earlier request while the tool still makes its
+    checks, the fds that were closed are replaced all the same."""
+    vm, words = detachable(place, DOORBELL, noted=noted and "d0-fds-1", released_after=command,
+                           fds=4)
+    vm.run(*words)
+    vm.check_nothing_left()
+    state = vm.state()
+    assert len(state["closed"]) == 4 and set(state["closed"]) <= set(state["kept"])
+
+
+def test_two_notes(place):
+    """If an earlier run could not remove the note before its own, the higher one counts."""
+    vm = StandIn(place, chardevs=["ivshmem0-fds-30", "ivshmem0-fds-9"])
+    vm.run("detach", "ivshmem0")
+    assert max(vm.state()["kept"]) == 30 and vm.state()["chardevs"] == ["ivshmem0-fds-9"]
+    vm.run("detach", "ivshmem0")
+    assert vm.state()["chardevs"] == []
+
+
+@pytest.mark.parametrize("command, left", [("chardev-add", ["d0-fds-1"]),
+                                           ("chardev-remove", ["d0-fds-1", "d0-fds-"])])
+def test_note_is_replaced_safely(place, command, left):
+    """There is a note of an earlier run until there is another one."""
+    vm, words = detachable(place, DOORBELL, noted="d0-fds-1", fail={command: "refuse"}, fds=4)
+    assert f"{command} is refused" in vm.refused(*words)
+    state = vm.state()
+    assert "device_del" not in state["counts"]
+    assert [name.startswith(start) for name, start in zip(state["chardevs"], ["c0", *left],
+                                                          strict=True)] == [True] * (len(left) + 1)
 
 
 def test_released_later(place):

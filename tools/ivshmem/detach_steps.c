@@ -27,8 +27,10 @@
  * struct work - the state of an unplug
  * @fill:    placeholders are needed
  * @before:  fds of QEMU before the request
+ * @exact:   the device had its fds when @before was read, so the fds to replace are those that are
+ *           gone since then
  * @highest: the highest fd that may have to be replaced; -1: none
- * @note:    the character device that notes @highest; "" if there is none
+ * @note:    the character device that notes @noted, which was @highest; "" if there is none
  * @earlier: an earlier run has made a note, so its request may be pending
  * @requested: the guest may have a request of this run
  */
@@ -37,7 +39,9 @@ struct work {
 	struct detach *detach;
 	bool fill;
 	struct fds before;
+	bool exact;
 	int highest;
+	int noted;
 	char note[MONITOR_BACKEND_LEN + 16];
 	bool earlier;
 	bool requested;
@@ -64,7 +68,16 @@ static bool name_is(const char *name, const char *id, const char *kind, size_t d
 			: !rest[strspn(rest, "0123456789")];
 }
 
-/* Find a character device or object that was created for the device. */
+/* Compare names that differ in their last number only. */
+static bool is_later(const char *name, const char *other)
+{
+	size_t len = strlen(name);
+	size_t other_len = strlen(other);
+
+	return len == other_len ? strcmp(name, other) > 0 : len > other_len;
+}
+
+/* Find a character device or object that was created for the device; of several, the last one. */
 static int find_named(struct work *work, bool chardev, const char *kind, size_t digits_n, char *out,
 		      size_t out_len, struct ivs_error *err)
 {
@@ -85,7 +98,7 @@ static int find_named(struct work *work, bool chardev, const char *kind, size_t 
 			json_object_get(entry, chardev ? "label" : "name"));
 
 		if (name && strlen(name) < out_len &&
-		    name_is(name, work->detach->id, kind, digits_n))
+		    name_is(name, work->detach->id, kind, digits_n) && is_later(name, out))
 			snprintf(out, out_len, "%s", name);
 	}
 	json_decref(list);
@@ -100,7 +113,7 @@ static int find_note(struct work *work, struct ivs_error *err)
 
 	if (!result && *work->note &&
 	    ivs_parse_uint(strrchr(work->note, '-') + 1, 0, 1 << 20, &highest))
-		work->highest = (int)highest;
+		work->highest = work->noted = (int)highest;
 	work->earlier = *work->note;
 	return result;
 }
@@ -149,6 +162,14 @@ static int count_doorbells(struct work *work, const char *path, unsigned int *n,
 	return 0;
 }
 
+/* Read which fds are open. */
+static void read_before(struct work *work)
+{
+	fds_deinit(&work->before);
+	if (work->monitor->pid)
+		(void)!fds_read(work->monitor->pid, &work->before);
+}
+
 static int check_doorbell(struct work *work)
 {
 	const struct detach *detach = work->detach;
@@ -172,7 +193,9 @@ static int check_doorbell(struct work *work)
 	if (status)
 		return status;
 	work->fill = unplug_needs_placeholders(&monitor->qmp.version, monitor->kvm);
-	facts.fds_known = monitor->pid && !fds_read(monitor->pid, &work->before);
+	facts.fds_known = work->before.n;
+	if (work->highest < fds_highest(&work->before))
+		work->highest = fds_highest(&work->before);
 	if (*unplug_why_not(&facts, detach->id, why))
 		return usage_failed("%s", why);
 	return 0;
@@ -228,22 +251,25 @@ static int hold(struct work *work)
 	return work->monitor->held ? 0 : monitor_hold(work->monitor);
 }
 
-/* Note which fds are open before the request. */
+/* Note which fds are open before the request. There is a note of an earlier run until this one. */
 static int make_note(struct work *work)
 {
-	int highest = fds_highest(&work->before);
+	char earlier[sizeof(work->note)];
 	struct ivs_error err;
 
-	if (*work->note) {
-		if (work->highest >= highest)
-			return 0;
-		if (monitor_remove(work->monitor, true, work->note, &err))
-			return usage_failed("%s", err.text);
-	}
-	work->highest = highest;
-	snprintf(work->note, sizeof(work->note), "%s" BACKEND_FDS "%d", work->detach->id, highest);
+	read_before(work);
+	if (!work->before.n)
+		return usage_failed("cannot read /proc/%d/fd any more", (int)work->monitor->pid);
+	if (work->highest < fds_highest(&work->before))
+		work->highest = fds_highest(&work->before);
+	if (*work->note && work->noted >= work->highest)
+		return 0;
+	memcpy(earlier, work->note, sizeof(earlier));
+	snprintf(work->note, sizeof(work->note), "%s" BACKEND_FDS "%d", work->detach->id,
+		 work->highest);
 	if (ivs_qmp_execute(&work->monitor->qmp, NULL, &err, "chardev-add", "{s:s, s:{s:s, s:{}}}",
-			    "id", work->note, "backend", "type", "null", "data"))
+			    "id", work->note, "backend", "type", "null", "data") ||
+	    (*earlier && monitor_remove(work->monitor, true, earlier, &err)))
 		return usage_failed("%s", err.text);
 	return 0;
 }
@@ -387,6 +413,8 @@ static int request_and_wait(struct work *work)
 	int64_t deadline_ns = ivs_clock_deadline(work->detach->timeout_ms);
 	enum request request = request_unplug(work);
 
+	/* With an earlier request, the guest may have released the device at any time. */
+	work->exact = request != REQUEST_GONE && !work->earlier;
 	while (request != REQUEST_GONE) {
 		int left_ms = ivs_clock_left_ms(deadline_ns);
 		int most_ms = request == REQUEST_BUSY ? BUSY_MS : POLL_MS;
@@ -427,7 +455,7 @@ static int fill(struct work *work)
 	if (!work->fill)
 		return 0;
 	gone = work->highest;
-	if (work->before.n && !fds_read(work->monitor->pid, &after)) {
+	if (work->exact && !fds_read(work->monitor->pid, &after)) {
 		gone = fds_highest_gone(&work->before, &after);
 		fds_deinit(&after);
 	}
@@ -507,6 +535,8 @@ static int detach_do(struct work *work)
 	struct ivs_error err;
 	int status;
 
+	/* If the device is found after this, its fds are among these. */
+	read_before(work);
 	if (ivs_qmp_find(&work->monitor->qmp, MONITOR_DEVICES, detach->id, detach->type, &err))
 		return usage_failed("%s", err.text);
 	if (!*detach->type)
@@ -533,7 +563,7 @@ static int detach_do(struct work *work)
 
 int detach_device(struct monitor *monitor, struct detach *detach)
 {
-	struct work work = {.monitor = monitor, .detach = detach, .highest = -1};
+	struct work work = {.monitor = monitor, .detach = detach, .highest = -1, .noted = -1};
 	int status;
 
 	*detach->type = *detach->backend = '\0';

@@ -18,6 +18,9 @@ SETTINGS is a JSON object:
               "pending" (rejected because a request is pending, then deleted)
     fail      {command: kind}; kind is "refuse", "hang" or "close". The first one fails; "COMMAND#2"
               is the second one
+    released_after
+              a command ("COMMAND#2": its second one): after it, the guest releases all devices, as
+              if requests were pending; there is no event
     fds       open this number of fds with each doorbell device, and close them with the device
 """
 import array
@@ -46,6 +49,7 @@ class Monitor:
         self.counts = {}
         self.fds = {}
         self.kept = []
+        self.closed = []
         self.requests = 0
         self.events = []
 
@@ -135,6 +139,11 @@ class Monitor:
         del self.devices[name]
         for fd in self.fds.pop(name, []):
             os.close(fd)
+            self.closed.append(fd)
+
+    def delete_all(self):
+        for name in [name for name in self.devices if not name.startswith("rp")]:
+            self.delete(name)
 
     def do_device_del(self, id):
         release = self.settings["release"]
@@ -162,7 +171,7 @@ class Monitor:
 
     def do_stand_in_state(self):
         return {"devices": self.devices, "objects": self.objects, "chardevs": self.chardevs,
-                "counts": self.counts, "kept": self.kept}
+                "counts": self.counts, "kept": self.kept, "closed": self.closed}
 
 
 def child(name, kind):
@@ -188,7 +197,8 @@ def answer(sock, monitor, request, fds):
     command = request["execute"]
     count = monitor.counts[command] = monitor.counts.get(command, 0) + 1
     fail = monitor.settings["fail"]
-    kind = fail.get(command if count == 1 else f"{command}#{count}")
+    name = command if count == 1 else f"{command}#{count}"
+    kind = fail.get(name)
     if kind in ("hang", "close"):
         # The command may have had its effect.
         with contextlib.suppress(Refused):
@@ -200,6 +210,8 @@ def answer(sock, monitor, request, fds):
         reply = {"return": monitor.run(command, request.get("arguments", {}), fds)}
     except Refused as e:
         reply = {"error": {"class": e.args[0], "desc": e.args[1]}}
+    if name == monitor.settings.get("released_after"):
+        monitor.delete_all()
     send(sock, reply | ({"id": request["id"]} if "id" in request else {}))
     while monitor.events:
         send(sock, monitor.events.pop(0))
