@@ -133,6 +133,7 @@ static int qmp_next(struct ivs_qmp *qmp, int64_t deadline_ns, bool *stop,
 		    struct ivs_qmp_message *out, struct ivs_error *err)
 {
 	struct ivs_error why;
+	bool received = false;
 	const char *line;
 	size_t len;
 	int result;
@@ -140,7 +141,11 @@ static int qmp_next(struct ivs_qmp *qmp, int64_t deadline_ns, bool *stop,
 	while (!(line = qmp_take_line(qmp, &len))) {
 		if (qmp->text_len - qmp->text_from > IVS_QMP_LINE_MAX)
 			return qmp_protocol(qmp, "a message is longer than 1 MiB", err);
+		/* There may always be something to receive, such as empty lines. */
+		if (received && !ivs_clock_left_ms(deadline_ns))
+			return IVS_QMP_E_TIMEOUT;
 		result = qmp_receive(qmp, err);
+		received |= !result;
 		if (!result)
 			continue;
 		if (result != -EAGAIN)
@@ -158,15 +163,33 @@ static int qmp_next(struct ivs_qmp *qmp, int64_t deadline_ns, bool *stop,
 	return 0;
 }
 
+/* Take event @i out of the list. Return: the event. */
+static json_t *qmp_cut_event(struct ivs_qmp *qmp, unsigned int i)
+{
+	json_t *event = qmp->events[i];
+	size_t rest_n = --qmp->events_n - i;
+
+	memmove(qmp->events + i, qmp->events + i + 1, rest_n * sizeof(*qmp->events));
+	memmove(qmp->events_len + i, qmp->events_len + i + 1, rest_n * sizeof(*qmp->events_len));
+	return event;
+}
+
 static void qmp_keep_event(struct ivs_qmp *qmp, struct ivs_qmp_message *message)
 {
-	if (qmp->events_n == IVS_QMP_EVENTS_MAX) {
-		json_decref(qmp->events[0]);
-		memmove(qmp->events, qmp->events + 1,
-			(IVS_QMP_EVENTS_MAX - 1) * sizeof(*qmp->events));
-		qmp->events_n--;
+	size_t len = message->len;
+
+	if (len > IVS_QMP_EVENT_LEN_MAX) {
+		qmp->events_lost_n++;
+		return;
+	}
+	for (unsigned int i = 0; i < qmp->events_n; i++)
+		len += qmp->events_len[i];
+	while (qmp->events_n == IVS_QMP_EVENTS_MAX || len > IVS_QMP_EVENTS_LEN_MAX) {
+		len -= qmp->events_len[0];
+		json_decref(qmp_cut_event(qmp, 0));
 		qmp->events_lost_n++;
 	}
+	qmp->events_len[qmp->events_n] = message->len;
 	qmp->events[qmp->events_n++] = message->json;
 	message->json = NULL;
 }
@@ -431,14 +454,9 @@ static json_t *qmp_take_event(struct ivs_qmp *qmp, const struct ivs_qmp_wanted *
 			      unsigned int wanted_n)
 {
 	for (unsigned int i = 0; i < qmp->events_n; i++) {
-		json_t *event = qmp->events[i];
-
 		for (unsigned int k = 0; k < wanted_n; k++) {
-			if (!event_is(event, &wanted[k]))
-				continue;
-			memmove(qmp->events + i, qmp->events + i + 1,
-				(--qmp->events_n - i) * sizeof(*qmp->events));
-			return event;
+			if (event_is(qmp->events[i], &wanted[k]))
+				return qmp_cut_event(qmp, i);
 		}
 	}
 	return NULL;
@@ -449,19 +467,21 @@ int ivs_qmp_wait_event(struct ivs_qmp *qmp, const struct ivs_qmp_wanted *wanted,
 		       struct ivs_error *err)
 {
 	struct ivs_qmp_message message;
+	bool late = false;
 	bool stop = false;
 	int result;
 
 	if (qmp->broken || qmp->sock < 0)
 		return qmp_lost(qmp, err);
 	for (;;) {
-		bool late = !ivs_clock_left_ms(deadline_ns);
-
 		*out = qmp_take_event(qmp, wanted, wanted_n);
 		if (*out)
 			return 0;
+		if (late)
+			break;
+		late = !ivs_clock_left_ms(deadline_ns);
 		result = qmp_next(qmp, deadline_ns, &stop, &message, err);
-		if (result == IVS_QMP_E_TIMEOUT || (!result && late))
+		if (result == IVS_QMP_E_TIMEOUT)
 			break;
 		if (result)
 			return result;
@@ -470,8 +490,6 @@ int ivs_qmp_wait_event(struct ivs_qmp *qmp, const struct ivs_qmp_wanted *wanted,
 			qmp_keep_event(qmp, &message);
 		ivs_qmp_message_deinit(&message);
 	}
-	if (!result)
-		ivs_qmp_message_deinit(&message);
 	return ivs_error_set(err, IVS_QMP_E_TIMEOUT, "the event %s has not come in time",
 			     wanted->name);
 }

@@ -15,6 +15,8 @@
 
 #define IVS_QMP_TIMEOUT_MS 10000
 #define IVS_QMP_EVENTS_MAX 256
+#define IVS_QMP_EVENT_LEN_MAX (64u << 10)
+#define IVS_QMP_EVENTS_LEN_MAX (1u << 20)
 #define IVS_QMP_CLASS_LEN 64
 #define IVS_QMP_TEXT_LEN 320
 
@@ -47,8 +49,10 @@ struct ivs_qmp_refusal {
  * @version:    QEMU's version
  * @refusal:    set when a call fails with IVS_QMP_E_REFUSED
  * @events:     the events that have arrived and not been taken, oldest first
- * @events_lost_n: events that were dropped because more than IVS_QMP_EVENTS_MAX were waiting; the
- *              oldest one is dropped
+ * @events_len: the lengths of their texts; a parsed event needs a multiple of its text
+ * @events_lost_n: events that were dropped: those whose text is longer than IVS_QMP_EVENT_LEN_MAX,
+ *              and the oldest ones if otherwise more than IVS_QMP_EVENTS_MAX, or texts of more than
+ *              IVS_QMP_EVENTS_LEN_MAX bytes, would be waiting
  * @hung:       the last call has had no answer
  * @broken:     the connection cannot be used any more
  */
@@ -61,6 +65,7 @@ struct ivs_qmp {
 	struct ivs_qmp_version version;
 	struct ivs_qmp_refusal refusal;
 	json_t *events[IVS_QMP_EVENTS_MAX];
+	size_t events_len[IVS_QMP_EVENTS_MAX];
 	unsigned int events_n;
 	unsigned int events_lost_n;
 	bool hung;

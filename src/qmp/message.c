@@ -87,7 +87,7 @@ static int take_message(json_t *object, struct ivs_qmp_message *out, struct ivs_
 int ivs_qmp_message_parse(const char *line, size_t len, struct ivs_qmp_message *out,
 			  struct ivs_error *err)
 {
-	struct ivs_qmp_message message = {.id = -1};
+	struct ivs_qmp_message message = {.id = -1, .len = len};
 	int result;
 
 	if (len > IVS_QMP_LINE_MAX)

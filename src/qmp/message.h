@@ -38,11 +38,13 @@ enum ivs_qmp_type {
 /**
  * struct ivs_qmp_message - a message; free it with ivs_qmp_message_deinit()
  * @id:   id of the command that a return or an error answers; -1: it has none
+ * @len:  length of its text
  * @json: the whole message; the other pointers are borrowed from it
  */
 struct ivs_qmp_message {
 	enum ivs_qmp_type type;
 	json_int_t id;
+	size_t len;
 	json_t *json;
 	const char *name;
 	const char *text;

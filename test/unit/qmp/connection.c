@@ -35,7 +35,8 @@ static unsigned int fds_before;
 /*
  * What the monitor sends: first the greeting, then an answer to each line that it receives. An
  * answer of NULL is silence, and "" closes the connection; the answer to qmp_capabilities is not in
- * the list. "@" is replaced by the id of the command, "#" by that of the command before it.
+ * the list. "@" is replaced by the id of the command, "#" by that of the command before it. An
+ * answer of "~" is empty lines without end.
  */
 static const char *greeting;
 static const char *const *answers;
@@ -90,6 +91,7 @@ static bool get_line(int sock, char line[256])
 
 static void *serve(void *unused)
 {
+	static char empty[64 << 10];
 	IVS_OWNED_FD sock = accept(listener, NULL, NULL);
 	unsigned int id = 0;
 
@@ -104,6 +106,11 @@ static void *serve(void *unused)
 		received_n++;
 		if (answer && !*answer)
 			return NULL;
+		while (answer && *answer == '~') {
+			if (send(sock, memset(empty, '\n', sizeof(empty)), sizeof(empty),
+				 MSG_NOSIGNAL) <= 0)
+				return NULL;
+		}
 		if (answer)
 			put(sock, answer, id);
 	}
@@ -350,6 +357,76 @@ Test(qmp, events_are_bounded)
 	cr_expect_eq(qmp.events_n, IVS_QMP_EVENTS_MAX);
 	cr_expect_eq(qmp.events_lost_n, 1);
 	cr_expect_eq(ivs_qmp_wait_event(&qmp, wanted + 1, 1, 0, &event, NULL), IVS_QMP_E_TIMEOUT);
+}
+
+/* Act as if this line had been received @n times. */
+static void feed(const char *line, unsigned int n)
+{
+	size_t len = strlen(line);
+	char *text = realloc(qmp.text, qmp.text_len + n * len);
+
+	cr_assert(text);
+	for (unsigned int i = 0; i < n; i++)
+		memcpy(text + qmp.text_len + i * len, line, len);
+	qmp.text = text;
+	qmp.text_room = qmp.text_len += n * len;
+}
+
+/* Make an event with a text of @len bytes. */
+static const char *make_event(size_t len)
+{
+	static char line[IVS_QMP_EVENT_LEN_MAX + 64];
+	size_t at = (size_t)sprintf(line, "{\"event\":\"A\"");
+
+	memset(line + at, ' ', len - at);
+	memcpy(line + len - 1, "}\n", 3);
+	return line;
+}
+
+Test(qmp, the_text_of_events_is_bounded)
+{
+	const unsigned int most_n = IVS_QMP_EVENTS_LEN_MAX / IVS_QMP_EVENT_LEN_MAX;
+	const struct ivs_qmp_wanted last = {"LAST", NULL, NULL};
+	int64_t deadline_ns = ivs_clock_deadline(10000);
+	json_t *event;
+
+	connect_to(NULL);
+	feed(make_event(IVS_QMP_EVENT_LEN_MAX), 2 * most_n);
+	feed(make_event(IVS_QMP_EVENT_LEN_MAX + 1), 1);
+	feed("{\"event\":\"LAST\"}\n", 1);
+	cr_assert_eq(ivs_qmp_wait_event(&qmp, &last, 1, deadline_ns, &event, NULL), 0);
+	json_decref(event);
+	cr_expect_eq(qmp.events_n, most_n - 1);
+	cr_expect_eq(qmp.events_lost_n, most_n + 2);
+}
+
+Test(qmp, events_that_arrive_late_are_kept)
+{
+	static const char *const list[] = {
+		"{\"return\":{},\"id\":@}\n{\"event\":\"STOP\"}\n"
+		"{\"event\":\"DEVICE_DELETED\",\"data\":{\"device\":\"d\"}}\n",
+	};
+	const char *device;
+	json_t *event;
+
+	connect_to(list);
+	cr_assert_eq(ivs_qmp_execute(&qmp, NULL, NULL, "a", NULL), 0);
+	cr_expect_eq(ivs_qmp_wait_event(&qmp, wanted, 1, 0, &event, NULL), IVS_QMP_E_TIMEOUT);
+	cr_expect_eq(wait_wanted(0, &device), 0);
+	cr_expect_str_eq(device, "none");
+	cr_expect_eq(wait_wanted(0, &device), 0);
+	cr_expect_str_eq(device, "d");
+}
+
+Test(qmp, lines_without_end_do_not_extend_time_limits, .timeout = 20)
+{
+	static const char *const list[] = {"~"};
+	const char *device;
+
+	connect_to(list);
+	qmp.timeout_ms = SHORT_MS;
+	cr_expect_eq(ivs_qmp_execute(&qmp, NULL, NULL, "a", NULL), IVS_QMP_E_HUNG);
+	cr_expect_eq(wait_wanted(SHORT_MS, &device), IVS_QMP_E_TIMEOUT);
 }
 
 Test(qmp, waiting_can_be_interrupted)
