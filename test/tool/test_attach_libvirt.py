@@ -18,8 +18,9 @@ _VIRSH = """#!/bin/sh
 dir={dir}
 echo "$*" >> $dir/calls
 case $1 in
-dumpxml) cat $dir/xml;;
-attach-device) cat $3 > $dir/plugged; cp $dir/after $dir/xml;;
+uri) cat $dir/uri;;
+dumpxml) [ ! -e $dir/plugged -o -e $dir/after ] && cat $dir/xml;;
+attach-device) cat $3 > $dir/plugged; [ ! -e $dir/after ] || cp $dir/after $dir/xml;;
 detach-device) cat $3 > $dir/unplugged; cp $dir/before $dir/xml;;
 *) echo "error: what is $1?" >&2; exit 1;;
 esac
@@ -58,6 +59,7 @@ class StandIn:
                   for at, model in enumerate(models)]
         for name, some in (("before", shmems[:-1]), ("xml", shmems), ("after", shmems)):
             (self.dir / name).write_text(_XML.format(type=kind, shmem="".join(some)))
+        (self.dir / "uri").write_text("qemu:///session\n\n")
         virsh = self.dir / "virsh"
         virsh.write_text(_VIRSH.format(dir=self.dir))
         virsh.chmod(0o755)
@@ -116,6 +118,32 @@ def test_rules_for_doorbells(place, told, reason):
         assert "detach-device" not in vm.calls()
     else:
         assert done.stdout == "detached shmem1\n"
+
+
+@pytest.mark.parametrize("uri, reason", [
+    ("qemu:///system", "QEMU's pid is not known either"),
+    ("qemu+ssh://host/session", "libvirt of another host (qemu+ssh://host/session)")])
+def test_other_libvirts(place, uri, reason):
+    """The pid is that of a domain of the libvirt with which virsh works."""
+    vm = StandIn(place, models=["doorbell"])
+    (vm.dir / "uri").write_text(uri + "\n\n")
+    runtime = vm.dir / "libvirt/qemu/run"
+    runtime.mkdir(parents=True)
+    (runtime / "vm.pid").write_text("77\n")
+    control = place.add(Control(place.dir / "control", lambda: {
+        "peers": [{"pid": 77, "told_leaves": False}]}))
+    done = vm.run_as_nobody("detach", "--domain", "vm", "shmem0", "--control", control.path)
+    assert done.returncode == 1 and reason in done.stderr
+    assert "detach-device" not in vm.calls()
+
+
+def test_unknown_alias(place):
+    """If libvirt plugs in the device and fails then, the tool says that the device is there."""
+    vm = StandIn(place)
+    (vm.dir / "after").unlink()
+    make_region(place)
+    done = vm.run("attach", "--domain", "vm", "--region", place.shm)
+    assert done.returncode == 1 and "the device is plugged in" in done.stderr
 
 
 def test_unknown_pid(place):

@@ -211,10 +211,14 @@ static int attach_with(const char *domain, struct attach *attach, const char *be
 			(const char *[]){"attach-device", domain, "/dev/stdin", "--live", NULL},
 			text, &said);
 	free(said);
-	if (!status)
-		status = virsh_run((const char *[]){"dumpxml", domain, NULL}, NULL, &after);
 	if (status)
 		return status;
+	status = virsh_run((const char *[]){"dumpxml", domain, NULL}, NULL, &after);
+	if (status) {
+		usage_failed("the device is plugged in, but its alias is not known: virsh dumpxml "
+			     "shows it");
+		return status;
+	}
 	find_alias(before, after, alias);
 	free(after);
 	if (attach->target.kind == IVS_CONFIG_DOORBELL && attach->target.master)

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "config/escape.h"
 #include "daemon/json.h"
 #include "tools/ivshmem/detach_check.h"
@@ -21,8 +21,34 @@
 #define POLL_NS (250 * IVS_NS_PER_MS)
 #define STAYS "leave it until the VM is shut down, which is safe"
 
+/*
+ * Find the libvirt with which virsh works, which must be on this host: pids and servers of another
+ * host mean nothing here.
+ */
+static int check_local(bool *system)
+{
+	const char *host;
+	char shown[256];
+	int status;
+	char *uri;
+
+	status = virsh_run((const char *[]){"uri", NULL}, NULL, &uri);
+	if (status)
+		return status;
+	uri[strcspn(uri, "\n")] = '\0';
+	host = strstr(uri, "://");
+	*system = strstr(uri, "/system") != NULL;
+	if (!host || host[3] != '/')
+		status = usage_failed("virsh works with the libvirt of another host (%s), so it is "
+				      "not known whether the VM would die: run this command on "
+				      "that host",
+				      ivs_text_shown(uri, shown, sizeof(shown)));
+	free(uri);
+	return status;
+}
+
 /* Read QEMU's pid from libvirt's file. Return: 0 if it is not known. */
-static pid_t find_pid(const char *domain)
+static pid_t find_pid(const char *domain, bool system)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	char path[4096];
@@ -30,7 +56,7 @@ static pid_t find_pid(const char *domain)
 	uint64_t pid = 0;
 	FILE *file;
 
-	if (!getuid())
+	if (system)
 		snprintf(path, sizeof(path), "/run/libvirt/qemu/%s.pid", domain);
 	else
 		snprintf(path, sizeof(path), "%s/libvirt/qemu/run/%s.pid", runtime ? runtime : "",
@@ -53,6 +79,7 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 	unsigned int devices_n = 0;
 	struct xml_part part;
 	char type[16];
+	bool system;
 	int status;
 
 	if (xml_next(xml, "domain", &part)) {
@@ -64,9 +91,12 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 					    "that: " STAYS,
 					    type);
 	}
+	status = check_local(&system);
+	if (status)
+		return status;
 	for (const char *at = xml; xml_next(at, "shmem", &part); at = part.text + part.len)
 		devices_n += memmem(part.text, part.len, "ivshmem-doorbell", 16) != NULL;
-	status = server_view_get(detach->control, find_pid(domain), devices_n, &view);
+	status = server_view_get(detach->control, find_pid(domain, system), devices_n, &view);
 	if (status)
 		return status;
 	return *unplug_why_not(&facts, detach->id, why) ? usage_failed("%s", why) : 0;
