@@ -2,6 +2,7 @@
 """`ivshmem attach` and `ivshmem detach` with a stand-in for QEMU's monitor: failures at each
 command, KVM, and versions of QEMU that are not installed. test_attach.py uses QEMU itself."""
 import os
+import resource
 import signal
 
 import pytest
@@ -170,6 +171,27 @@ def test_rules_for_doorbells(place, told, others, version, kvm, options, refusal
         vm.check_nothing_left()
         # Without KVM, each fd that was closed has been replaced, except in QEMU 11.1.
         assert bool(vm.state()["kept"]) == (not kvm and version < [11, 1])
+
+
+def test_too_many_fds(place):
+    """If more fds might have to be replaced than the tool replaces, nothing is unplugged."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] <= 16384:
+        pytest.skip("the limit of open files is too low")
+    vm, words = detachable(place, DOORBELL, high_fd=16384)
+    assert "with the number 16384" in vm.refused(*words)
+    assert "device_del" not in vm.state()["counts"]
+
+
+def test_client_connects_during_the_checks(place):
+    """The server is asked once more immediately before the request."""
+    vm, words = detachable(place, DOORBELL)
+    replies = [[{"id": 0, "pid": vm.pid, "told_leaves": False}]]
+    replies.append([*replies[0], {"id": 1, "pid": 1}])
+    control = place.add(Control(place.dir / "changing", lambda: {"peers": replies.pop(0)}))
+    reason = vm.refused(*words[:2], "--control", control.path)
+    assert "1 other client of the server" in reason
+    state = vm.state()
+    assert "device_del" not in state["counts"] and state["chardevs"] == ["c0"]
 
 
 def test_unknown_servers(place):

@@ -14,7 +14,6 @@
 #include "tools/shared/usage.h"
 
 #define FDS_MAX (1 << 20)
-#define FILL_MAX 16384
 #define ROUNDS_MAX 16 /* QEMU may open and close other files meanwhile */
 
 static int compare(const void *a, const void *b)
@@ -158,7 +157,7 @@ int fds_fill(struct monitor *monitor, const char *id, int highest, unsigned int 
 					    strerror(-n));
 		if (!n)
 			break;
-		if (*filled_n + (unsigned int)n > FILL_MAX)
+		if (*filled_n + (unsigned int)n > FDS_FILL_MAX)
 			return usage_failed("QEMU (pid %d) has %d unused numbers of file "
 					    "descriptors below %d, too many to replace",
 					    (int)monitor->pid, n, highest);

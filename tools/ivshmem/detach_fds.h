@@ -10,6 +10,8 @@
 
 #include "tools/ivshmem/monitor.h"
 
+#define FDS_FILL_MAX 16384 /* placeholders that fds_fill() sends at most */
+
 /**
  * struct fds - the numbers of a process's open fds
  * @numbers: in ascending order

@@ -198,6 +198,11 @@ static int check_doorbell(struct work *work)
 		work->highest = fds_highest(&work->before);
 	if (*unplug_why_not(&facts, detach->id, why))
 		return usage_failed("%s", why);
+	if (work->fill && work->highest >= FDS_FILL_MAX)
+		return usage_failed("QEMU (pid %d) has a file descriptor with the number %d, so "
+				    "more than %d might have to be replaced after the unplug: "
+				    "leave %s plugged in until the VM is shut down, which is safe",
+				    (int)monitor->pid, work->highest, FDS_FILL_MAX, detach->id);
 	return 0;
 }
 
@@ -549,6 +554,9 @@ static int detach_do(struct work *work)
 	status = check(work);
 	if (!status)
 		status = hold(work);
+	/* Ask again as late as possible: other clients may have connected. */
+	if (!status && is_doorbell(detach))
+		status = check_doorbell(work);
 	if (!status && work->fill)
 		status = make_note(work);
 	if (status)

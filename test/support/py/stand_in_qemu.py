@@ -21,12 +21,14 @@ SETTINGS is a JSON object:
     released_after
               a command ("COMMAND#2": its second one): after it, the guest releases all devices, as
               if requests were pending; there is no event
+    high_fd   the number of an fd that is open too
     fds       open this number of fds with each doorbell device, and close them with the device
 """
 import array
 import contextlib
 import json
 import os
+import resource
 import socket
 import sys
 
@@ -241,6 +243,10 @@ def main(path, settings):
     for name, (kind, _) in monitor.devices.items():
         if kind == "ivshmem-doorbell":
             monitor.open_fds(name)
+    if "high_fd" in monitor.settings:
+        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        os.dup2(0, monitor.settings["high_fd"])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen()
