@@ -376,3 +376,14 @@ def test_fd_limit(place):
     reason = vm.refused("attach", "--server", server.socket)
     assert "2 clients with 2 vectors each need 36: raise its limit" in reason
     vm.check_nothing_left()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a file system")
+@pytest.mark.parametrize("file, reason", [(False, "cannot find"), (True, "is another file for")])
+def test_other_mounts(place, file, reason):
+    """A QEMU with other mounts would create the region's file, or use another one."""
+    make_region(place)
+    create = f"truncate -s 1M {place.shm_path}" if file else ":"
+    vm = StandIn(place, f"mount -t tmpfs none /dev/shm; {create}")
+    assert reason in vm.refused("attach", "--region", place.shm)
+    vm.check_nothing_left()

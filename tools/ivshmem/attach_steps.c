@@ -7,13 +7,20 @@
 #include "tools/ivshmem/attach_steps.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "tools/ivshmem/detach_fds.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
@@ -165,6 +172,50 @@ static int check_vm(struct monitor *monitor, struct attach *attach)
 	return 0;
 }
 
+/* Open a file as QEMU would. Return: the fd; -EACCES: it is not known what QEMU finds; -errno. */
+static int open_as_qemu(pid_t pid, const char *file)
+{
+	const struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+	IVS_OWNED_FD root = -1;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+	root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -EACCES;
+	fd = (int)syscall(SYS_openat2, root, file, &how, sizeof(how));
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? -errno : -EACCES;
+	return fd;
+}
+
+/* QEMU creates a file that it does not find, and its guest would have memory of its own. */
+static int check_same_file(const struct monitor *monitor, const struct attach_target *target)
+{
+	IVS_OWNED_FD fd = -1;
+	char shown[1024];
+	struct stat st;
+
+	if (!target->region || !monitor->pid)
+		return 0;
+	fd = open_as_qemu(monitor->pid, target->path);
+	if (fd == -EACCES)
+		return 0;
+	ivs_text_shown(target->path, shown, sizeof(shown));
+	if (fd < 0)
+		return usage_failed("QEMU (pid %d) cannot find %s (%s), because it has another "
+				    "root or other mounts: make the region visible there",
+				    (int)monitor->pid, shown, strerror(-fd));
+	if (fstat(fd, &st))
+		return usage_failed("cannot examine %s: %s", shown, strerror(errno));
+	if (st.st_dev != target->dev || st.st_ino != target->ino)
+		return usage_failed("%s is another file for QEMU (pid %d), which has another root "
+				    "or other mounts: make the region visible there",
+				    shown, (int)monitor->pid);
+	return 0;
+}
+
 static int add_backend(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
 	const struct attach_target *target = &attach->target;
@@ -313,6 +364,7 @@ int attach_device(struct monitor *monitor, struct attach *attach)
 
 	attach->bar2 = -1;
 	if ((status = check_driver(monitor, attach)) || (status = check_vm(monitor, attach)) ||
+	    (status = check_same_file(monitor, &attach->target)) ||
 	    (status = check_unplugs(monitor)) || (status = choose_id(monitor, attach)) ||
 	    (status = choose_backend(monitor, attach)) ||
 	    (status = attach_port_find(monitor, attach->wanted_bus, attach->target.size,

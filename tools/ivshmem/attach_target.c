@@ -32,6 +32,8 @@ static int check_region_file(struct attach_target *target, const struct place *p
 				    "its size",
 				    place->path, ivs_file_kind(st.st_mode));
 	target->size = (uint64_t)st.st_size;
+	target->dev = st.st_dev;
+	target->ino = st.st_ino;
 	if (!target->size)
 		return usage_failed("%s is empty: set its size first (ivshmem resize)",
 				    place->path);

@@ -4,6 +4,7 @@
 #define TOOLS_IVSHMEM_ATTACH_TARGET_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 #include "config/config.h"
 #include "tools/ivshmem/attach_probe.h"
@@ -15,6 +16,7 @@
  * @kind:    set to the kind of device
  * @path:    set to the absolute path of the region, or of a socket
  * @size:    set to the size of the region; 0: unknown
+ * @dev, @ino: set to the file of the region, with @region
  * @probe:   set to what the server has said, with @server
  */
 struct attach_target {
@@ -26,6 +28,8 @@ struct attach_target {
 	enum ivs_config_kind kind;
 	char path[PATH_MAX];
 	uint64_t size;
+	dev_t dev;
+	ino_t ino;
 	struct probe probe;
 };
 

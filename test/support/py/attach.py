@@ -156,11 +156,15 @@ class Vm(Tool):
 
 class StandIn(Tool):
     """A stand-in for QEMU, for what no QEMU here does: KVM, other versions, failures at a certain
-    command. Its settings are described in stand_in_qemu.py."""
+    command. Its settings are described in stand_in_qemu.py.
 
-    def __init__(self, place, **settings):
+    shell: commands to run first, in a mount namespace of its own; None: there is none
+    """
+
+    def __init__(self, place, shell=None, **settings):
         super().__init__(place, place.dir / f"stand-in{len(list(place.dir.glob('stand-in*')))}")
-        self._process = place.start("bash", "-c", 'exec -a qemu-system-x86_64 "$0" "$@"',
+        self._process = place.start(*["unshare", "-m"] * bool(shell), "bash", "-ec",
+                                    f'{shell or ":"}; exec -a qemu-system-x86_64 "$0" "$@"',
                                     sys.executable, _STAND_IN, self.socket, json.dumps(settings))
         self._process.out.wait("listening")
         self.pid = self._process.pid
