@@ -15,7 +15,10 @@ CANCELLED = {"status": "cancelled"}
 RUNNING = {"status": "running", "running": True}
 WAITS = {"status": "inmigrate", "running": False}
 STOPPED = {"status": "postmigrate", "running": False}
-END, HANG, DROP, REFUSE = ({"do": name} for name in ("end", "hang", "drop", "refuse"))
+PAUSED = {"status": "paused", "running": False}
+FINISHING = {"status": "finish-migrate", "running": False}
+END, HANG, DROP, REFUSE, IGNORE = (
+    {"do": name} for name in ("end", "hang", "drop", "refuse", "ignore"))
 
 
 class Stage:
@@ -118,8 +121,7 @@ def test_failed_after_the_destination_started(stage):
 
 def test_source_is_left_paused(stage):
     """A source that QEMU leaves paused after a failure is continued."""
-    paused = {"status": "paused", "running": False}
-    acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, paused, RUNNING]}, {})
+    acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, PAUSED, RUNNING]}, {})
     done, runs = acts.run()
     assert done.returncode == 1 and runs == "source" and "the source runs: " in done.stderr
     acts.source.end()
@@ -136,6 +138,140 @@ def test_monitor_is_cut(stage):
     assert acts.called(acts.source, "qmp_capabilities") == 2
 
 
+def test_destination_starts_after_the_failure(stage):
+    """A destination that is still loading when the source has given up may start a moment later."""
+    acts = stage({"query-migrate": [{}, ACTIVE, FAILED], "query-status": [RUNNING, STOPPED]},
+                 {"query-status": [WAITS, WAITS, WAITS, RUNNING], "query-migrate": [{}, ACTIVE]})
+    done, runs = acts.run()
+    assert runs == "destination" and "the destination had started before, and runs" in done.stderr
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+def test_destination_loads_for_ever(stage):
+    """A destination that is loading may start at any time, so a stopped source is not continued."""
+    acts = stage({"query-migrate": [{}, ACTIVE, FAILED], "query-status": [RUNNING, STOPPED]},
+                 {"query-migrate": [{}, ACTIVE]})
+    done, runs = acts.run()
+    assert runs == "unknown" and "the destination is still loading" in done.stderr
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+@pytest.mark.parametrize("end", [HANG, DROP], ids=["hang", "drop"])
+@pytest.mark.parametrize("source, runs", [
+    ([RUNNING, PAUSED], "unknown"), ([RUNNING], "source"),
+    ([RUNNING, {"events": ["STOP"], **RUNNING}], "unknown"),
+], ids=["paused", "running", "stopped meanwhile"])
+def test_destination_is_silent_after_the_failure(stage, end, source, runs):
+    """If the destination does not answer after the source has failed, it may run, unless the source
+    has never been stopped."""
+    acts = stage({"query-migrate": [{}, ACTIVE, FAILED], "query-status": source},
+                 {"query-status": [WAITS, end]})
+    done, told = acts.run()
+    assert done.returncode == 1 and told == runs, done
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+def test_destination_does_not_answer_once(stage):
+    """A destination that answers late, or drops a connection, is asked again."""
+    acts = stage({"query-migrate": [{}, ACTIVE, FAILED], "query-status": [RUNNING, PAUSED]},
+                 {"query-status": [WAITS, IGNORE, DROP, RUNNING]})
+    done, runs = acts.run()
+    assert runs == "destination", done
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+@pytest.mark.parametrize("status", [FAILED, COMPLETED], ids=["failed", "completed"])
+def test_destination_had_run(stage, status):
+    """If the destination has ended, but its events tell that it had run, the source is not
+    continued: its memory is older."""
+    acts = stage({"query-migrate": [{}, ACTIVE, status], "query-status": [RUNNING, STOPPED]},
+                 {"query-status": [WAITS, {"events": ["RESUME", "SHUTDOWN"], **END}]})
+    done, runs = acts.run()
+    assert runs == "unknown", done
+    assert "the destination has ended, and had run, or may have: VM stand-in" in done.stderr
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+def test_source_is_about_to_run(stage):
+    """While the source is in a state that passes, it is not taken for stopped."""
+    acts = stage({"query-migrate": [{}, ACTIVE, CANCELLED],
+                  "query-status": [RUNNING, FINISHING, FINISHING, RUNNING]},
+                 {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert runs == "source", done
+    acts.destination.end()
+    assert acts.called(acts.destination, "stop") == 1
+
+
+def test_source_answers_late(stage):
+    """A source that answers late is queried again."""
+    acts = stage({"query-migrate": [{}, ACTIVE, IGNORE, ACTIVE, COMPLETED]},
+                 {"query-status": [WAITS, RUNNING]})
+    done, runs = acts.run()
+    assert done.returncode == 0 and runs == "destination", done
+    assert "the migration may go on, so the source is queried again" in done.stderr
+
+
+@pytest.mark.parametrize("script", [
+    {"query-migrate": [{}, ACTIVE, HANG]},
+    {"query-migrate": [{}, ACTIVE], "migrate_cancel": [IGNORE]},
+    {"query-migrate": [{}, ACTIVE]},
+], ids=["hung", "unanswered cancel", "never ends"])
+def test_source_does_not_give_up(stage, script):
+    """If the source is not known to have given up, the migration may go on: peers stay stopped."""
+    acts = stage(script, {})
+    peer, path = stand_in_vm.start(acts.place, "c", {})
+    done, runs = acts.run("--timeout", "1", "--peer", path)
+    assert done.returncode == 1 and runs == "unknown", done
+    assert "the migration may go on" in done.stderr
+    assert f"VM stand-in (monitor {path}) is left stopped" in done.stderr
+    peer.end()
+    assert acts.called(peer, "stop") == 1 and not acts.called(peer, "cont")
+
+
+def test_cancel_is_repeated(stage):
+    """A monitor that drops the connection is told again to cancel the migration."""
+    acts = stage({"query-migrate": [{}, *[ACTIVE] * 40, CANCELLED], "migrate_cancel": [DROP, {}]},
+                 {})
+    done, runs = acts.run("--timeout", "1")
+    assert runs == "source" and "the migration is cancelled" in done.stderr, done
+    acts.source.end()
+    assert acts.called(acts.source, "migrate_cancel") == 2
+
+
+@pytest.mark.parametrize("status", [{}, {"status": "none"}], ids=["absent", "none"])
+def test_migration_has_not_begun(stage, status):
+    """A migration that never begins is reported."""
+    acts = stage({"migrate": [DROP], "query-migrate": [status]}, {})
+    done, runs = acts.run()
+    assert runs == "source" and "the source has not begun to migrate" in done.stderr, done
+
+
+def test_destination_is_paused_after_completion(stage):
+    """A destination that was started with -S is continued, because the source ran."""
+    acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED]},
+                 {"query-status": [WAITS, PAUSED, PAUSED, PAUSED, RUNNING]})
+    done, runs = acts.run()
+    assert done.returncode == 0 and runs == "destination", done
+    acts.destination.end()
+    assert acts.called(acts.destination, "cont") == 1
+
+
+def test_peer_does_not_answer(stage):
+    """A peer that does not answer "stop" may have stopped, so it is continued."""
+    acts = stage({}, {})
+    peer, path = stand_in_vm.start(acts.place, "c", {"stop": [IGNORE]})
+    done, _ = acts.run("--peer", path)
+    assert done.returncode == 1 and "no answer to stop" in done.stderr
+    peer.end()
+    assert acts.called(peer, "cont") == 1
+
+
 @pytest.mark.parametrize("script, message", [
     ({"migrate-set-capabilities": [REFUSE]}, "QEMU refuses migrate-set-capabilities"),
     ({"migrate": [REFUSE]}, "QEMU refuses migrate: as the script says"),
@@ -145,6 +281,7 @@ def test_refused_by_the_source(stage, script, message):
     done, runs = stage(script, {}).run()
     assert done.returncode == 1 and message in done.stderr and runs == "source"
     assert "nothing has been migrated. The source runs: VM stand-in" in done.stderr
+    assert ("start it again before the next attempt" in done.stderr) == ("migrate" in script)
 
 
 def test_unanswered_migrate(stage):

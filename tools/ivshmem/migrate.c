@@ -232,13 +232,25 @@ static int stop_peers(struct state *state)
 {
 	struct ivs_error err = {0};
 
-	for (; state->stopped_n < state->peers_n; state->stopped_n++) {
-		struct side *peer = &state->peers[state->stopped_n];
+	while (state->stopped_n < state->peers_n) {
+		struct side *peer = &state->peers[state->stopped_n++]; /* even without an answer */
 
 		if (peer->running && ivs_qmp_execute(&peer->qmp, NULL, &err, "stop", NULL))
 			return usage_failed("%s: %s", peer->text, err.text);
 	}
 	return 0;
+}
+
+/* Leave the peers stopped, and name them. Return: STATUS_FAILED. */
+static int leave_peers(const struct state *state)
+{
+	for (unsigned int i = 0; i < state->stopped_n; i++) {
+		if (state->peers[i].running)
+			usage_failed("%s is left stopped: when it is clear which VM runs, continue "
+				     "it (cont)",
+				     state->peers[i].text);
+	}
+	return STATUS_FAILED;
 }
 
 /* Continue those that were running. Return: 0, or STATUS_FAILED after printing which do not. */
@@ -348,7 +360,7 @@ static int migrate_guarded(struct state *state)
 			     state->source.running ? "runs" : "is paused, as before",
 			     state->source.text);
 	plugged = plug_again(state);
-	continued = continue_peers(state);
+	continued = migration->runs == RUNS_UNKNOWN ? leave_peers(state) : continue_peers(state);
 	if (status)
 		return status;
 	state->rung_n = ring_devices(&state->destination, &state->servers);

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "tools/ivshmem/migrate_watch.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
 #define QUERY_MS 200	/* between two queries, unless an event comes */
 #define SETTLE_MS 30000 /* for what QEMU does at the end of a migration */
-#define RECONNECT_MS 5000
+#define SETTLED_N 3	/* looks in a row, until a state that may be passing counts */
 
 static int64_t after_ms(int ms)
 {
@@ -46,53 +47,32 @@ static int start(struct migration *migration)
 	struct side *destination = migration->destination;
 	struct ivs_error err = {0};
 	int status = set_capabilities(destination);
-	int result;
 
 	if (!status)
 		status = set_capabilities(source);
 	if (status)
 		return status;
+	ivs_qmp_forget_events(&destination->qmp);
 	if (ivs_qmp_execute(&destination->qmp, NULL, &err, "migrate-incoming", "{s:s}", "uri",
 			    migration->uri))
 		return run_failed(destination, &err);
 	ivs_qmp_forget_events(&source->qmp);
-	result = ivs_qmp_execute(&source->qmp, NULL, &err, "migrate", "{s:s}", "uri",
-				 migration->uri);
 	/* Without an answer, the source may have begun. follow() will find out. */
-	return result && result != IVS_QMP_E_HUNG && result != IVS_QMP_E_LOST
-		       ? run_failed(source, &err)
-		       : 0;
-}
-
-/* Connect to the source's monitor again: a migration goes on without a monitor. */
-static int reconnect(struct side *source, struct ivs_error *err)
-{
-	char path[IVS_UNIX_PATH_LEN];
-	int64_t deadline_ns = after_ms(RECONNECT_MS);
-	int result;
-
-	snprintf(path, sizeof(path), "%s", source->qmp.path);
-	do {
-		ivs_qmp_close(&source->qmp);
-		source->qmp = (struct ivs_qmp)IVS_QMP_INIT;
-		result = ivs_qmp_connect(&source->qmp, path, err);
-		if (result)
-			poll(NULL, 0, QUERY_MS);
-	} while (result && !side_is_dead(source) && !has_passed(deadline_ns));
-	return result;
-}
-
-/* Query the source. Return: 0, or what ivs_qmp_execute() returned. */
-static int query(struct migration *migration, struct ivs_error *err)
-{
-	struct side *source = migration->source;
-	int result = side_progress(source, &migration->progress, err);
-
-	if (result == IVS_QMP_E_LOST && !side_is_dead(source))
-		result = reconnect(source, err);
-	else if (!result)
+	if (ivs_qmp_execute(&source->qmp, NULL, &err, "migrate", "{s:s}", "uri", migration->uri) !=
+	    IVS_QMP_E_REFUSED)
 		return 0;
-	return result ? result : side_progress(source, &migration->progress, err);
+	run_failed(source, &err);
+	return usage_failed("the destination listens already, and cannot be prepared again: start "
+			    "it again before the next attempt: %s",
+			    destination->text);
+}
+
+/* Wait a while. Return: 0; IVS_QMP_E_INTERRUPTED. */
+static int pause_a_while(const struct migration *migration)
+{
+	struct pollfd fd = {.fd = migration->stop_fd, .events = POLLIN};
+
+	return poll(&fd, 1, QUERY_MS) > 0 ? IVS_QMP_E_INTERRUPTED : 0;
 }
 
 /* Wait for an event of the source, or a while. Return: 0; IVS_QMP_E_INTERRUPTED. */
@@ -108,40 +88,71 @@ static int wait_a_while(struct migration *migration)
 				    &err);
 	migration->source->qmp.stop_fd = -1;
 	json_decref(event);
-	if (result == IVS_QMP_E_LOST)
-		poll(NULL, 0, QUERY_MS);
-	return result == IVS_QMP_E_INTERRUPTED ? result : 0;
+	if (!result || result == IVS_QMP_E_TIMEOUT || result == IVS_QMP_E_INTERRUPTED)
+		return result == IVS_QMP_E_INTERRUPTED ? result : 0;
+	return pause_a_while(migration);
 }
 
-/* Have the source give up, and wait until it has. It may also have completed before. */
+/*
+ * Have the source give up, and wait until it has. It may also have completed before. Return: 0, or
+ * STATUS_FAILED if it is not known to have ended.
+ */
 static int cancel(struct migration *migration)
 {
 	struct side *source = migration->source;
 	int64_t deadline_ns = after_ms(SETTLE_MS);
+	bool accepted = false;
 	struct ivs_error err = {0};
-	int result = ivs_qmp_execute(&source->qmp, NULL, &err, "migrate_cancel", NULL);
 
 	migration->stop_fd = -1;
-	while (!result && !(result = query(migration, &err)) &&
-	       !ivs_migration_is_over(&migration->progress) && !has_passed(deadline_ns))
+	do {
+		if (!accepted)
+			accepted = !watch_execute(source, "migrate_cancel", &err);
+		if (!watch_progress(source, &migration->progress, &err) &&
+		    ivs_migration_is_over(&migration->progress))
+			return 0;
 		wait_a_while(migration);
-	return result ? run_failed(source, &err) : 0;
+	} while (!side_is_dead(source) && !has_passed(deadline_ns));
+	return *err.text ? run_failed(source, &err) : STATUS_FAILED;
 }
 
-/* Wait until the migration is over, and show its progress. */
+/* Query the source. Return: whether the migration has ended, or has not begun for a while. */
+static bool is_over(struct migration *migration, unsigned int *absent_n)
+{
+	const char *status = migration->progress.status;
+
+	*absent_n = !*status || !strcmp(status, "none") ? *absent_n + 1 : 0;
+	return *absent_n == SETTLED_N || ivs_migration_is_over(&migration->progress);
+}
+
+/*
+ * Wait until the migration is over, and show its progress. It goes on without a monitor, so a
+ * monitor that does not answer is queried again. Return: 0, or STATUS_FAILED if it is not known to
+ * have ended.
+ */
 static int follow(struct migration *migration)
 {
 	int64_t deadline_ns = migration->timeout_ms ? after_ms(migration->timeout_ms)
 						    : IVS_CLOCK_NEVER;
 	char text[IVS_MIGRATION_PROGRESS_LEN];
 	struct ivs_error err = {0};
+	unsigned int absent_n = 0;
+	bool silent = false;
 
 	for (;;) {
-		if (query(migration, &err))
-			return run_failed(migration->source, &err);
-		if (ivs_migration_is_over(&migration->progress))
+		int result = watch_progress(migration->source, &migration->progress, &err);
+
+		if (!result && is_over(migration, &absent_n))
 			return 0;
-		progress_note(ivs_migration_progress_text(&migration->progress, text));
+		if (result && side_is_dead(migration->source))
+			return run_failed(migration->source, &err);
+		if (!result)
+			progress_note(ivs_migration_progress_text(&migration->progress, text));
+		else if (!silent && result != IVS_QMP_E_LOST)
+			usage_failed("note: source: %s; the migration may go on, so the source is "
+				     "queried again",
+				     err.text);
+		silent = result && (silent || result != IVS_QMP_E_LOST);
 		if (wait_a_while(migration)) {
 			progress_end();
 			usage_failed("interrupted: cancelling the migration");
@@ -161,7 +172,7 @@ static bool is_running_as(const struct side *source, const char *state)
 	return !strcmp(state, source->running ? "running" : "paused");
 }
 
-/* Report that both VMs may exist, and what to do. */
+/* Report that both VMs may run, and what to do. */
 static int report_unknown(struct migration *migration, const char *why)
 {
 	migration->runs = RUNS_UNKNOWN;
@@ -173,36 +184,90 @@ static int report_unknown(struct migration *migration, const char *why)
 	return STATUS_FAILED;
 }
 
-/* Have the source run as before, and check that it does. The destination must not run. */
+static int report_started(struct migration *migration, const char *state)
+{
+	migration->runs = RUNS_UNKNOWN;
+	if (*state)
+		usage_failed("the destination has run, or may have, but is in the state \"%s\" "
+			     "now: %s",
+			     state, migration->destination->text);
+	else
+		usage_failed("the destination has ended, and had run, or may have: %s",
+			     migration->destination->text);
+	return usage_failed("the source is left as it is, because it has older content than the "
+			    "VM had at the end: %s. To use it nevertheless, end the "
+			    "destination, and continue the source (cont)",
+			    migration->source->text);
+}
+
+/* Report what the source does, now that it had to run as before. The destination does not run. */
+static int report_source(struct migration *migration, const char *state)
+{
+	const struct side *source = migration->source;
+
+	if (is_running_as(source, state) || (!source->running && !strcmp(state, "postmigrate"))) {
+		migration->runs = RUNS_SOURCE;
+		return usage_failed("the source %s: %s",
+				    source->running ? "runs" : "is paused, as before",
+				    source->text);
+	}
+	migration->runs = RUNS_UNKNOWN;
+	if (!*state)
+		return usage_failed("the destination does not run: %s. The source does not answer, "
+				    "and may run: %s",
+				    migration->destination->text, source->text);
+	return usage_failed("the destination does not run: %s. Nor does the source, which is in "
+			    "the state \"%s\": %s",
+			    migration->destination->text, state, source->text);
+}
+
+/*
+ * Have the source run as before, and check that it does. The destination must be known not to run,
+ * now and later.
+ */
 static int resume_source(struct migration *migration)
 {
 	struct side *source = migration->source;
 	int64_t deadline_ns = after_ms(SETTLE_MS);
 	char state[IVS_QMP_STATE_LEN] = "";
 	struct ivs_error err = {0};
-	int result;
 
-	do {
-		result = ivs_qmp_state(&source->qmp, state, &err);
-		if (!result && is_running_as(source, state))
+	for (;;) {
+		int result = watch_state(source, state, &err);
+
+		if (!result && (is_running_as(source, state) ||
+				(!source->running && !strcmp(state, "postmigrate"))))
 			break;
 		if (!result && source->running &&
 		    (!strcmp(state, "postmigrate") || !strcmp(state, "paused")))
-			result = ivs_qmp_execute(&source->qmp, NULL, &err, "cont", NULL);
-		else if (!result && !strcmp(state, "postmigrate"))
-			break; /* it was paused, and so it is */
-		if (!result)
-			poll(NULL, 0, QUERY_MS);
-	} while (!result && !has_passed(deadline_ns));
-	if (result)
-		return report_unknown(migration, err.text);
-	migration->runs = RUNS_SOURCE;
-	if (!source->running)
-		return usage_failed("the source is paused, as before: %s", source->text);
-	if (strcmp(state, "running") != 0)
-		return usage_failed("the source does not run, but is in the state \"%s\": %s",
-				    state, source->text);
-	return usage_failed("the source runs: %s", source->text);
+			result = watch_execute(source, "cont", &err);
+		if (side_is_dead(source) || has_passed(deadline_ns)) {
+			if (result)
+				run_failed(source, &err);
+			break;
+		}
+		poll(NULL, 0, QUERY_MS);
+	}
+	return report_source(migration, state);
+}
+
+/* Poll the source until it is in a state that lasts. Return: whether it is; @state: that state. */
+static bool settle_source(struct migration *migration, char state[IVS_QMP_STATE_LEN])
+{
+	static const char *const lasting[] = {"running", "paused", "postmigrate", "shutdown"};
+	int64_t deadline_ns = after_ms(SETTLE_MS);
+	struct ivs_error err;
+
+	do {
+		if (!watch_state(migration->source, state, &err)) {
+			for (size_t i = 0; i < sizeof(lasting) / sizeof(*lasting); i++) {
+				if (!strcmp(state, lasting[i]))
+					return true;
+			}
+		}
+		poll(NULL, 0, QUERY_MS);
+	} while (!side_is_dead(migration->source) && !has_passed(deadline_ns));
+	return false;
 }
 
 /*
@@ -214,109 +279,192 @@ static int end_with_both(struct migration *migration)
 	struct side *destination = migration->destination;
 	char state[IVS_QMP_STATE_LEN] = "";
 	struct ivs_error err = {0};
-	int result = ivs_qmp_state(&migration->source->qmp, state, &err);
 
-	if (!result && strcmp(state, "running") != 0) {
+	if (!settle_source(migration, state) && !side_is_dead(migration->source)) {
+		migration->runs = RUNS_UNKNOWN;
+		return usage_failed("the destination had started before, and runs: %s. It is not "
+				    "known whether the source runs, too: %s. Find out, and end one "
+				    "of them",
+				    destination->text, migration->source->text);
+	}
+	if (side_is_dead(migration->source) || strcmp(state, "running") != 0) {
 		migration->runs = RUNS_DESTINATION;
 		return usage_failed("the destination had started before, and runs: %s. The source "
 				    "does not run: %s",
 				    destination->text, migration->source->text);
 	}
-	if (!result)
-		result = ivs_qmp_execute(&destination->qmp, NULL, &err, "stop", NULL);
-	if (result)
+	if (watch_execute(destination, "stop", &err))
 		return report_unknown(migration, err.text);
 	usage_failed("the destination had started before; it has been stopped, and can be ended");
 	return resume_source(migration);
 }
 
-/* The source has failed or was cancelled: with return-path, the destination has not started. */
-static int end_failed(struct migration *migration)
+static bool is_lasting(enum fate fate)
 {
-	struct side *destination = migration->destination;
+	return fate == FATE_GONE || fate == FATE_RUNS || fate == FATE_ENDED;
+}
+
+/*
+ * Look at the destination until it is clear what becomes of it. A fate that may be passing counts
+ * if it is seen SETTLED_N times in a row. Return: FATE_UNKNOWN if it does not become clear, or if
+ * the destination does not answer, but the source has never stopped.
+ */
+static enum fate settle_destination(struct migration *migration, char state[IVS_QMP_STATE_LEN],
+				    struct ivs_error *err)
+{
+	int64_t deadline_ns = after_ms(SETTLE_MS);
+	enum fate before = FATE_UNKNOWN;
+	unsigned int same_n = 0;
+
+	for (;;) {
+		enum fate fate = watch_fate(migration->destination, state, err);
+
+		same_n = fate == before ? same_n + 1 : 1;
+		before = fate;
+		if (is_lasting(fate) || (fate != FATE_UNKNOWN && same_n == SETTLED_N))
+			return fate;
+		if (has_passed(deadline_ns) || (!*state && watch_never_stopped(migration->source)))
+			return FATE_UNKNOWN;
+		poll(NULL, 0, QUERY_MS);
+	}
+}
+
+static void report_failure(const struct migration *migration)
+{
 	const struct ivs_migration_progress *progress = &migration->progress;
-	char state[IVS_QMP_STATE_LEN] = "";
-	struct ivs_error err = {0};
 
 	progress_end();
 	if (!strcmp(progress->status, "failed"))
 		usage_failed("the migration has failed: %s%s",
 			     *progress->error ? progress->error : "QEMU gives no reason",
-			     side_is_dead(destination)
+			     side_is_dead(migration->destination)
 				     ? "; the destination has ended: see its messages"
 				     : "");
 	else if (!strcmp(progress->status, "cancelled"))
 		usage_failed("the migration is cancelled");
 	else
-		return report_unknown(migration, "the migration has not ended");
-	if (!side_is_dead(destination) && !ivs_qmp_state(&destination->qmp, state, &err) &&
-	    !strcmp(state, "running"))
-		return end_with_both(migration);
-	return resume_source(migration);
+		usage_failed("the source has not begun to migrate");
 }
 
-/* The destination's monitor is gone after the source has completed. */
-static int end_without_destination(struct migration *migration, const char *why)
+/*
+ * The source has failed, was cancelled, or has not begun. With return-path, the destination has
+ * most likely not started, but it may have, or may still do so.
+ */
+static int end_failed(struct migration *migration)
 {
-	struct side *destination = migration->destination;
-	struct pollfd fd = {.fd = destination->pidfd, .events = POLLIN};
+	char state[IVS_QMP_STATE_LEN] = "";
+	struct ivs_error err = {0};
 
-	if (!destination->local || destination->pidfd < 0 || poll(&fd, 1, SETTLE_MS) <= 0)
-		return report_unknown(migration, why);
-	usage_failed("the source has completed, but the destination has ended: see its messages");
-	return resume_source(migration);
+	report_failure(migration);
+	switch (settle_destination(migration, state, &err)) {
+	case FATE_WAITS:
+	case FATE_GONE:
+	case FATE_LOADED:
+		return resume_source(migration);
+	case FATE_RUNS:
+		return end_with_both(migration);
+	case FATE_ENDED:
+		return report_started(migration, state);
+	default:
+		if (watch_never_stopped(migration->source))
+			return resume_source(migration);
+		return report_unknown(migration,
+				      *state ? "the destination is still loading" : err.text);
+	}
+}
+
+/* The destination has loaded the VM, but was started with -S. */
+static void continue_destination(struct migration *migration)
+{
+	struct ivs_error err;
+
+	if (watch_execute(migration->destination, "cont", &err))
+		usage_failed("note: destination: %s", err.text);
+	migration->destination->started = true; /* perhaps */
+}
+
+/* The source reports its times a moment after the state. */
+static void query_times(struct migration *migration)
+{
+	struct ivs_migration_progress progress = {0};
+	struct ivs_error err;
+
+	for (unsigned int i = 0; i < SETTLED_N; i++) {
+		if (watch_progress(migration->source, &progress, &err))
+			return;
+		migration->progress = progress;
+		if (progress.total_ms)
+			return;
+		poll(NULL, 0, QUERY_MS);
+	}
 }
 
 /* The source has completed. Success is that the destination runs. */
 static int end_completed(struct migration *migration)
 {
-	struct side *destination = migration->destination;
+	struct side *source = migration->source;
 	int64_t deadline_ns = after_ms(SETTLE_MS);
 	char state[IVS_QMP_STATE_LEN] = "";
+	char why[sizeof(state) + 80];
 	struct ivs_error err = {0};
-	int result;
+	unsigned int loaded_n = 0;
+	enum fate fate;
 
 	do {
-		result = ivs_qmp_state(&destination->qmp, state, &err);
-		if (!result && is_running_as(migration->source, state)) {
+		fate = watch_fate(migration->destination, state, &err);
+		if (is_running_as(source, state)) {
 			migration->runs = RUNS_DESTINATION;
-			/* The source reports its times a moment after the state. */
-			(void)query(migration, &err);
+			query_times(migration);
 			return 0;
 		}
-		if (!result)
-			poll(NULL, 0, QUERY_MS);
-	} while (!result && !has_passed(deadline_ns));
-	progress_end();
-	if (result)
-		return end_without_destination(migration, err.text);
-	snprintf(err.text, sizeof(err.text),
+		if (fate == FATE_GONE) {
+			usage_failed("the source has completed, but the destination has ended: see "
+				     "its messages");
+			return resume_source(migration);
+		}
+		if (side_is_dead(migration->destination))
+			return report_started(migration, "");
+		loaded_n = fate == FATE_LOADED ? loaded_n + 1 : 0;
+		if (loaded_n == SETTLED_N && source->running)
+			continue_destination(migration);
+		poll(NULL, 0, QUERY_MS);
+	} while (!has_passed(deadline_ns));
+	snprintf(why, sizeof(why),
 		 "the source has completed, but the destination is in the state \"%s\"", state);
-	return report_unknown(migration, err.text);
+	return report_unknown(migration, *state ? why : err.text);
 }
 
-/* The source cannot be queried. Find out from the destination which VM runs. */
+/* The source has ended. Nothing can be done; find out whether the VM is at the destination. */
 static int end_without_source(struct migration *migration)
 {
 	char state[IVS_QMP_STATE_LEN] = "";
 	struct ivs_error err = {0};
+	enum fate fate = settle_destination(migration, state, &err);
 
-	progress_end();
-	if (!ivs_qmp_state(&migration->destination->qmp, state, &err) &&
-	    is_running_as(migration->source, state)) {
+	migration->runs = RUNS_UNKNOWN;
+	if (fate == FATE_RUNS) {
 		migration->runs = RUNS_DESTINATION;
-		return usage_failed("the destination runs: %s", migration->destination->text);
-	}
-	if (side_is_dead(migration->source)) {
-		migration->runs = RUNS_UNKNOWN;
-		return usage_failed("the source has ended during the migration, and the "
-				    "destination does not run: %s",
+		return usage_failed("the source has ended, but the destination runs: %s",
 				    migration->destination->text);
 	}
-	migration->runs = RUNS_SOURCE;
-	return usage_failed("the destination does not run. The source cannot be queried, and "
-			    "probably runs: %s",
-			    migration->source->text);
+	if (fate == FATE_UNKNOWN)
+		return report_unknown(migration, "the source has ended during the migration");
+	return usage_failed("the source has ended during the migration, and the destination does "
+			    "not run: %s",
+			    migration->destination->text);
+}
+
+/* The source does not answer, or does not end the migration, which may go on. */
+static int end_undecided(struct migration *migration)
+{
+	char state[IVS_QMP_STATE_LEN] = "";
+	struct ivs_error err = {0};
+
+	if (settle_destination(migration, state, &err) == FATE_GONE)
+		return resume_source(migration);
+	return report_unknown(migration,
+			      "the source is not known to have given up, so the migration "
+			      "may go on");
 }
 
 int migrate_run(struct migration *migration)
@@ -334,12 +482,10 @@ int migrate_run(struct migration *migration)
 	snprintf(what, sizeof(what), "migrating %.200s", migration->source->text);
 	progress_start(what);
 	status = follow(migration);
-	if (status)
-		status = end_without_source(migration);
-	else if (!strcmp(migration->progress.status, "completed"))
-		status = end_completed(migration);
-	else
-		status = end_failed(migration);
 	progress_end();
-	return status;
+	if (status)
+		return side_is_dead(migration->source) ? end_without_source(migration)
+						       : end_undecided(migration);
+	return strcmp(migration->progress.status, "completed") != 0 ? end_failed(migration)
+								    : end_completed(migration);
 }

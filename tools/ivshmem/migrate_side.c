@@ -63,7 +63,7 @@ bool side_is_dead(const struct side *side)
 {
 	struct pollfd fd = {.fd = side->pidfd, .events = POLLIN};
 
-	return side->pidfd >= 0 && poll(&fd, 1, 0) > 0;
+	return side->local && side->pidfd >= 0 && poll(&fd, 1, 0) > 0;
 }
 
 int side_progress(struct side *side, struct ivs_migration_progress *out, struct ivs_error *err)
@@ -271,6 +271,7 @@ int side_learn(struct side *side)
 	int result = ivs_qmp_state(&side->qmp, side->facts.state, &err);
 
 	side->running = !strcmp(side->facts.state, "running");
+	side->watched = !strcmp(side->facts.state, "inmigrate");
 	if (!result)
 		result = ivs_qmp_is_kvm(&side->qmp, &side->facts.kvm, &err);
 	if (!result)

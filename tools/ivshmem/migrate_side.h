@@ -19,6 +19,10 @@
  * @pidfd:   the process that listens at the monitor's socket; -1: not known
  * @local:   that process is a QEMU on this host
  * @running: the VM was running when it was examined
+ * @cut:     the monitor had to be connected again, so events may have been missed
+ * @watched: of the destination: it was seen waiting on this connection, so no event that it has
+ *           started can have been missed
+ * @started: of the destination: an event told that it has started
  */
 struct side {
 	const char *role;
@@ -27,6 +31,9 @@ struct side {
 	int pidfd;
 	bool local;
 	bool running;
+	bool cut;
+	bool watched;
+	bool started;
 	struct ivs_migration_side facts;
 };
 
@@ -58,7 +65,10 @@ IVS_MUST_USE int side_find_port(struct side *side, const char *port, char slot[S
 IVS_MUST_USE int side_progress(struct side *side, struct ivs_migration_progress *out,
 			       struct ivs_error *err);
 
-/** side_is_dead() - whether the process has ended; false if that is not known */
+/**
+ * side_is_dead() - whether QEMU has ended; false if that is not known, because its monitor is
+ * forwarded by another process
+ */
 bool side_is_dead(const struct side *side);
 
 void side_close(struct side *side);

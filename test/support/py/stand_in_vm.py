@@ -5,8 +5,9 @@ qemu-system-x86_64, it counts as a VM of this host.
 usage: stand_in_vm.py SOCKET SCRIPT QEMU-ARGUMENT...
 
 SCRIPT is JSON: {command: [answer, ...]}. Each call of a command takes the next answer; the last one
-is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop"}: refuse the
-command, end the process, never answer, or close the connection. Other commands have a default
+is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop" | "ignore"}: refuse
+the command, end the process, never answer again, close the connection, or do not answer this
+command. With "events": [name, ...], these events are sent before. Other commands have a default
 answer.
 """
 import json
@@ -25,10 +26,10 @@ DEFAULTS = {
 }
 
 
-def start(place, name, script, *arguments):
+def start(place, name, script, *arguments, program="qemu-system-x86_64"):
     """Start a stand-in. Return: the process, and the path of its monitor."""
     path = place.dir / f"{name}.qmp"
-    process = place.start("bash", "-c", 'exec -a qemu-system-x86_64 /usr/bin/python3 "$@"', "bash",
+    process = place.start("bash", "-c", f'exec -a {program} /usr/bin/python3 "$@"', "bash",
                           __file__, path, json.dumps(script), *arguments)
     process.out.wait("ready")
     return process, path
@@ -38,13 +39,17 @@ class Ended(Exception):
     """The connection is to be closed."""
 
 
-def answer(script, calls, request):
-    """Return: the answer to a request."""
+def answer(script, calls, request, send):
+    """Return: the answer to a request; None: there is none."""
     name = request["execute"]
     answers = script.get(name, [DEFAULTS.get(name, {})])
     result = answers[min(calls.get(name, 0), len(answers) - 1)]
     calls[name] = calls.get(name, 0) + 1
+    for event in result.pop("events", []) if isinstance(result, dict) else []:
+        send({"event": event, "timestamp": {"seconds": 1, "microseconds": 0}})
     does = result.get("do") if isinstance(result, dict) else None
+    if does == "ignore":
+        return None
     if does == "refuse":
         return {"error": {"class": "GenericError", "desc": "as the script says"}}
     if does == "end":
@@ -70,7 +75,9 @@ def serve(connection, script, calls):
         request = json.loads(line)
         print(request["execute"], flush=True)
         try:
-            send({**answer(script, calls, request), "id": request.get("id")})
+            reply = answer(script, calls, request, send)
+            if reply:
+                send({**reply, "id": request.get("id")})
         except Ended:
             return
 
