@@ -8,6 +8,7 @@
 
 #include "base/parse.h"
 #include "base/text.h"
+#include "migration/progress.h"
 
 /* What a rule gets: the VMs, and a device of the source with that in the same slot, or NULL. */
 struct pair {
@@ -49,6 +50,22 @@ IVS_PRINTF(2, 3) static void wrong(const struct pair *pair, const char *format, 
 	va_start(args, format);
 	add_text(pair->problems, pair->name, format, args);
 	va_end(args);
+}
+
+/* libvirt would not know where its domain runs. */
+static void check_libvirt(const struct pair *pair)
+{
+	const struct ivs_migration_side *sides[] = {pair->source, pair->destination};
+	static const char *const roles[] = {"source", "destination"};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		if (sides[i]->libvirt)
+			wrong(pair,
+			      "the %s is a domain of libvirt, which must know of the migration: "
+			      "use "
+			      "virsh migrate",
+			      roles[i]);
+	}
 }
 
 static void check_version(const struct pair *pair)
@@ -120,7 +137,8 @@ static bool has_peer(const struct ivs_migration_side *side)
 /* A peer blocks the migration, too, and has a sentence of its own. */
 static void check_blocked(const struct pair *pair)
 {
-	if (*pair->source->blocked && !has_peer(pair->source))
+	if (*pair->source->blocked &&
+	    !(ivs_migration_is_peer_reason(pair->source->blocked) && has_peer(pair->source)))
 		wrong(pair, "QEMU refuses to migrate the source: %s", pair->source->blocked);
 }
 
@@ -320,6 +338,7 @@ static const struct rule {
 	void (*device)(const struct pair *pair);
 	void (*other_side)(const struct pair *pair);
 } rules[] = {
+	{.name = "libvirt", .whole = check_libvirt},
 	{.name = "version", .whole = check_version},
 	{.name = "source", .whole = check_source_state},
 	{.name = "active", .whole = check_active},

@@ -23,6 +23,22 @@ static void text_of(const json_t *value, char *out, size_t out_len)
 	ivs_text_shown(text ? text : "", out, out_len);
 }
 
+bool ivs_migration_is_peer_reason(const char *reason)
+{
+	return strstr(reason, "'peer mode'") && strstr(reason, "'ivshmem'");
+}
+
+static const json_t *pick_reason(const json_t *reasons)
+{
+	for (size_t i = 0; i < json_array_size(reasons); i++) {
+		const char *reason = json_string_value(json_array_get(reasons, i));
+
+		if (reason && !ivs_migration_is_peer_reason(reason))
+			return json_array_get(reasons, i);
+	}
+	return json_array_get(reasons, 0);
+}
+
 void ivs_migration_progress_parse(const json_t *reply, struct ivs_migration_progress *out)
 {
 	const json_t *ram = json_object_get(reply, "ram");
@@ -40,7 +56,7 @@ void ivs_migration_progress_parse(const json_t *reply, struct ivs_migration_prog
 	};
 	text_of(json_object_get(reply, "status"), out->status, sizeof(out->status));
 	text_of(json_object_get(reply, "error-desc"), out->error, sizeof(out->error));
-	text_of(json_array_get(blocked, 0), out->blocked, sizeof(out->blocked));
+	text_of(pick_reason(blocked), out->blocked, sizeof(out->blocked));
 }
 
 bool ivs_migration_is_over(const struct ivs_migration_progress *progress)

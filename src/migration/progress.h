@@ -13,7 +13,8 @@
  * struct ivs_migration_progress - a reply to query-migrate; numbers that it lacks are 0
  * @status:      such as "active"; "" if there is none; safe to print
  * @error:       error-desc; "" if there is none; safe to print
- * @blocked:     the first of blocked-reasons; "" if there is none; safe to print
+ * @blocked:     the first of blocked-reasons that is not that of an ivshmem peer, or else the
+ *               first; "" if there is none; safe to print
  * @total:       size of all memory in bytes
  * @remaining:   bytes that still have to be sent
  * @transferred: bytes sent
@@ -34,6 +35,9 @@ struct ivs_migration_progress {
 	uint64_t downtime_ms;
 	uint64_t total_ms;
 };
+
+/** ivs_migration_is_peer_reason() - whether this is why QEMU does not migrate an ivshmem peer */
+bool ivs_migration_is_peer_reason(const char *reason);
 
 void ivs_migration_progress_parse(const json_t *reply, struct ivs_migration_progress *out);
 

@@ -68,6 +68,7 @@ struct ivs_migration_block {
  * @arguments:      the command line is known, and so are the members below
  * @defer:          it has -incoming defer
  * @only_migratable: it has -only-migratable
+ * @libvirt:        libvirt has started it
  */
 struct ivs_migration_side {
 	unsigned int major;
@@ -79,6 +80,7 @@ struct ivs_migration_side {
 	bool arguments;
 	bool defer;
 	bool only_migratable;
+	bool libvirt;
 	unsigned int devices_n;
 	unsigned int blocks_n;
 	struct ivs_migration_device devices[IVS_MIGRATION_DEVICES_MAX];

@@ -50,6 +50,8 @@ bool arguments_learn(pid_t pid, struct ivs_migration_side *out)
 			out->defer = !strcmp(word, "defer");
 		if (!strcmp(word, "-only-migratable") || !strcmp(word, "--only-migratable"))
 			out->only_migratable = true;
+		if (strstr(word, "id=charmonitor,"))
+			out->libvirt = true;
 		before = word;
 	}
 	free(text);

@@ -57,6 +57,8 @@ static void postmigrate(void)
 	strcpy(source.state, "postmigrate");
 }
 
+#define PEER_REASON "Migration is disabled when using feature 'peer mode' in device 'ivshmem'"
+
 static void active(void)
 {
 	strcpy(source.status, "active");
@@ -86,7 +88,12 @@ static void blocked(void)
 static void peer(void)
 {
 	source.devices[1].master = false;
-	strcpy(source.blocked, "peer");
+	strcpy(source.blocked, PEER_REASON);
+}
+
+static void of_libvirt(void)
+{
+	source.libvirt = destination.libvirt = true;
 }
 
 static void peer_there(void)
@@ -135,7 +142,7 @@ static void lacks_peer(void)
 {
 	lacks();
 	source.devices[0].master = false;
-	strcpy(source.blocked, "peer");
+	strcpy(source.blocked, PEER_REASON);
 }
 
 static void lacks_peer_only_migratable(void)
@@ -216,6 +223,7 @@ static const struct row {
 	{not_waiting, "incoming ", "does not wait for a migration: start it with -incoming defer"},
 	{not_deferred, "incoming ", "already listens for a migration"},
 	{listens, "incoming ", "already listens for a migration"},
+	{of_libvirt, "libvirt libvirt ", "the source is a domain of libvirt"},
 	{blocked, "blocked ", "QEMU refuses to migrate the source: VirtFS? is mounted"},
 	{peer, "master ", "db0 of the source is a peer"},
 	{peer_there, "master ", "db0 is the master at the source, but a peer at the destination"},

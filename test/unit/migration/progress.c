@@ -60,4 +60,9 @@ Test(migration_progress, odd_values)
 	cr_assert_eq(memcmp(&progress, &none, sizeof(none)), 0);
 	progress = parse("{\"blocked-reasons\": [\"first\", \"second\"]}");
 	cr_assert_str_eq(progress.blocked, "first");
+	progress = parse(
+		"{\"blocked-reasons\": [\"'peer mode' in device 'ivshmem'\", \"second\"]}");
+	cr_assert_str_eq(progress.blocked, "second");
+	progress = parse("{\"blocked-reasons\": [\"'peer mode' in device 'ivshmem'\"]}");
+	cr_assert(ivs_migration_is_peer_reason(progress.blocked));
 }
