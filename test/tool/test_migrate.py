@@ -262,6 +262,15 @@ def test_peers_are_stopped_meanwhile(place, pair):
     assert pair.states() == ("postmigrate", "running")
 
 
+def test_peer_is_the_source(pair):
+    """A second monitor of the source is not that of a peer: it would be stopped and continued."""
+    pair.plain()
+    pair.source.qmp.close()
+    done = pair.migrate("--json", "--peer", pair.place.dir / "from.test.qmp")
+    assert refusals(done) == ["monitor"] and "is the source or the destination itself" in \
+        done.stderr
+
+
 PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,addr=3"]
 
 

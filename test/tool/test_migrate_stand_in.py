@@ -322,3 +322,32 @@ def test_blocked(stage):
     done, runs = acts.run()
     assert "QEMU refuses to migrate the source: device ?[1m is odd" in done.stderr
     assert runs == "as before"
+
+
+def test_forwarded(stage):
+    """A VM behind a forwarder is migrated only with --force, and the end of the forwarder is not
+    that of the VM."""
+    acts = stage({"query-migrate": [{}, {}, ACTIVE, FAILED],
+                  "query-status": [RUNNING, RUNNING, STOPPED]}, {})
+    _, path = stand_in_vm.start(acts.place, "c", {"query-status": [WAITS, WAITS, END]},
+                                program="socat")
+    acts.words[acts.words.index("--to-qmp") + 1] = path
+    done, runs = acts.run()
+    assert runs == "as before" and "the destination is not a process of this host" in done.stderr
+    assert "make sure of it, and use --force" in done.stderr
+    done, runs = acts.run("--force")
+    assert runs == "unknown", done
+    acts.source.end()
+    assert not acts.called(acts.source, "cont")
+
+
+@pytest.mark.parametrize("role", ["source", "peer"])
+def test_libvirt(stage, role):
+    """Domains of libvirt are left to libvirt."""
+    acts = stage({}, {})
+    _, path = stand_in_vm.start(acts.place, "c", {}, "-chardev",
+                                "socket,id=charmonitor,path=/none,server=on")
+    if role == "source":
+        acts.words[acts.words.index("--qmp") + 1] = path
+    done, runs = acts.run(*(["--peer", path] if role == "peer" else []))
+    assert runs == "as before" and "is a domain of libvirt" in done.stderr, done

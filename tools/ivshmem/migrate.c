@@ -204,6 +204,64 @@ static void state_close(struct state *state)
 	side_close(&state->source);
 }
 
+/* Whether both monitors belong to the same QEMU. */
+static bool is_same(const struct side *a, const struct side *b)
+{
+	return a->local && b->local && a->qmp.pid > 0 && a->qmp.pid == b->qmp.pid;
+}
+
+/* A monitor of another VM must not be a second one of the same VM, or a domain of libvirt. */
+static void check_monitors(struct state *state)
+{
+	struct ivs_migration_problems *problems = &state->problems;
+
+	for (unsigned int i = 0; i < state->peers_n; i++) {
+		const struct side *peer = &state->peers[i];
+
+		if (peer->facts.libvirt)
+			ivs_migration_add(problems, "libvirt",
+					  "the peer %s is a domain of libvirt: suspend it (virsh "
+					  "suspend) instead of giving its monitor",
+					  peer->text);
+		if (is_same(peer, &state->source) || is_same(peer, &state->destination))
+			ivs_migration_add(problems, "monitor",
+					  "the peer %s is the source or the destination itself: "
+					  "use --peer for other VMs only",
+					  peer->text);
+		for (unsigned int k = 0; k < i; k++) {
+			if (is_same(peer, &state->peers[k]))
+				ivs_migration_add(problems, "monitor",
+						  "the peer %s is given twice, by two monitors",
+						  peer->text);
+		}
+	}
+	if (is_same(&state->source, &state->destination))
+		ivs_migration_add(problems, "monitor",
+				  "%s is the source itself: use the monitor of another VM for "
+				  "--to-qmp",
+				  state->destination.text);
+}
+
+/* Without a process on this host, nothing is known about its region. */
+static void check_local(struct state *state)
+{
+	const char *role = state->source.local ? "destination" : "source";
+
+	if (state->source.local && state->destination.local)
+		return;
+	if (state->settings->force)
+		usage_failed("note: the %s is not a process of this host, so it is not checked "
+			     "whether other programs use its region, or whether both VMs use the "
+			     "same one",
+			     role);
+	else
+		ivs_migration_add(&state->problems, "host",
+				  "the %s is not a process of this host, so it cannot be checked "
+				  "whether other programs use its region, or whether both VMs use "
+				  "the same one: make sure of it, and use --force",
+				  role);
+}
+
 /* Check both VMs, and print what is wrong. */
 static int check(struct state *state)
 {
@@ -211,14 +269,11 @@ static int check(struct state *state)
 
 	ivs_migration_mark(&state->source.facts, &state->destination.facts);
 	ivs_migration_check(&state->source.facts, &state->destination.facts, problems);
+	check_monitors(state);
 	replug_check(&state->source, &state->destination, problems);
 	host_check(&state->source, &state->destination, state->peers, state->peers_n,
 		   state->settings->force, problems, &state->servers);
-	if (!state->source.local || !state->destination.local)
-		usage_failed("note: the %s is not a process of this host, so it is not checked "
-			     "whether other programs use its region, or whether both VMs use the "
-			     "same one",
-			     state->source.local ? "destination" : "source");
+	check_local(state);
 	if (!problems->n)
 		return 0;
 	usage_failed("the VM cannot be migrated; nothing has been changed:");
@@ -378,8 +433,10 @@ static int migrate_interruptibly(struct state *state)
 	sigemptyset(&stop);
 	signals_add_stop(&stop);
 	sigaddset(&stop, SIGPIPE);
+	sigaddset(&stop, SIGXFSZ);
 	sigprocmask(SIG_BLOCK, &stop, &before);
 	sigdelset(&stop, SIGPIPE);
+	sigdelset(&stop, SIGXFSZ);
 	IVS_OWNED_FD fd = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
 	state->migration = (struct migration){
 		.source = &state->source,

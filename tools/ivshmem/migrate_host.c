@@ -85,8 +85,8 @@ static void take_line(const struct side *side, const char *line, struct files *f
 	files->n++;
 }
 
-/* Find the files of the regions that the VM has mapped. */
-static void find_files(const struct side *side, struct files *files)
+/* Find the files of the regions that the VM has mapped. Return: whether that is possible. */
+static bool find_files(const struct side *side, struct files *files)
 {
 	char path[64];
 	char *line = NULL;
@@ -95,7 +95,7 @@ static void find_files(const struct side *side, struct files *files)
 
 	files->n = 0;
 	if (!side->local)
-		return;
+		return true;
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)side->qmp.pid);
 	maps = fopen(path, "re");
 	for (unsigned int i = 0; maps && i < LINES_MAX && getline(&line, &room, maps) > 0; i++)
@@ -103,6 +103,7 @@ static void find_files(const struct side *side, struct files *files)
 	free(line);
 	if (maps)
 		fclose(maps);
+	return maps != NULL;
 }
 
 static bool is_peer(const struct side *peers, unsigned int peers_n, pid_t pid)
@@ -182,22 +183,45 @@ static void take_user(const struct search *search, const struct files *files,
 	} else if (user->server) {
 		if (search->servers)
 			note_server(search->servers, user->socket);
-	} else if (user->maps && !is_peer(search->peers, search->peers_n, user->pid)) {
+	} else if ((user->maps || user->named) &&
+		   !is_peer(search->peers, search->peers_n, user->pid)) {
 		note_writer(search, user, path);
 	}
+}
+
+static void note_unreadable(const struct search *search)
+{
+	const char *role = search->side->role;
+
+	if (search->force)
+		usage_failed("note: the memory maps of the %s cannot be read, so it is not checked "
+			     "whether other programs use its region",
+			     role);
+	else
+		ivs_migration_add(search->problems, "users",
+				  "the memory maps of the %s cannot be read (pid %d), so it cannot "
+				  "be checked whether other programs use its region: run this as "
+				  "root, or use --force",
+				  role, (int)search->side->qmp.pid);
 }
 
 static void search_users(const struct search *search)
 {
 	struct files *files = calloc(1, sizeof(*files));
 	struct ivs_host_users users = {0};
+	char unseen[IVS_HOST_UNSEEN_TEXT_LEN];
 
 	if (!files)
 		return;
-	find_files(search->side, files);
+	if (!find_files(search->side, files))
+		note_unreadable(search);
 	if (files->n && !ivs_host_users_find(files->list, files->n, &users)) {
 		for (size_t i = 0; i < users.n; i++)
 			take_user(search, files, &users.list[i]);
+		ivs_host_users_unseen(users.unseen_n, users.hidden, unseen);
+		if (*unseen)
+			usage_failed("note: users of the regions of the %s may be missed: %s",
+				     search->side->role, unseen);
 		ivs_host_users_deinit(&users);
 	}
 	free(files);
