@@ -30,6 +30,8 @@
  *            "/machine/peripheral/rp0"
  * @bus:      of a plain device: name of its bus
  * @file:     of a plain device: the file of its region; "" if it has none
+ * @option:   of a plain device: an option of its backend with which it cannot be plugged in again,
+ *            such as "offset="; "" if there is none
  * @replug:   it is unplugged before the migration, and plugged again after it, because the
  *            destination lacks it: set by ivs_migration_mark()
  */
@@ -45,6 +47,7 @@ struct ivs_migration_device {
 	char port[IVS_MIGRATION_PATH_LEN];
 	char bus[IVS_MIGRATION_ID_LEN];
 	char file[IVS_MIGRATION_PATH_LEN];
+	char option[16];
 	bool replug;
 };
 

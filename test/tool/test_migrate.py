@@ -315,6 +315,29 @@ def test_unplug_and_plug(pair, master):
     assert pair.regions[0].read_bytes() == b"x" + b"f" * (MIB - 1)
 
 
+@pytest.mark.parametrize("change, sentence", [
+    (lambda path: path.unlink(), "the source cannot find it any more"),
+    (lambda path: (path.unlink(), path.write_bytes(b"n" * MIB)), "the source maps another file"),
+    (lambda path: os.truncate(path, 4096), "it is smaller than the device"),
+], ids=["removed", "replaced", "truncated"])
+def test_file_that_cannot_be_plugged_again(pair, change, sentence):
+    """If the file is not that of the region any more, the guest would get other memory."""
+    pair.start([*PORT, *behind_port(pair.regions[0])], PORT)
+    change(pair.regions[0])
+    done = pair.migrate("--json")
+    assert refusals(done) == ["file"] and sentence in done.stderr, done
+    assert devices_of(pair.source) == ["pl0"]
+
+
+def test_backend_that_cannot_be_plugged_again(pair):
+    """An option of the backend would be lost."""
+    device = [word.replace("share=on", "share=on,pmem=off,readonly=on")
+              for word in behind_port(pair.regions[0])]
+    pair.start([*PORT, *device], PORT)
+    done = pair.migrate("--json")
+    assert refusals(done) == ["file"] and "its memory backend has readonly=" in done.stderr, done
+
+
 def test_unplug_is_undone(pair):
     """If the migration fails, the device is plugged in again."""
     pair.start([*PORT, *behind_port(pair.regions[0], master="off"),

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "tools/ivshmem/migrate_file.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
@@ -42,6 +43,7 @@ void replug_check(const struct side *source, struct side *destination,
 		char slot[SIDE_SLOT_LEN] = "";
 		int result = side_find_port(destination, device->port, slot, &err);
 
+		file_check(source, destination, device, problems);
 		if (result && result != IVS_QMP_E_REFUSED)
 			ivs_migration_add(problems, "port", "destination: %s", err.text);
 		else if (result || !is_behind(device->slot, slot))

@@ -9,7 +9,10 @@
 #include "migration/check.h"
 #include "tools/ivshmem/migrate_side.h"
 
-/** replug_check() - add a problem for each device for which the destination has no port */
+/**
+ * replug_check() - add a problem for each device for which the destination has no port, or whose
+ * file it does not have
+ */
 void replug_check(const struct side *source, struct side *destination,
 		  struct ivs_migration_problems *problems);
 

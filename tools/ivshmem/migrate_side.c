@@ -160,6 +160,35 @@ static int learn_file(struct side *side, const char *backend, struct ivs_migrati
 	return result == IVS_QMP_E_REFUSED ? 0 : result;
 }
 
+static bool is_default(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text ? !strcmp(text, "off") || !strcmp(text, "auto")
+		    : !json_is_true(value) && !json_integer_value(value);
+}
+
+/* The options of a memory backend that replug_plug() does not set. Versions lack some of them. */
+static int learn_option(struct side *side, const char *backend, struct ivs_migration_device *device,
+			struct ivs_error *err)
+{
+	static const char *const options[] = {"offset", "readonly", "rom", "pmem"};
+
+	for (unsigned int i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		json_t *value;
+		int result = ivs_qmp_get(&side->qmp, backend, options[i], &value, err);
+
+		if (result == IVS_QMP_E_REFUSED)
+			continue;
+		if (result)
+			return result;
+		if (!is_default(value))
+			snprintf(device->option, sizeof(device->option), "%s=", options[i]);
+		json_decref(value);
+	}
+	return 0;
+}
+
 static int learn_plain(struct side *side, const char *path, struct ivs_migration_device *device,
 		       struct ivs_error *err)
 {
@@ -175,6 +204,8 @@ static int learn_plain(struct side *side, const char *path, struct ivs_migration
 	result = get_number(side, backend, "size", &device->size, err);
 	if (!result)
 		result = learn_file(side, backend, device, err);
+	if (!result)
+		result = learn_option(side, backend, device, err);
 	if (!result)
 		result = learn_bus(side, path, device, err);
 	if (!result)
