@@ -18,7 +18,7 @@ static bool is_sound(const struct ivs_roster *roster, struct ivs_roster_record *
 
 	return record->greeting <= GREETING_LEN && record->at_id <= NO_ID &&
 	       record->cursor <= end && record->self_after <= end &&
-	       !ivs_bitmap_has(known, record->id) &&
+	       (record->vectors_n || record->knows_self) && !ivs_bitmap_has(known, record->id) &&
 	       ivs_bitmap_next_andnot(outdated, record->quiet ? NULL : known, 0, end) == end;
 }
 
