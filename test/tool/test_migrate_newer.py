@@ -2,9 +2,8 @@
 """ivshmem migrate with a newer QEMU (11.1), which aborts when it migrates some VMs."""
 import pytest
 
-from guestkit.proc import KitError
 from support.py import newer_qemu
-from support.py.programs import SHM, wait_until
+from support.py.programs import SHM
 from support.py.vm_pair import MIB, Pair, doorbell, plain, refusals, servers
 
 #: The region comes before the VM's RAM, as in most hand-written command lines.
@@ -34,16 +33,12 @@ def test_both_devices(place, pair):
 
 
 def test_region_before_memory(pair):
-    """A VM that would abort is refused. Without the tool, it does abort."""
+    """A VM that may abort, because its RAM is not the first memory, is refused."""
     pair.start(plain(pair.regions[0]), plain(pair.regions[1]), memory=REGION_FIRST)
     done = pair.migrate("--json")
     assert refusals(done) == ["order"]
     assert 'its first memory, "0000:00:04.0/m0", is smaller than "pc.ram"' in done.stderr
     assert pair.states() == ("running", "inmigrate")
-    with pytest.raises((KitError, OSError)):
-        pair.source.qmp.command("migrate", uri=f"exec:cat >{pair.place.dir}/saved")
-        wait_until(lambda: pair.source.qmp.command("query-migrate") is None, "QEMU has aborted")
-    assert pair.source.process.wait() != 0
 
 
 def test_doorbell_only(place, pair):
