@@ -156,6 +156,12 @@ bool conform_await(struct conform *c, struct ivs_peer *peer, enum ivs_event_type
 /* Return: the number of open fds of this process. */
 unsigned int conform_fds(void);
 
+/*
+ * Expect this process to have @before open fds again. Wait for that: a call that fails waits only
+ * briefly for the peer's thread, which closes the fds that the server has sent (ivs_peer_open(3)).
+ */
+void conform_expect_fds(struct conform *c, const char *address, unsigned int before);
+
 int64_t conform_now_ms(void);
 
 /*

@@ -143,7 +143,7 @@ static void no_fd_is_left(struct conform *c)
 	EXPECT_OK(may_ring(c));
 	EXPECT_RESULT(c, ring_by_handle(c, 0, 1), 0);
 	EXPECT_OK(ask_rung(c, 0));
-	EXPECT(c, conform_fds() == before, "%u fds before, %u after", before, conform_fds());
+	conform_expect_fds(c, c->address, before);
 }
 
 /* ivs_doorbell_new() reads pending joins itself, as ivs_peer_ring() does. */

@@ -45,8 +45,7 @@ static void refused(struct conform *c, const char *address, unsigned int errors,
 	       err.text);
 	EXPECT(c, strstr(err.text, mention), "\"%s\": the error does not mention %s: %s", address,
 	       mention, err.text);
-	EXPECT(c, conform_fds() == fds, "\"%s\": %u fds before, %u after", address, fds,
-	       conform_fds());
+	conform_expect_fds(c, address, fds);
 }
 
 #define ADDRESS (1U << IVS_PEER_E_ADDRESS)

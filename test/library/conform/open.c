@@ -108,7 +108,7 @@ static void twice(struct conform *c)
 	if (is_transport(c, "vfio")) {
 		EXPECT(c, result == -EBUSY, "expected -EBUSY, got %s", conform_result(result));
 		EXPECT(c, *err.text, "the error has no text");
-		EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
+		conform_expect_fds(c, c->address, fds);
 		return;
 	}
 	EXPECT(c, !result, "%s: %s", conform_result(result), err.text);
@@ -179,7 +179,7 @@ static void fds_returned(struct conform *c)
 	EXPECT_OK(conform_reopen(c, NULL));
 	EXPECT_OK(conform_drain(c, c->peer, 0));
 	conform_close(c);
-	EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
+	conform_expect_fds(c, c->address, fds);
 }
 
 static void again(struct conform *c)
@@ -194,7 +194,7 @@ static void again(struct conform *c)
 		       ivs_peer_caps(c->peer));
 		conform_close(c);
 	}
-	EXPECT(c, conform_fds() == fds, "%u fds before, %u after", fds, conform_fds());
+	conform_expect_fds(c, c->address, fds);
 	EXPECT_OK(conform_reopen(c, NULL));
 	if (can(c, IVS_CAP_RING)) {
 		EXPECT_RESULT(c, ivs_peer_ring(c->peer, (unsigned int)c->partner, 0), 0);

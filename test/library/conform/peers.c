@@ -180,6 +180,16 @@ unsigned int conform_fds(void)
 	return n;
 }
 
+void conform_expect_fds(struct conform *c, const char *address, unsigned int before)
+{
+	int64_t end = conform_now_ms() + LONG_MS;
+
+	while (conform_fds() != before && conform_now_ms() < end)
+		take_a_breath();
+	EXPECT(c, conform_fds() == before, "%s: %u fds before, %u after", address, before,
+	       conform_fds());
+}
+
 static void in_child(struct conform *c, void (*run)(struct conform *c), int out)
 {
 	alarm(CHILD_S);

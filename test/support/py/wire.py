@@ -4,6 +4,8 @@ it reads, and a server that breaks the rules."""
 import array
 import contextlib
 import os
+import pathlib
+import re
 import select
 import signal
 import socket
@@ -211,7 +213,7 @@ class RawClient:
         messages = []
         while (message := self.next()) is not None:
             messages.append(message)
-        assert self.ended, "the server did not close the connection"
+        assert self.ended, f"the server did not close the connection; it sent {messages}"
         return messages
 
 
@@ -245,6 +247,12 @@ def readable(fds, timeout=0):
 def ring(fd):
     """Ring a doorbell."""
     assert os.write(fd, struct.pack("=Q", 1)) == 8
+
+
+def eventfd_count(fd):
+    """Return: how often a doorbell has been rung that its owner has not read yet."""
+    text = pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text()
+    return int(re.search("^eventfd-count: *([0-9a-f]+)$", text, re.MULTILINE)[1], 16)
 
 
 class BadServer:
