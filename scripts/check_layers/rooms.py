@@ -23,9 +23,13 @@ MAY_INCLUDE = {
     "client": {"protocol", "base"},
     "vfio_user": {"pci", "daemon", "base"},
     "peer": {"client", "roster_page", "region", "protocol", "base"},
+    "channel": {"base"},
     "server": {"roster", "roster_page", "protocol", "region", "daemon", "base"},
     "device": {"vfio_user", "pci", "client", "protocol", "region", "daemon", "base"},
 }
+
+#: Room of src/ -> rooms whose public functions (declared in include/) it may also call
+MAY_CALL = {"channel": {"peer"}}
 
 #: Rooms of tools/: one for each program, and one for code that the programs share
 SHARED = "tools/shared"

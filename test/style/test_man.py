@@ -16,6 +16,7 @@ ALIAS = re.compile(r"\.so man3/(\w+\.3)\n")
 #: Header -> pattern of the constants that it defines for programs
 CONSTANTS = {
     "peer.h": r"\bIVS_(?:PEER_E|CAP|EVENT)_\w+\b",
+    "channel.h": r"\bIVS_CHANNEL_(?:E_\w+|NAME_MAX|MESSAGE_MAX|SECTION_OF_ID)\b",
     "region.h": r"\bIVS_REGION_(?:E_\w+|KEEP_ID|OPTIONS_INIT)\b",
     "driver.h": r"\bIVS_(?:IOC|INFO|MEMORY)_\w+\b|\bIVS_MMAP_(?!SHIFT)\w+\b|\bIVS_DRIVER_VERSION\b",
 }
@@ -92,7 +93,7 @@ def test_declarations_are_those_of_the_headers():
         return re.sub(r"\s+", "", text)
 
     headers = squeeze("".join((SOURCE / "include" / "ivshmem" / name).read_text()
-                              for name in ("peer.h", "region.h")))
+                              for name in ("channel.h", "peer.h", "region.h")))
     checked = 0
     for page in PAGES:
         if not page.startswith("ivs_"):

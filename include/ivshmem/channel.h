@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Channels: messages between peers that need not trust each other, in the memory of a region.
+ *
+ * The region is divided into sections, and a peer writes only to its own section. So there are no
+ * locks, and a peer that dies at any instruction blocks no other peer. Everything that another peer
+ * wrote is checked: a peer that writes wrong values ends the channels that use them
+ * (IVS_CHANNEL_E_BROKEN), and has no other effect on the library. But the region is memory that all
+ * peers can write, so a hostile peer can also destroy or change messages between other peers.
+ *
+ *   queue   messages from one or more senders to one receiver; none is lost
+ *
+ * Peers find each other by the name of a queue, in any order. On a region without doorbells (shm:,
+ * file:, ivshmem-plain), waiting polls with growing pauses of up to 10 ms.
+ *
+ * Results: see ivshmem/api.h; ivs_channel_strerror() describes them.
+ *
+ * Thread safety: calls for the same struct ivs_channels, and for queues that were opened from it,
+ * must not overlap. A peer that is used by channels must not be used with ivs_peer_next() or
+ * ivs_peer_wait(): these functions would consume the channels' events. After fork() only one of the
+ * two processes may use the channels.
+ */
+#ifndef IVSHMEM_CHANNEL_H
+#define IVSHMEM_CHANNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ivshmem/api.h"
+#include "ivshmem/peer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define IVS_CHANNEL_NAME_MAX 39		     /* bytes of a name, without the terminating zero */
+#define IVS_CHANNEL_MESSAGE_MAX (1u << 30)   /* bytes of a message */
+#define IVS_CHANNEL_SECTION_OF_ID UINT32_MAX /* the section with the number of the peer's id */
+
+struct ivs_channels;
+struct ivs_queue;
+
+enum ivs_channel_error {
+	IVS_CHANNEL_E_TIMEOUT = 1, /* the time limit expired */
+	IVS_CHANNEL_E_ENDED,	   /* the other side has closed the queue, left or died */
+	IVS_CHANNEL_E_BROKEN,	   /* the other side has stored impossible values */
+	IVS_CHANNEL_E_TOO_LONG,	   /* the message is longer than the queue's longest */
+	IVS_CHANNEL_E_NAME,	   /* the name is empty, too long, or has control characters */
+	IVS_CHANNEL_E_BUSY,	   /* another peer already receives from queues of this name */
+	IVS_CHANNEL_E_LAYOUT,	   /* the region has other content, or a damaged layout */
+	IVS_CHANNEL_E_VERSION,	   /* the region has another version of the layout */
+	IVS_CHANNEL_E_SECTION,	   /* the peer has no section, or another peer has taken it */
+	IVS_CHANNEL_E_FULL,	   /* the peer's section has no room for another queue */
+	IVS_CHANNEL_E_READ_ONLY,   /* the region is not mapped for writing */
+	IVS_CHANNEL_E_PEER,	   /* the device is gone, or ivs_peer_stop() was called */
+};
+
+/** ivs_channel_strerror() - describe a result of this API. Return: a static string, never NULL */
+IVS_PUBLIC const char *ivs_channel_strerror(int result);
+
+/**
+ * struct ivs_channels_options - start from IVS_CHANNELS_OPTIONS_INIT
+ * @section:    number of this peer's section: IVS_CHANNEL_SECTION_OF_ID, or, for a peer without an
+ *              id, a number that no other peer of the region uses
+ * @sections_n: number of sections, 2 to 4096, if the region has no layout yet, and else ignored;
+ *              0: 64 in a region of 64 MiB and more, otherwise 16 or, if a section would be shorter
+ *              than 32 KiB, fewer
+ * @vector:     the peer's own vector that other peers ring
+ */
+struct ivs_channels_options {
+	uint32_t section;
+	uint32_t sections_n;
+	uint32_t vector;
+};
+
+#define IVS_CHANNELS_OPTIONS_INIT                                                                  \
+	{                                                                                          \
+		IVS_CHANNEL_SECTION_OF_ID, 0, 0                                                    \
+	}
+
+/**
+ * ivs_channels_open() - take the peer's section, and divide the region into sections if that has
+ * not been done
+ * @peer: must outlive the channels, and have IVS_CAP_WRITE
+ * @opts: NULL: the defaults
+ * @out:  unchanged unless 0 is returned
+ * @err:  set to an error message, or to "" if 0 is returned; may be NULL
+ *
+ * A region that consists of zeroes at its start is divided; any other content is not overwritten.
+ * The section's former content is lost. So a peer that is opened again, with the same id, starts
+ * without the queues that it had, and the other sides of those queues see their end.
+ *
+ * Return: 0, IVS_CHANNEL_E_LAYOUT, _VERSION, _SECTION, _READ_ONLY; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_channels_open(struct ivs_peer *peer,
+					      const struct ivs_channels_options *opts,
+					      struct ivs_channels **out, struct ivs_error *err);
+
+/**
+ * ivs_channels_close() - leave the section; close all queues first. NULL is ignored.
+ *
+ * Receivers can still receive what was sent, until another peer takes the section.
+ */
+IVS_PUBLIC void ivs_channels_close(struct ivs_channels *channels);
+
+/** ivs_channels_section() - number of this peer's section */
+IVS_PUBLIC uint32_t ivs_channels_section(const struct ivs_channels *channels);
+
+/** ivs_channels_sections() - number of sections of the region */
+IVS_PUBLIC uint32_t ivs_channels_sections(const struct ivs_channels *channels);
+
+/**
+ * ivs_channels_wait() - wait until another peer rings this one, joins or leaves
+ * @timeout_ms: 0: do not wait, but process what has happened; -1: no limit
+ *
+ * For programs that use several queues: try each with a time limit of 0, then call this function.
+ * A message that arrived before the call ends the wait. Without doorbells the function returns
+ * after a pause.
+ *
+ * Return: 0 (try the queues again), IVS_CHANNEL_E_TIMEOUT, _SECTION, _PEER; -errno (-EINTR).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms);
+
+/**
+ * struct ivs_queue_options - the size of a queue; zeroes: the defaults
+ * @messages_n:  number of messages that fit, at least; rounded up to a power of two; 0: 16
+ * @message_len: maximum length of a message in bytes, up to IVS_CHANNEL_MESSAGE_MAX; 0: 1024
+ */
+struct ivs_queue_options {
+	uint32_t messages_n;
+	uint32_t message_len;
+};
+
+/**
+ * ivs_queue_open_sender() - create a queue, and be its sender
+ * @name: 1 to IVS_CHANNEL_NAME_MAX bytes without control characters; UTF-8 by convention
+ * @opts: NULL: the defaults
+ *
+ * The queue is in this peer's section. The receiver may open the name earlier or later. Several
+ * senders with the same name have a queue each, all of which the receiver drains in turn.
+ *
+ * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_open_sender(struct ivs_channels *channels, const char *name,
+						  const struct ivs_queue_options *opts,
+						  struct ivs_queue **out);
+
+/**
+ * ivs_queue_open_receiver() - receive from all queues with this name
+ *
+ * Return: 0, IVS_CHANNEL_E_NAME, _BUSY, _FULL, _SECTION; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_open_receiver(struct ivs_channels *channels, const char *name,
+						    struct ivs_queue **out);
+
+/**
+ * ivs_queue_close() - close a sender or receiver. NULL is ignored.
+ *
+ * A receiver that takes part in the queue can still receive what was sent. If no receiver does yet,
+ * the messages are lost: see ivs_queue_flush().
+ */
+IVS_PUBLIC void ivs_queue_close(struct ivs_queue *queue);
+
+/**
+ * ivs_queue_reserve() - the memory for the next message, to write it in place
+ * @memory:     set to room for the queue's longest message, aligned to 8 bytes
+ * @timeout_ms: how long to wait while the queue is full; 0: do not wait; -1: no limit
+ *
+ * Until ivs_queue_commit(), a further call returns the same memory.
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED, _BROKEN, _SECTION, _PEER; -errno (-EINTR). After _ENDED
+ * and _BROKEN, the queue is at its end: close it, and open another one.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_reserve(struct ivs_queue *queue, void **memory,
+					      int timeout_ms);
+
+/** ivs_queue_commit() - send the message of @len bytes in the memory that was reserved */
+IVS_PUBLIC void ivs_queue_commit(struct ivs_queue *queue, size_t len);
+
+/**
+ * ivs_queue_send() - send a copy of a message: ivs_queue_reserve(), memcpy(3), ivs_queue_commit()
+ * @len: 0 to the queue's longest message
+ *
+ * Return: as ivs_queue_reserve(), and IVS_CHANNEL_E_TOO_LONG.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_send(struct ivs_queue *queue, const void *message, size_t len,
+					   int timeout_ms);
+
+/**
+ * ivs_queue_flush() - wait until the receiver has released all messages that were sent
+ *
+ * Return: as ivs_queue_reserve().
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_flush(struct ivs_queue *queue, int timeout_ms);
+
+/**
+ * ivs_queue_peek() - the next message, where it is
+ * @message: set to the message in the sender's section. **Its bytes can change at any time** if the
+ *           sender or another peer is hostile: copy what you check, or use ivs_queue_receive()
+ * @len:     set to its length, which does not change
+ *
+ * Until ivs_queue_release(), a further call returns the same message.
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _SECTION, _PEER; -errno (-EINTR). IVS_CHANNEL_E_ENDED: the last
+ * sender is gone, and all its messages have been received. IVS_CHANNEL_E_BROKEN: one sender's queue
+ * is broken, and its remaining messages are lost; other senders are not affected. Each of these two
+ * is returned once, and then the receiver waits for other senders.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_peek(struct ivs_queue *queue, const void **message,
+					   size_t *len, int timeout_ms);
+
+/** ivs_queue_release() - give back the message that ivs_queue_peek() found */
+IVS_PUBLIC void ivs_queue_release(struct ivs_queue *queue);
+
+/**
+ * ivs_queue_receive() - copy the next message, and release it
+ * @buffer: room for @room bytes
+ * @len:    set to the message's length; with IVS_CHANNEL_E_TOO_LONG it is more than @room, and the
+ *          message stays in the queue
+ *
+ * Return: as ivs_queue_peek(), and IVS_CHANNEL_E_TOO_LONG.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_queue_receive(struct ivs_queue *queue, void *buffer, size_t room,
+					      size_t *len, int timeout_ms);
+
+/**
+ * ivs_queue_peers() - number of other sides: senders of a receiver; 0 or 1 receivers of a sender
+ *
+ * The number is as of the last call that waited or found the queue empty or full.
+ */
+IVS_PUBLIC unsigned int ivs_queue_peers(const struct ivs_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

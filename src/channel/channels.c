@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "channel/channels.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/bitmap.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "channel/shared.h"
+
+#define PAUSE_MIN_NS 20000
+#define PAUSE_MAX_NS (10 * IVS_NS_PER_MS)
+/* Without an event for so long, look at the region, in case a doorbell was lost. */
+#define SLEEP_MAX_MS 10000
+/* How often to look if the other side does not know yet that this peer sleeps. */
+#define UNKNOWN_MS 10
+#define EVENTS_MAX 128 /* processed in one turn */
+#define PREPARE_TRIES 100
+#define PREPARE_PAUSE_NS IVS_NS_PER_MS
+/* The life of a section that two peers hold: both stop. */
+#define LIFE_DISPUTED UINT64_MAX
+
+static void pause_ns(int64_t ns)
+{
+	const struct timespec time = {ns / IVS_NS_PER_S, ns % IVS_NS_PER_S};
+
+	(void)nanosleep(&time, NULL);
+}
+
+/* Opening */
+
+/* Wait for a peer that is writing the layout. If it has died meanwhile, start again. */
+static int read_layout(struct ivs_channels *channels, size_t len)
+{
+	int result = IVS_CHANNEL_LAYOUT_E_UNFINISHED;
+
+	for (unsigned int i = 0; i < PREPARE_TRIES && result == IVS_CHANNEL_LAYOUT_E_UNFINISHED;
+	     i++) {
+		if (i)
+			pause_ns(PREPARE_PAUSE_NS);
+		result = ivs_channel_layout_read(channels->memory, len, &channels->layout);
+	}
+	return result == IVS_CHANNEL_LAYOUT_E_UNFINISHED ? IVS_CHANNEL_LAYOUT_E_EMPTY : result;
+}
+
+static int prepare_layout(struct ivs_channels *channels, size_t len, uint32_t sections_n,
+			  struct ivs_error *err)
+{
+	struct ivs_channel_layout layout;
+	int result = read_layout(channels, len);
+
+	if (result != IVS_CHANNEL_LAYOUT_E_EMPTY)
+		return result;
+	if (ivs_channel_layout_make(len, sections_n, &layout))
+		return ivs_error_set(err, IVS_CHANNEL_E_LAYOUT,
+				     "a region of %zu bytes is too small for %u sections of at "
+				     "least 32 KiB",
+				     len, layout.sections_n);
+	ivs_channel_layout_write(channels->memory, &layout);
+	return ivs_channel_layout_read(channels->memory, len, &channels->layout);
+}
+
+static int open_layout(struct ivs_channels *channels, uint32_t sections_n, struct ivs_error *err)
+{
+	size_t len = ivs_peer_usable_len(channels->peer);
+	int result = prepare_layout(channels, len, sections_n, err);
+
+	switch (result) {
+	case 0:
+	case IVS_CHANNEL_E_LAYOUT:
+		return result;
+	case IVS_CHANNEL_LAYOUT_E_VERSION:
+		return ivs_error_set(err, IVS_CHANNEL_E_VERSION,
+				     "the region has layout version %u, and this library supports "
+				     "version %u: use the same version of libivshmem in all peers",
+				     channels->layout.version, IVS_CHANNEL_LAYOUT_VERSION);
+	case IVS_CHANNEL_LAYOUT_E_DAMAGED:
+		return ivs_error_set(err, IVS_CHANNEL_E_LAYOUT,
+				     "the layout of the region is damaged, or does not fit into "
+				     "its %zu bytes: fill the first 4096 bytes with zeroes while "
+				     "no peer uses the region",
+				     len);
+	default:
+		return ivs_error_set(err, IVS_CHANNEL_E_LAYOUT,
+				     "the region has other content than channels: use another "
+				     "region, or fill the first 4096 bytes with zeroes while no "
+				     "peer uses this one");
+	}
+}
+
+static int choose_section(struct ivs_channels *channels, uint32_t section, struct ivs_error *err)
+{
+	int id = ivs_peer_id(channels->peer);
+
+	if (section == IVS_CHANNEL_SECTION_OF_ID) {
+		if (id < 0)
+			return ivs_error_set(err, IVS_CHANNEL_E_SECTION,
+					     "the peer has no id, so say which section it uses: a "
+					     "number from 0 to %u that no other peer uses",
+					     channels->layout.sections_n - 1);
+		section = (uint32_t)id;
+	}
+	if (section >= channels->layout.sections_n)
+		return ivs_error_set(err, IVS_CHANNEL_E_SECTION,
+				     "there is no section %u: the region has %u sections, 0 to %u",
+				     section, channels->layout.sections_n,
+				     channels->layout.sections_n - 1);
+	channels->section = section;
+	return 0;
+}
+
+/* Lives are random, so that a peer never takes one for another. */
+static uint64_t new_life(void)
+{
+	uint64_t life = 0;
+
+	while (!life || life == LIFE_DISPUTED) {
+		if (getrandom(&life, sizeof(life), 0) != sizeof(life))
+			life = (uint64_t)ivs_clock_ns();
+	}
+	return life;
+}
+
+static void handle_event(struct ivs_channels *channels, const struct ivs_event *event)
+{
+	if (event->type != IVS_EVENT_JOIN && event->type != IVS_EVENT_LEAVE)
+		return;
+	if (event->id >= channels->layout.sections_n)
+		return;
+	/* The leave of the former holder is reported before the join of the next. */
+	channels->others[event->id].ended_life = event->type == IVS_EVENT_LEAVE
+							 ? ivs_section_life(ivs_channels_at(
+								   channels, event->id))
+							 : 0;
+}
+
+/*
+ * A server has announced the peers that are connected. Others that hold sections have died, or will
+ * be announced; but a server does not announce peers to a peer without vectors.
+ */
+static int learn_roster(struct ivs_channels *channels)
+{
+	struct ivs_peer *peer = channels->peer;
+
+	if (ivs_peer_caps(peer) & IVS_CAP_ROSTER && ivs_peer_vectors(peer)) {
+		for (unsigned int i = 0; i < channels->layout.sections_n; i++)
+			channels->others[i].ended_life = ivs_section_life(
+				ivs_channels_at(channels, i));
+	}
+	return ivs_channels_poll(channels);
+}
+
+static int begin(struct ivs_channels *channels, const struct ivs_channels_options *opts,
+		 struct ivs_error *err)
+{
+	struct ivs_peer *peer = channels->peer;
+	int result;
+
+	if (!(ivs_peer_caps(peer) & IVS_CAP_WRITE))
+		return ivs_error_set(err, IVS_CHANNEL_E_READ_ONLY,
+				     "channels need a region that is mapped for writing: %s",
+				     ivs_peer_cap_reason(peer, IVS_CAP_WRITE));
+	result = open_layout(channels, opts->sections_n, err);
+	if (!result)
+		result = choose_section(channels, opts->section, err);
+	if (result)
+		return result;
+	channels->others = calloc(channels->layout.sections_n, sizeof(*channels->others));
+	if (!channels->others)
+		return ivs_error_errno(err, ENOMEM, "cannot open the channels");
+	channels->arena.section_len = channels->layout.section_len;
+	channels->holder.id = ivs_peer_id(peer);
+	channels->holder.vector = -1;
+	if (opts->vector < ivs_peer_vectors(peer))
+		channels->holder.vector = (int)opts->vector;
+	channels->endpoints = 1; /* the place of the header */
+	channels->life = new_life();
+	channels->incarnations = (uint32_t)(channels->life >> 32);
+	ivs_section_begin(ivs_channels_own(channels), channels->life, &channels->holder);
+	result = learn_roster(channels);
+	return result ? ivs_error_set(err, result, "%s", ivs_channel_strerror(result)) : 0;
+}
+
+int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *opts,
+		      struct ivs_channels **out, struct ivs_error *err)
+{
+	const struct ivs_channels_options defaults = IVS_CHANNELS_OPTIONS_INIT;
+	struct ivs_channels *channels = calloc(1, sizeof(*channels));
+	int result;
+
+	if (!channels)
+		return ivs_error_errno(err, ENOMEM, "cannot open the channels");
+	channels->peer = peer;
+	channels->memory = ivs_peer_memory(peer, NULL);
+	channels->pause_ns = PAUSE_MIN_NS;
+	result = begin(channels, opts ? opts : &defaults, err);
+	if (result) {
+		free(channels->others);
+		free(channels);
+		return result;
+	}
+	if (err)
+		*err->text = '\0';
+	*out = channels;
+	return 0;
+}
+
+void ivs_channels_close(struct ivs_channels *channels)
+{
+	if (!channels)
+		return;
+	if (ivs_section_life(ivs_channels_own(channels)) == channels->life) {
+		ivs_section_end(ivs_channels_own(channels), &channels->holder);
+		for (unsigned int i = 0; i < channels->layout.sections_n; i++) {
+			if (i != channels->section)
+				ivs_channels_ring(channels, i);
+		}
+	}
+	free(channels->others);
+	free(channels);
+}
+
+uint32_t ivs_channels_section(const struct ivs_channels *channels)
+{
+	return channels->section;
+}
+
+uint32_t ivs_channels_sections(const struct ivs_channels *channels)
+{
+	return channels->layout.sections_n;
+}
+
+/* Other sections */
+
+bool ivs_channels_is_active(const struct ivs_channels *channels, unsigned int section,
+			    uint64_t life)
+{
+	const void *memory = ivs_channels_at(channels, section);
+
+	return life && life != LIFE_DISPUTED && ivs_section_life(memory) == life &&
+	       channels->others[section].ended_life != life && !ivs_section_get_holder(memory).left;
+}
+
+void ivs_channels_ring(struct ivs_channels *channels, unsigned int section)
+{
+	const void *memory = ivs_channels_at(channels, section);
+	struct ivs_section_holder holder = ivs_section_get_holder(memory);
+
+	if (!ivs_section_life(memory) || holder.vector < 0)
+		return;
+	(void)!ivs_peer_ring(channels->peer, (unsigned int)holder.id, (unsigned int)holder.vector);
+}
+
+/* Return: whether an endpoint of @section matches; then it is copied. */
+static bool matches(const struct ivs_channels *channels, unsigned int section, unsigned int index,
+		    enum ivs_endpoint_role role, const char *name, struct ivs_endpoint_view *out)
+{
+	const void *memory = ivs_channels_at(channels, section);
+
+	return ivs_endpoint_get_state(memory, index).role == role &&
+	       ivs_endpoint_get(memory, channels->layout.section_len, index, out) &&
+	       out->state.role == role && (!name || !strcmp(out->name, name));
+}
+
+bool ivs_channels_find(const struct ivs_channels *channels, enum ivs_endpoint_role role,
+		       const char *name, bool gone, struct ivs_endpoint_ref *at, uint64_t *life,
+		       struct ivs_endpoint_view *out)
+{
+	unsigned int index = at->index ? at->index : 1;
+
+	for (unsigned int section = at->section; section < channels->layout.sections_n;
+	     section++, index = 1) {
+		*life = ivs_section_life(ivs_channels_at(channels, section));
+		if (!*life || (!gone && !ivs_channels_is_active(channels, section, *life)))
+			continue;
+		for (; index < IVS_SECTION_ENDPOINTS_N; index++) {
+			if (!matches(channels, section, index, role, name, out) ||
+			    (!gone && out->state.closed))
+				continue;
+			*at = (struct ivs_endpoint_ref){(uint16_t)section, (uint16_t)index,
+							out->state.incarnation};
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Endpoints of the peer's section */
+
+/* Return: whether an own closed lane has no reader, or its reader has gone. */
+static bool is_read(const struct ivs_channels *channels, const uint64_t *endpoint)
+{
+	struct ivs_endpoint_ref reader = ivs_endpoint_ref_unpack(
+		ivs_shared_load(&endpoint[IVS_ENDPOINT_ACCEPTED]));
+	struct ivs_endpoint_state state;
+	const void *section;
+
+	if (reader.section >= channels->layout.sections_n || !reader.index ||
+	    reader.index >= IVS_SECTION_ENDPOINTS_N)
+		return true;
+	section = ivs_channels_at(channels, reader.section);
+	state = ivs_endpoint_get_state(section, reader.index);
+	return !ivs_channels_is_active(channels, reader.section, ivs_section_life(section)) ||
+	       state.role != IVS_ROLE_READER || state.incarnation != reader.incarnation;
+}
+
+/* Return: whether the writer knows an own closed reader, or is gone. */
+static bool is_known(const struct ivs_channels *channels, unsigned int index,
+		     const uint64_t *endpoint)
+{
+	struct ivs_endpoint_ref writer = ivs_endpoint_ref_unpack(
+		ivs_shared_load(&endpoint[IVS_ENDPOINT_TARGET]));
+	struct ivs_endpoint_state own = ivs_endpoint_get_state(ivs_channels_own(channels), index);
+	struct ivs_endpoint_ref reader = ivs_channels_ref(channels, index, own.incarnation);
+	struct ivs_endpoint_state state;
+	const void *section;
+
+	if (writer.section >= channels->layout.sections_n || !writer.index ||
+	    writer.index >= IVS_SECTION_ENDPOINTS_N)
+		return true;
+	section = ivs_channels_at(channels, writer.section);
+	state = ivs_endpoint_get_state(section, writer.index);
+	return state.incarnation != writer.incarnation || state.role == IVS_ROLE_NONE ||
+	       !ivs_channels_is_active(channels, writer.section, ivs_section_life(section)) ||
+	       ivs_shared_load(ivs_section_foreign(section, writer.index) +
+			       IVS_ENDPOINT_ACCEPTED) == ivs_endpoint_ref_pack(&reader);
+}
+
+static bool is_done(const struct ivs_channels *channels, unsigned int index)
+{
+	const void *section = ivs_channels_own(channels);
+	const uint64_t *endpoint = ivs_section_foreign(section, index);
+
+	return ivs_endpoint_get_state(section, index).role == IVS_ROLE_READER
+		       ? is_known(channels, index, endpoint)
+		       : is_read(channels, endpoint);
+}
+
+static void end_lingering(struct ivs_channels *channels)
+{
+	unsigned int index = 0;
+
+	while ((index = ivs_bitmap_next_andnot(&channels->lingering, NULL, index + 1,
+					       IVS_SECTION_ENDPOINTS_N)) <
+	       IVS_SECTION_ENDPOINTS_N) {
+		if (is_done(channels, index)) {
+			ivs_bitmap_remove(&channels->lingering, index);
+			ivs_channels_give_back(channels, index);
+		}
+	}
+}
+
+unsigned int ivs_channels_take_endpoint(struct ivs_channels *channels, uint32_t *incarnation)
+{
+	end_lingering(channels);
+	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
+		if (ivs_bitmap_has(&channels->endpoints, i))
+			continue;
+		ivs_bitmap_add(&channels->endpoints, i);
+		*incarnation = ++channels->incarnations;
+		return i;
+	}
+	return 0;
+}
+
+void ivs_channels_give_back(struct ivs_channels *channels, unsigned int index)
+{
+	void *section = ivs_channels_own(channels);
+
+	ivs_endpoint_set_state(section, index, &(struct ivs_endpoint_state){IVS_ROLE_NONE});
+	ivs_shared_store(ivs_section_endpoint(section, index) + IVS_ENDPOINT_SLEEPS, 0);
+	ivs_arena_give_back(&channels->arena, index);
+	ivs_bitmap_remove(&channels->endpoints, index);
+}
+
+void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
+			 enum ivs_endpoint_role role, uint32_t incarnation)
+{
+	struct ivs_endpoint_state state = {role, true, incarnation};
+
+	ivs_endpoint_set_state(ivs_channels_own(channels), index, &state);
+	ivs_bitmap_add(&channels->lingering, index);
+	end_lingering(channels);
+}
+
+/* Waiting */
+
+/* Return: 0, or IVS_CHANNEL_E_SECTION if another peer has taken this peer's section. */
+static int check_own(struct ivs_channels *channels)
+{
+	uint64_t *word = ivs_section_endpoint(ivs_channels_own(channels), 0) + IVS_SECTION_LIFE;
+
+	if (ivs_shared_load(word) == channels->life)
+		return 0;
+	ivs_shared_publish(word, LIFE_DISPUTED); /* so that the other peer notices it, too */
+	return IVS_CHANNEL_E_SECTION;
+}
+
+/* Return: 0, IVS_CHANNEL_E_TIMEOUT (no event), _PEER, -errno. */
+static int next_event(struct ivs_channels *channels, int timeout_ms)
+{
+	struct ivs_event event;
+	int result = ivs_peer_next(channels->peer, timeout_ms, &event);
+
+	switch (result) {
+	case 0:
+		handle_event(channels, &event);
+		return 0;
+	case IVS_PEER_E_TIMEOUT:
+	case IVS_PEER_E_UNSUPPORTED:
+		return IVS_CHANNEL_E_TIMEOUT;
+	default:
+		return result < 0 ? result : IVS_CHANNEL_E_PEER;
+	}
+}
+
+int ivs_channels_poll(struct ivs_channels *channels)
+{
+	int result = check_own(channels);
+
+	/* A peer can ring all the time. */
+	for (unsigned int i = 0; i < EVENTS_MAX && !result; i++)
+		result = next_event(channels, 0);
+	return result == IVS_CHANNEL_E_TIMEOUT ? 0 : result;
+}
+
+static bool can_be_rung(const struct ivs_channels *channels)
+{
+	return channels->holder.vector >= 0 && ivs_peer_caps(channels->peer) & IVS_CAP_WAIT;
+}
+
+void ivs_channels_awake(struct ivs_channels *channels)
+{
+	channels->pause_ns = PAUSE_MIN_NS;
+}
+
+static int take_pause(struct ivs_channels *channels, int64_t left_ns)
+{
+	int64_t ns = channels->pause_ns < left_ns ? channels->pause_ns : left_ns;
+
+	pause_ns(ns);
+	channels->pause_ns *= 2;
+	if (channels->pause_ns > PAUSE_MAX_NS)
+		channels->pause_ns = PAUSE_MAX_NS;
+	return ivs_channels_poll(channels);
+}
+
+int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool rings)
+{
+	int64_t left_ns = deadline_ns == IVS_CLOCK_NEVER ? INT64_MAX : deadline_ns - ivs_clock_ns();
+	int max_ms = rings ? SLEEP_MAX_MS : UNKNOWN_MS;
+	int result = check_own(channels);
+
+	if (result)
+		return result;
+	if (left_ns <= 0)
+		return IVS_CHANNEL_E_TIMEOUT;
+	if (!can_be_rung(channels))
+		return take_pause(channels, left_ns);
+	result = next_event(channels, left_ns > max_ms * (int64_t)IVS_NS_PER_MS
+					      ? max_ms
+					      : ivs_clock_left_ms(deadline_ns));
+	if (result && result != IVS_CHANNEL_E_TIMEOUT)
+		return result;
+	return ivs_channels_poll(channels);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One peer's view of all sections: its own section, which other sections have a holder, and waiting
+ * for their holders.
+ */
+#ifndef IVS_CHANNEL_CHANNELS_H
+#define IVS_CHANNEL_CHANNELS_H
+
+#include "channel/arena.h"
+#include "channel/layout.h"
+#include "channel/section.h"
+#include "ivshmem/channel.h"
+
+/**
+ * struct ivs_channels_other - what is known about a section of another peer
+ * @ended_life: this life of the section has ended: its holder has left the server
+ */
+struct ivs_channels_other {
+	uint64_t ended_life;
+};
+
+/**
+ * struct ivs_channels - the sections, as seen by the holder of one of them
+ * @memory:       the region
+ * @life:         life of this peer's section
+ * @endpoints:    bitmap of the endpoints in use
+ * @lingering:    bitmap of closed endpoints whose lane still has a reader
+ * @incarnations: incremented for each endpoint
+ * @others:       by section
+ * @pause_ns:     how long the next pause is, if the peer cannot be rung
+ * @changes:      sum of the change counters of all sections, as of the last look
+ * @queues:       the open queues
+ */
+struct ivs_channels {
+	struct ivs_peer *peer;
+	uint8_t *memory;
+	struct ivs_channel_layout layout;
+	uint32_t section;
+	uint64_t life;
+	struct ivs_section_holder holder;
+	struct ivs_arena arena;
+	uint64_t endpoints;
+	uint64_t lingering;
+	uint32_t incarnations;
+	struct ivs_channels_other *others;
+	int64_t pause_ns;
+	struct ivs_queue *queues;
+};
+
+/** ivs_channels_at() - the memory of a section */
+static inline void *ivs_channels_at(const struct ivs_channels *channels, unsigned int section)
+{
+	return channels->memory + channels->layout.sections_at +
+	       section * channels->layout.section_len;
+}
+
+/** ivs_channels_own() - the memory of this peer's section */
+static inline void *ivs_channels_own(const struct ivs_channels *channels)
+{
+	return ivs_channels_at(channels, channels->section);
+}
+
+/**
+ * ivs_channels_is_active() - whether the holder of a section in its life @life may still write
+ *
+ * Return: false if it has left, as far as the section or the server says, or the section has
+ * another life.
+ */
+IVS_MUST_USE bool ivs_channels_is_active(const struct ivs_channels *channels, unsigned int section,
+					 uint64_t life);
+
+/** ivs_channels_take_endpoint() - reserve a place in the table. Return: its index; 0: no place */
+IVS_MUST_USE unsigned int ivs_channels_take_endpoint(struct ivs_channels *channels,
+						     uint32_t *incarnation);
+
+/** ivs_channels_give_back() - clear an endpoint, and free its place and its part of the arena */
+void ivs_channels_give_back(struct ivs_channels *channels, unsigned int index);
+
+/**
+ * ivs_channels_linger() - close an endpoint, and free it when the other side is done with it: the
+ * reader of a lane, or the writer that does not know yet how much was read
+ */
+void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
+			 enum ivs_endpoint_role role, uint32_t incarnation);
+
+/** ivs_channels_ring() - ring the holder of a section, if it can be rung */
+void ivs_channels_ring(struct ivs_channels *channels, unsigned int section);
+
+/** ivs_channels_ref() - which endpoint an own one is */
+static inline struct ivs_endpoint_ref ivs_channels_ref(const struct ivs_channels *channels,
+						       unsigned int index, uint32_t incarnation)
+{
+	return (struct ivs_endpoint_ref){(uint16_t)channels->section, (uint16_t)index, incarnation};
+}
+
+/**
+ * ivs_channels_find() - the next endpoint that has this role and name
+ * @name: NULL: any
+ * @gone: also find endpoints that are closed, and those of peers that have left or died
+ * @at:   where to begin; set to the endpoint that was found
+ * @life: set to the life of its section
+ *
+ * Return: false if there is no other.
+ */
+IVS_MUST_USE bool ivs_channels_find(const struct ivs_channels *channels,
+				    enum ivs_endpoint_role role, const char *name, bool gone,
+				    struct ivs_endpoint_ref *at, uint64_t *life,
+				    struct ivs_endpoint_view *out);
+
+/**
+ * ivs_channels_poll() - process the peer's pending events
+ *
+ * Return: 0, IVS_CHANNEL_E_SECTION, _PEER, -errno.
+ */
+IVS_MUST_USE int ivs_channels_poll(struct ivs_channels *channels);
+
+/** ivs_channels_awake() - take note that there was something to do, so that pauses are short */
+void ivs_channels_awake(struct ivs_channels *channels);
+
+/**
+ * ivs_channels_sleep() - wait until this peer is rung, or another joins or leaves
+ * @deadline_ns: IVS_CLOCK_NEVER: none
+ * @rings:       the other sides know that this peer sleeps, and will ring it
+ *
+ * Return: as ivs_channels_wait().
+ */
+IVS_MUST_USE int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool rings);
+
+#endif

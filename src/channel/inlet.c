@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "channel/inlet.h"
+
+#include "channel/shared.h"
+
+static uint64_t *own_word(const struct ivs_inlet *inlet, enum ivs_endpoint_word word)
+{
+	return ivs_section_endpoint(ivs_channels_own(inlet->channels), inlet->index) + word;
+}
+
+static const uint64_t *writer_word(const struct ivs_inlet *inlet, enum ivs_endpoint_word word)
+{
+	const void *section = ivs_channels_at(inlet->channels, inlet->writer.section);
+
+	return ivs_section_foreign(section, inlet->writer.index) + word;
+}
+
+int ivs_inlet_open(struct ivs_inlet *inlet, struct ivs_channels *channels,
+		   const struct ivs_endpoint_ref *writer, uint64_t writer_life,
+		   const struct ivs_endpoint_view *view)
+{
+	const uint8_t *section = ivs_channels_at(channels, writer->section);
+	struct ivs_endpoint_view own = {.target = *writer, .target_life = writer_life};
+
+	*inlet = (struct ivs_inlet){
+		.channels = channels,
+		.writer = *writer,
+		.writer_life = writer_life,
+		.lane = {.slots = section + view->at, .shape = view->shape},
+	};
+	inlet->index = ivs_channels_take_endpoint(channels, &inlet->incarnation);
+	if (!inlet->index)
+		return IVS_CHANNEL_E_FULL;
+	own.state = (struct ivs_endpoint_state){IVS_ROLE_READER, false, inlet->incarnation};
+	ivs_endpoint_put(ivs_channels_own(channels), inlet->index, &own);
+	ivs_channels_ring(channels, writer->section);
+	return 0;
+}
+
+/* Return: whether the writer may commit more messages. */
+static bool is_open(const struct ivs_inlet *inlet)
+{
+	const void *section = ivs_channels_at(inlet->channels, inlet->writer.section);
+	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, inlet->writer.index);
+
+	return state.incarnation == inlet->writer.incarnation && state.role != IVS_ROLE_NONE &&
+	       !state.closed &&
+	       ivs_channels_is_active(inlet->channels, inlet->writer.section, inlet->writer_life);
+}
+
+/* Return: whether the writer's section still has the lane, whose writer may be gone. */
+static bool is_there(const struct ivs_inlet *inlet)
+{
+	const void *section = ivs_channels_at(inlet->channels, inlet->writer.section);
+	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, inlet->writer.index);
+
+	return state.incarnation == inlet->writer.incarnation && state.role != IVS_ROLE_NONE &&
+	       ivs_section_life(section) == inlet->writer_life;
+}
+
+static void tell_writer(struct ivs_inlet *inlet)
+{
+	uint64_t sleeps;
+
+	inlet->untold = false;
+	ivs_shared_publish(own_word(inlet, IVS_ENDPOINT_POSITION), inlet->lane.position);
+	sleeps = ivs_shared_load(writer_word(inlet, IVS_ENDPOINT_SLEEPS));
+	if (sleeps == ivs_endpoint_sleeps(inlet->writer.incarnation, true))
+		ivs_channels_ring(inlet->channels, inlet->writer.section);
+}
+
+int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len)
+{
+	int result = ivs_lane_peek(&inlet->lane, message, len);
+
+	if (result == IVS_LANE_E_EMPTY) {
+		if (inlet->untold)
+			tell_writer(inlet);
+		if (is_open(inlet))
+			return IVS_CHANNEL_E_TIMEOUT;
+		/* What the writer committed before its end is visible now. */
+		result = ivs_lane_peek(&inlet->lane, message, len);
+		if (result)
+			return IVS_CHANNEL_E_ENDED;
+	}
+	if (!result)
+		return 0;
+	/* Another lane may have got the memory of one that has ended. */
+	return is_there(inlet) ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
+}
+
+/*
+ * A writer that sleeps because the lane is full is told when a quarter of the lane has become free:
+ * the reader cannot find the lane empty before that.
+ */
+void ivs_inlet_release(struct ivs_inlet *inlet)
+{
+	uint32_t quarter = inlet->lane.shape.slots_n < 4 ? 1 : inlet->lane.shape.slots_n / 4;
+
+	ivs_lane_release(&inlet->lane);
+	inlet->untold = true;
+	if (inlet->lane.position & (quarter - 1))
+		ivs_shared_store(own_word(inlet, IVS_ENDPOINT_POSITION), inlet->lane.position);
+	else
+		tell_writer(inlet);
+}
+
+/* Return: whether the writer knows this reader. */
+static bool is_accepted(const struct ivs_inlet *inlet)
+{
+	struct ivs_endpoint_ref own = ivs_channels_ref(inlet->channels, inlet->index,
+						       inlet->incarnation);
+
+	return ivs_shared_load(writer_word(inlet, IVS_ENDPOINT_ACCEPTED)) ==
+	       ivs_endpoint_ref_pack(&own);
+}
+
+bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps)
+{
+	ivs_shared_publish(own_word(inlet, IVS_ENDPOINT_SLEEPS),
+			   ivs_endpoint_sleeps(inlet->incarnation, sleeps));
+	return is_accepted(inlet);
+}
+
+void ivs_inlet_close(struct ivs_inlet *inlet)
+{
+	if (inlet->lane.position && !is_accepted(inlet))
+		ivs_channels_linger(inlet->channels, inlet->index, IVS_ROLE_READER,
+				    inlet->incarnation);
+	else
+		ivs_channels_give_back(inlet->channels, inlet->index);
+	ivs_channels_ring(inlet->channels, inlet->writer.section);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An inlet: the reader's side of a lane in another peer's section.
+ */
+#ifndef IVS_CHANNEL_INLET_H
+#define IVS_CHANNEL_INLET_H
+
+#include "channel/channels.h"
+
+/**
+ * struct ivs_inlet - a reader's endpoint, and the lane that it reads
+ * @index:       place in this peer's table of endpoints
+ * @writer:      the writer's endpoint
+ * @writer_life: life of the writer's section
+ * @untold:      released messages of which a sleeping writer has not been told
+ */
+struct ivs_inlet {
+	struct ivs_channels *channels;
+	unsigned int index;
+	uint32_t incarnation;
+	struct ivs_endpoint_ref writer;
+	uint64_t writer_life;
+	struct ivs_lane_reader lane;
+	bool untold;
+};
+
+/**
+ * ivs_inlet_open() - read the lane of another peer's endpoint, from its first message on
+ * @view: a copy of the endpoint
+ *
+ * Return: 0, IVS_CHANNEL_E_FULL.
+ */
+IVS_MUST_USE int ivs_inlet_open(struct ivs_inlet *inlet, struct ivs_channels *channels,
+				const struct ivs_endpoint_ref *writer, uint64_t writer_life,
+				const struct ivs_endpoint_view *view);
+
+/** ivs_inlet_close() - stop reading; the writer sees the end */
+void ivs_inlet_close(struct ivs_inlet *inlet);
+
+/**
+ * ivs_inlet_peek() - find the next message, without waiting
+ *
+ * Return: 0; IVS_CHANNEL_E_TIMEOUT: none; IVS_CHANNEL_E_ENDED: the writer has closed the lane, left
+ * or died, and all its messages have been read; IVS_CHANNEL_E_BROKEN.
+ */
+IVS_MUST_USE int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len);
+
+/** ivs_inlet_release() - give back the message that ivs_inlet_peek() found */
+void ivs_inlet_release(struct ivs_inlet *inlet);
+
+/**
+ * ivs_inlet_set_sleeps() - publish whether this peer sleeps until the writer commits something
+ *
+ * Return: whether the writer knows this reader, and so will ring it.
+ */
+bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps);
+
+#endif

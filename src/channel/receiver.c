@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "channel/receiver.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "channel/shared.h"
+
+#define ATTACH_AFTER 64 /* look for new senders when nothing was found so often */
+#define CLAIM_TRIES 500
+#define CLAIM_PAUSE_NS IVS_NS_PER_MS
+
+/* The word POSITION of a receiver's endpoint. */
+#define CLAIMS 0
+#define RECEIVES 1
+
+/*
+ * Only one peer may receive from the queues of a name. Each publishes its claim, and then looks for
+ * those of others. A peer gives up if another receives, or claims with a lower section; it waits
+ * for a peer that claims with a higher section to give up, or to receive because it had not seen
+ * this claim.
+ */
+static int find_rival(const struct ivs_receiver *receiver, bool *receives)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+	int rival = -1;
+
+	*receives = false;
+	for (; ivs_channels_find(receiver->channels, IVS_ROLE_QUEUE_RECEIVER, receiver->name, false,
+				 &at, &life, &view);
+	     at.index++) {
+		const void *section = ivs_channels_at(receiver->channels, at.section);
+		uint64_t word = ivs_shared_load(ivs_section_foreign(section, at.index) +
+						IVS_ENDPOINT_POSITION);
+
+		if (at.section == receiver->channels->section && at.index == receiver->index)
+			continue;
+		*receives = *receives || word == RECEIVES;
+		rival = rival < 0 ? at.section : rival;
+	}
+	return rival;
+}
+
+static int claim(struct ivs_receiver *receiver)
+{
+	const struct timespec pause = {0, CLAIM_PAUSE_NS};
+	bool receives;
+
+	for (unsigned int i = 0; i < CLAIM_TRIES; i++) {
+		int rival = find_rival(receiver, &receives);
+
+		if (receives || (rival >= 0 && rival <= (int)receiver->channels->section))
+			return IVS_CHANNEL_E_BUSY;
+		if (rival < 0) {
+			ivs_shared_publish(
+				ivs_section_endpoint(ivs_channels_own(receiver->channels),
+						     receiver->index) +
+					IVS_ENDPOINT_POSITION,
+				RECEIVES);
+			return 0;
+		}
+		(void)nanosleep(&pause, NULL);
+	}
+	return IVS_CHANNEL_E_BUSY;
+}
+
+int ivs_receiver_open(struct ivs_receiver *receiver, struct ivs_channels *channels,
+		      const char *name)
+{
+	struct ivs_endpoint_view view = {0};
+	int result;
+
+	*receiver = (struct ivs_receiver){.channels = channels};
+	memcpy(receiver->name, name, strlen(name));
+	memcpy(view.name, name, strlen(name));
+	receiver->index = ivs_channels_take_endpoint(channels, &receiver->incarnation);
+	if (!receiver->index)
+		return IVS_CHANNEL_E_FULL;
+	view.state = (struct ivs_endpoint_state){IVS_ROLE_QUEUE_RECEIVER, false,
+						 receiver->incarnation};
+	ivs_endpoint_put(ivs_channels_own(channels), receiver->index, &view);
+	result = claim(receiver);
+	if (result) {
+		ivs_channels_give_back(channels, receiver->index);
+		return result;
+	}
+	ivs_receiver_attach(receiver);
+	return 0;
+}
+
+void ivs_receiver_close(struct ivs_receiver *receiver)
+{
+	for (unsigned int i = 0; i < receiver->inlets_n; i++)
+		ivs_inlet_close(&receiver->inlets[i]);
+	free(receiver->inlets);
+	ivs_channels_give_back(receiver->channels, receiver->index);
+}
+
+static bool is_attached(const struct ivs_receiver *receiver, const struct ivs_endpoint_ref *writer)
+{
+	for (unsigned int i = 0; i < receiver->inlets_n; i++) {
+		if (ivs_endpoint_ref_pack(&receiver->inlets[i].writer) ==
+		    ivs_endpoint_ref_pack(writer))
+			return true;
+	}
+	return false;
+}
+
+static bool make_room(struct ivs_receiver *receiver)
+{
+	unsigned int max = receiver->inlets_max ? receiver->inlets_max * 2 : 4;
+	struct ivs_inlet *more;
+
+	if (receiver->inlets_n < receiver->inlets_max)
+		return true;
+	more = reallocarray(receiver->inlets, max, sizeof(*more));
+	if (!more)
+		return false;
+	receiver->inlets = more;
+	receiver->inlets_max = max;
+	return true;
+}
+
+/* Return: whether another receiver has read from the sender's lane. */
+static bool is_taken(const struct ivs_receiver *receiver, const struct ivs_endpoint_ref *writer)
+{
+	const void *section = ivs_channels_at(receiver->channels, writer->section);
+
+	return ivs_shared_load(ivs_section_foreign(section, writer->index) + IVS_ENDPOINT_ACCEPTED);
+}
+
+/* If memory or endpoints are short, further senders wait: their queues fill up. */
+void ivs_receiver_attach(struct ivs_receiver *receiver)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+
+	for (; ivs_channels_find(receiver->channels, IVS_ROLE_QUEUE_SENDER, receiver->name, false,
+				 &at, &life, &view);
+	     at.index++) {
+		if (is_attached(receiver, &at) || is_taken(receiver, &at))
+			continue;
+		if (!make_room(receiver) || ivs_inlet_open(&receiver->inlets[receiver->inlets_n],
+							   receiver->channels, &at, life, &view))
+			return;
+		receiver->inlets_n++;
+	}
+}
+
+/* Return: @result, or IVS_CHANNEL_E_TIMEOUT if other senders are left after the end of one. */
+static int remove_inlet(struct ivs_receiver *receiver, unsigned int i, int result)
+{
+	ivs_inlet_close(&receiver->inlets[i]);
+	receiver->inlets[i] = receiver->inlets[--receiver->inlets_n];
+	return result == IVS_CHANNEL_E_ENDED && receiver->inlets_n ? IVS_CHANNEL_E_TIMEOUT : result;
+}
+
+int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message, uint32_t *len)
+{
+	for (unsigned int left = receiver->inlets_n; left; left--) {
+		unsigned int i = receiver->turn < receiver->inlets_n ? receiver->turn : 0;
+		int result = ivs_inlet_peek(&receiver->inlets[i], message, len);
+
+		receiver->turn = i;
+		if (!result) {
+			receiver->peeked = true;
+			receiver->idle = 0;
+			return 0;
+		}
+		if (result == IVS_CHANNEL_E_TIMEOUT) {
+			receiver->turn++;
+			continue;
+		}
+		result = remove_inlet(receiver, i, result);
+		if (result != IVS_CHANNEL_E_TIMEOUT)
+			return result;
+	}
+	if (receiver->idle++ % ATTACH_AFTER == 0)
+		ivs_receiver_attach(receiver);
+	return IVS_CHANNEL_E_TIMEOUT;
+}
+
+void ivs_receiver_release(struct ivs_receiver *receiver)
+{
+	if (!receiver->peeked)
+		return;
+	receiver->peeked = false;
+	ivs_inlet_release(&receiver->inlets[receiver->turn]);
+	receiver->turn++;
+}
+
+bool ivs_receiver_set_sleeps(struct ivs_receiver *receiver, bool sleeps)
+{
+	bool rings = true;
+
+	if (sleeps)
+		ivs_receiver_attach(receiver);
+	for (unsigned int i = 0; i < receiver->inlets_n; i++)
+		rings = ivs_inlet_set_sleeps(&receiver->inlets[i], sleeps) && rings;
+	return rings;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Words of the region, which other peers may change at any time: little-endian, 64 bits, aligned.
+ *
+ * Load each word once, check the copy, then use the copy. A word is written by one peer only.
+ */
+#ifndef IVS_CHANNEL_SHARED_H
+#define IVS_CHANNEL_SHARED_H
+
+#include <endian.h>
+#include <stdint.h>
+
+#ifdef IVS_SHARED_TESTED
+/** ivs_shared_step() - supplied by a test, which runs steps of other peers between two accesses */
+void ivs_shared_step(void);
+#else
+static inline void ivs_shared_step(void)
+{
+}
+#endif
+
+/** ivs_shared_load() - load a word; later accesses of this peer are not executed before the load */
+static inline uint64_t ivs_shared_load(const uint64_t *word)
+{
+	ivs_shared_step();
+	return le64toh(__atomic_load_n(word, __ATOMIC_SEQ_CST));
+}
+
+/** ivs_shared_store() - store a word after all earlier accesses of this peer */
+static inline void ivs_shared_store(uint64_t *word, uint64_t value)
+{
+	ivs_shared_step();
+	__atomic_store_n(word, htole64(value), __ATOMIC_RELEASE);
+}
+
+/**
+ * ivs_shared_publish() - store a word as ivs_shared_store() does, and before all later loads
+ *
+ * If two peers each publish a word and then load the other's, at least one of them sees the other's
+ * new value. So a peer that publishes that it sleeps, and then looks for data, misses no data of a
+ * writer that publishes data, and then looks for sleepers.
+ */
+static inline void ivs_shared_publish(uint64_t *word, uint64_t value)
+{
+	ivs_shared_step();
+	__atomic_store_n(word, htole64(value), __ATOMIC_SEQ_CST);
+}
+
+#endif
