@@ -4,7 +4,7 @@ BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
 
-.PHONY: all deb rpm driver demo check check-quick check-slow bench install clean
+.PHONY: all deb rpm driver demo check check-quick check-slow bench bench-channel install clean
 
 all:
 	@scripts/install-packages build
@@ -54,6 +54,12 @@ bench:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
+
+# Compare queues with other ways to pass messages. BENCH holds options, such as BENCH="--rounds 9".
+bench-channel:
+	@scripts/install-packages build
+	@scripts/build $(BUILD)
+	@$(BUILD)/bench/channel $(BENCH)
 
 # Run tests that take minutes and are not part of check: more random histories, larger models,
 # longer fuzzing, the driver on other kernels.

@@ -254,6 +254,20 @@ void ivs_channels_ring(struct ivs_channels *channels, unsigned int section)
 	(void)!ivs_peer_ring(channels->peer, (unsigned int)holder.id, (unsigned int)holder.vector);
 }
 
+uint64_t ivs_channels_fingerprint(const struct ivs_channels *channels)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < channels->layout.sections_n; i++) {
+		const uint64_t *header = ivs_section_foreign(ivs_channels_at(channels, i), 0);
+
+		sum = sum * 31 + ivs_shared_load(&header[IVS_SECTION_LIFE]) +
+		      ivs_shared_load(&header[IVS_SECTION_CHANGES]) +
+		      channels->others[i].ended_life;
+	}
+	return sum;
+}
+
 /* Return: whether an endpoint of @section matches; then it is copied. */
 static bool matches(const struct ivs_channels *channels, unsigned int section, unsigned int index,
 		    enum ivs_endpoint_role role, const char *name, struct ivs_endpoint_view *out)
@@ -425,6 +439,20 @@ int ivs_channels_poll(struct ivs_channels *channels)
 	for (unsigned int i = 0; i < EVENTS_MAX && !result; i++)
 		result = next_event(channels, 0);
 	return result == IVS_CHANNEL_E_TIMEOUT ? 0 : result;
+}
+
+/* The coarse clock suffices, and costs a tenth of the exact one. */
+int ivs_channels_poll_sometimes(struct ivs_channels *channels)
+{
+	struct timespec now;
+	int64_t now_ns;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	now_ns = now.tv_sec * IVS_NS_PER_S + now.tv_nsec;
+	if (now_ns - channels->polled_ns < IVS_NS_PER_MS)
+		return IVS_CHANNEL_E_TIMEOUT;
+	channels->polled_ns = now_ns;
+	return ivs_channels_poll(channels);
 }
 
 static bool can_be_rung(const struct ivs_channels *channels)

@@ -28,7 +28,7 @@ struct ivs_channels_other {
  * @incarnations: incremented for each endpoint
  * @others:       by section
  * @pause_ns:     how long the next pause is, if the peer cannot be rung
- * @changes:      sum of the change counters of all sections, as of the last look
+ * @polled_ns:    when the peer's events were last processed
  * @queues:       the open queues
  */
 struct ivs_channels {
@@ -44,6 +44,7 @@ struct ivs_channels {
 	uint32_t incarnations;
 	struct ivs_channels_other *others;
 	int64_t pause_ns;
+	int64_t polled_ns;
 	struct ivs_queue *queues;
 };
 
@@ -108,11 +109,24 @@ IVS_MUST_USE bool ivs_channels_find(const struct ivs_channels *channels,
 				    struct ivs_endpoint_view *out);
 
 /**
+ * ivs_channels_fingerprint() - a number that changes when a section's holder or table changes
+ */
+IVS_MUST_USE uint64_t ivs_channels_fingerprint(const struct ivs_channels *channels);
+
+/**
  * ivs_channels_poll() - process the peer's pending events
  *
  * Return: 0, IVS_CHANNEL_E_SECTION, _PEER, -errno.
  */
 IVS_MUST_USE int ivs_channels_poll(struct ivs_channels *channels);
+
+/**
+ * ivs_channels_poll_sometimes() - ivs_channels_poll(), but at most once in a millisecond, for
+ * programs that spin
+ *
+ * Return: as ivs_channels_poll(); IVS_CHANNEL_E_TIMEOUT: it was not time.
+ */
+IVS_MUST_USE int ivs_channels_poll_sometimes(struct ivs_channels *channels);
 
 /** ivs_channels_awake() - take note that there was something to do, so that pauses are short */
 void ivs_channels_awake(struct ivs_channels *channels);

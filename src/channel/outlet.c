@@ -151,6 +151,9 @@ static void wake(struct ivs_outlet *outlet)
 	uint64_t position = ivs_shared_load(reader_word(outlet, IVS_ENDPOINT_POSITION));
 	int64_t now_ns;
 
+	/* It has released everything, and went to sleep after that: it needs no doorbell. */
+	if (position == outlet->lane.position)
+		return;
 	if (position != outlet->rung_at) {
 		outlet->rung_at = position;
 		ivs_channels_ring(outlet->channels, outlet->reader.section);

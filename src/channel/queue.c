@@ -169,7 +169,7 @@ static int try_for(struct ivs_queue *queue, struct attempt *attempt, int timeout
 	if (result != IVS_CHANNEL_E_TIMEOUT)
 		return result;
 	if (!timeout_ms) {
-		result = ivs_channels_poll(queue->channels);
+		result = ivs_channels_poll_sometimes(queue->channels);
 		return result ? result : attempt->run(queue, attempt);
 	}
 	deadline_ns = ivs_clock_deadline(timeout_ms);
@@ -229,8 +229,11 @@ static int try_reserve(struct ivs_queue *queue, struct attempt *attempt)
 int ivs_queue_reserve(struct ivs_queue *queue, void **memory, int timeout_ms)
 {
 	struct attempt attempt = {.run = try_reserve};
-	int result = try_for(queue, &attempt, timeout_ms);
+	int result;
 
+	if (!ivs_outlet_reserve(&queue->outlet, memory)) /* as it mostly is */
+		return 0;
+	result = try_for(queue, &attempt, timeout_ms);
 	if (!result)
 		*memory = attempt.memory;
 	return result;
@@ -284,8 +287,10 @@ static int try_peek(struct ivs_queue *queue, struct attempt *attempt)
 int ivs_queue_peek(struct ivs_queue *queue, const void **message, size_t *len, int timeout_ms)
 {
 	struct attempt attempt = {.run = try_peek};
-	int result = try_for(queue, &attempt, timeout_ms);
+	int result = ivs_receiver_peek(&queue->receiver, &attempt.message, &attempt.len);
 
+	if (result == IVS_CHANNEL_E_TIMEOUT)
+		result = try_for(queue, &attempt, timeout_ms);
 	if (result)
 		return result;
 	*message = attempt.message;

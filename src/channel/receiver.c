@@ -136,10 +136,13 @@ static bool is_taken(const struct ivs_receiver *receiver, const struct ivs_endpo
 /* If memory or endpoints are short, further senders wait: their queues fill up. */
 void ivs_receiver_attach(struct ivs_receiver *receiver)
 {
+	uint64_t seen = ivs_channels_fingerprint(receiver->channels);
 	struct ivs_endpoint_ref at = {0};
 	struct ivs_endpoint_view view;
 	uint64_t life;
 
+	if (seen == receiver->seen)
+		return;
 	for (; ivs_channels_find(receiver->channels, IVS_ROLE_QUEUE_SENDER, receiver->name, false,
 				 &at, &life, &view);
 	     at.index++) {
@@ -150,6 +153,7 @@ void ivs_receiver_attach(struct ivs_receiver *receiver)
 			return;
 		receiver->inlets_n++;
 	}
+	receiver->seen = seen;
 }
 
 /* Return: @result, or IVS_CHANNEL_E_TIMEOUT if other senders are left after the end of one. */

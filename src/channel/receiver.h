@@ -11,6 +11,7 @@
  * @inlets:     one for each sender
  * @turn:       the inlet whose message is next
  * @peeked:     the message of inlet @turn has been returned, but not released
+ * @seen:       fingerprint of the sections when senders were last looked for
  * @idle:       how often in a row no message was found
  */
 struct ivs_receiver {
@@ -23,6 +24,7 @@ struct ivs_receiver {
 	unsigned int inlets_max;
 	unsigned int turn;
 	bool peeked;
+	uint64_t seen;
 	unsigned int idle;
 };
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the kernel offers: a UNIX stream socket, pipes, POSIX message queues. */
+#include <errno.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ways.h"
+
+static int fds[2][2]; /* by the side that sends: to read, to write */
+static enum side own;
+
+static void write_all(const void *from, size_t len)
+{
+	const uint8_t *bytes = from;
+
+	while (len) {
+		ssize_t n = write(fds[own][1], bytes, len);
+
+		if (n < 0)
+			die("write");
+		bytes += n;
+		len -= (size_t)n;
+	}
+}
+
+static void read_all(void *to, size_t len)
+{
+	uint8_t *bytes = to;
+
+	while (len) {
+		ssize_t n = read(fds[!own][0], bytes, len);
+
+		if (n <= 0)
+			die("read");
+		bytes += n;
+		len -= (size_t)n;
+	}
+}
+
+static void start(enum side side)
+{
+	own = side;
+}
+
+static void finish(void)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		close(fds[i][0]);
+		close(fds[i][1]);
+	}
+}
+
+static bool unix_prepare(size_t len)
+{
+	int ends[2];
+
+	(void)len;
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
+		die("socketpair");
+	fds[SIDE_PARENT][1] = ends[0];
+	fds[SIDE_CHILD][0] = dup(ends[0]);
+	fds[SIDE_CHILD][1] = ends[1];
+	fds[SIDE_PARENT][0] = dup(ends[1]);
+	return true;
+}
+
+static bool pipe_prepare(size_t len)
+{
+	(void)len;
+	if (pipe(fds[0]) || pipe(fds[1]))
+		die("pipe");
+	return true;
+}
+
+static size_t mqueue_len;
+
+static bool mqueue_prepare(size_t len)
+{
+	struct mq_attr attr = {.mq_maxmsg = 10, .mq_msgsize = (long)len};
+
+	mqueue_len = len;
+	for (unsigned int i = 0; i < 2; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "/ivs-bench-%d-%u", (int)getpid(), i);
+		fds[i][0] = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+		if (fds[i][0] < 0)
+			return false;
+		fds[i][1] = dup(fds[i][0]);
+		mq_unlink(name);
+	}
+	return true;
+}
+
+static void mqueue_send(const void *from, size_t len)
+{
+	if (mq_send(fds[own][1], from, len, 0))
+		die("mq_send");
+}
+
+static void mqueue_receive(void *to, size_t len)
+{
+	(void)len;
+	if (mq_receive(fds[!own][0], to, mqueue_len, NULL) < 0)
+		die("mq_receive");
+}
+
+const struct way unix_way = {
+	"AF_UNIX stream", false, SIZE_MAX, unix_prepare, start, write_all, read_all, finish,
+};
+const struct way pipe_way = {
+	"pipe", false, SIZE_MAX, pipe_prepare, start, write_all, read_all, finish,
+};
+const struct way mqueue_way = {
+	"POSIX message queue", false,	       8192,   mqueue_prepare, start,
+	mqueue_send,	       mqueue_receive, finish,
+};
