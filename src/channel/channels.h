@@ -29,7 +29,7 @@ struct ivs_channels_other {
  * @others:       by section
  * @pause_ns:     how long the next pause is, if the peer cannot be rung
  * @polled_ns:    when the peer's events were last processed
- * @queues:       the open queues
+ * @open:         the open queues, streams and listeners
  */
 struct ivs_channels {
 	struct ivs_peer *peer;
@@ -45,7 +45,7 @@ struct ivs_channels {
 	struct ivs_channels_other *others;
 	int64_t pause_ns;
 	int64_t polled_ns;
-	struct ivs_queue *queues;
+	struct ivs_channel *open;
 };
 
 /** ivs_channels_at() - the memory of a section */

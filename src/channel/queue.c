@@ -5,20 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-
 #define MESSAGES_DEFAULT 16
 #define MESSAGE_LEN_DEFAULT 1024
-#define SPINS 200 /* tries before sleeping */
 
 _Static_assert(IVS_CHANNEL_NAME_MAX == IVS_SECTION_NAME_MAX, "the same limit");
 _Static_assert(IVS_CHANNEL_MESSAGE_MAX == IVS_LANE_MESSAGE_MAX, "the same limit");
 
-static void add_queue(struct ivs_queue *queue, struct ivs_queue **out)
+static struct ivs_queue *queue_of(struct ivs_channel *channel)
 {
-	queue->next = queue->channels->queues;
-	queue->channels->queues = queue;
-	*out = queue;
+	return (struct ivs_queue *)channel;
+}
+
+static bool sender_set_sleeps(struct ivs_channel *channel, bool sleeps)
+{
+	struct ivs_outlet *outlet = &queue_of(channel)->outlet;
+
+	ivs_outlet_set_sleeps(outlet, sleeps);
+	return ivs_outlet_will_be_rung(outlet);
+}
+
+static bool receiver_set_sleeps(struct ivs_channel *channel, bool sleeps)
+{
+	return ivs_receiver_set_sleeps(&queue_of(channel)->receiver, sleeps);
+}
+
+static bool receiver_is_ready(struct ivs_channel *channel)
+{
+	const void *message;
+	uint32_t len;
+
+	return ivs_receiver_peek(&queue_of(channel)->receiver, &message, &len) !=
+	       IVS_CHANNEL_E_TIMEOUT;
 }
 
 static struct ivs_queue *new_queue(struct ivs_channels *channels, const char *name, int *result)
@@ -33,8 +50,6 @@ static struct ivs_queue *new_queue(struct ivs_channels *channels, const char *na
 		return NULL;
 	queue = calloc(1, sizeof(*queue));
 	*result = queue ? 0 : -ENOMEM;
-	if (queue)
-		queue->channels = channels;
 	return queue;
 }
 
@@ -84,7 +99,9 @@ int ivs_queue_open_sender(struct ivs_channels *channels, const char *name,
 		return result;
 	}
 	ring_receiver(channels, name);
-	add_queue(queue, out);
+	queue->base.set_sleeps = sender_set_sleeps;
+	ivs_channel_add(&queue->base, channels);
+	*out = queue;
 	return 0;
 }
 
@@ -100,20 +117,18 @@ int ivs_queue_open_receiver(struct ivs_channels *channels, const char *name, str
 		free(queue);
 		return result;
 	}
-	add_queue(queue, out);
+	queue->base.set_sleeps = receiver_set_sleeps;
+	queue->base.is_ready = receiver_is_ready;
+	ivs_channel_add(&queue->base, channels);
+	*out = queue;
 	return 0;
 }
 
 void ivs_queue_close(struct ivs_queue *queue)
 {
-	struct ivs_queue **link;
-
 	if (!queue)
 		return;
-	link = &queue->channels->queues;
-	while (*link != queue)
-		link = &(*link)->next;
-	*link = queue->next;
+	ivs_channel_remove(&queue->base);
 	if (queue->sends)
 		ivs_outlet_close(&queue->outlet);
 	else
@@ -121,119 +136,21 @@ void ivs_queue_close(struct ivs_queue *queue)
 	free(queue);
 }
 
-/* Waiting */
-
-/**
- * struct attempt - what a call waits for
- * @run:     try it once. Return: 0, IVS_CHANNEL_E_TIMEOUT (not yet), IVS_CHANNEL_E_*
- * @message: set to memory by a successful attempt, of @len bytes
- */
-struct attempt {
-	int (*run)(struct ivs_queue *queue, struct attempt *attempt);
-	void *memory;
-	const void *message;
-	uint32_t len;
-};
-
-static bool set_sleeps(struct ivs_queue *queue, bool sleeps)
-{
-	if (!queue->sends)
-		return ivs_receiver_set_sleeps(&queue->receiver, sleeps);
-	ivs_outlet_set_sleeps(&queue->outlet, sleeps);
-	return ivs_outlet_will_be_rung(&queue->outlet);
-}
-
-/*
- * Publish that this peer sleeps, and try again before it does: see ivs_shared_publish(). What the
- * other side does between this and the sleep rings.
- */
-static int sleep_once(struct ivs_queue *queue, struct attempt *attempt, int64_t deadline_ns)
-{
-	bool rings = set_sleeps(queue, true);
-	int result = attempt->run(queue, attempt);
-
-	if (result == IVS_CHANNEL_E_TIMEOUT) {
-		result = ivs_channels_sleep(queue->channels, deadline_ns, rings);
-		if (!result)
-			result = attempt->run(queue, attempt);
-	}
-	set_sleeps(queue, false);
-	return result;
-}
-
-static int try_for(struct ivs_queue *queue, struct attempt *attempt, int timeout_ms)
-{
-	int64_t deadline_ns;
-	int result = attempt->run(queue, attempt);
-
-	if (result != IVS_CHANNEL_E_TIMEOUT)
-		return result;
-	if (!timeout_ms) {
-		result = ivs_channels_poll_sometimes(queue->channels);
-		return result ? result : attempt->run(queue, attempt);
-	}
-	deadline_ns = ivs_clock_deadline(timeout_ms);
-	for (unsigned int i = 0; i < SPINS; i++) {
-		result = attempt->run(queue, attempt);
-		if (result != IVS_CHANNEL_E_TIMEOUT)
-			return result;
-	}
-	while (result == IVS_CHANNEL_E_TIMEOUT && ivs_clock_ns() < deadline_ns)
-		result = sleep_once(queue, attempt, deadline_ns);
-	if (!result)
-		ivs_channels_awake(queue->channels);
-	return result;
-}
-
-static int is_ready(struct ivs_queue *queue)
-{
-	const void *message;
-	void *memory;
-	uint32_t len;
-
-	return queue->sends ? ivs_outlet_reserve(&queue->outlet, &memory)
-			    : ivs_receiver_peek(&queue->receiver, &message, &len);
-}
-
-int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
-{
-	int64_t deadline_ns = ivs_clock_deadline(timeout_ms);
-	bool rings = true;
-	bool ready = false;
-	int result;
-
-	if (!timeout_ms)
-		return ivs_channels_poll(channels);
-	for (struct ivs_queue *queue = channels->queues; queue; queue = queue->next) {
-		if (queue->sends)
-			continue; /* most senders are ready at most times */
-		rings = set_sleeps(queue, true) && rings;
-		ready = ready || is_ready(queue) != IVS_CHANNEL_E_TIMEOUT;
-	}
-	result = ready ? ivs_channels_poll(channels)
-		       : ivs_channels_sleep(channels, deadline_ns, rings);
-	for (struct ivs_queue *queue = channels->queues; queue; queue = queue->next) {
-		if (!queue->sends)
-			set_sleeps(queue, false);
-	}
-	return result;
-}
-
 /* Sending */
 
-static int try_reserve(struct ivs_queue *queue, struct attempt *attempt)
+static int try_reserve(struct ivs_channel *channel, struct ivs_attempt *attempt)
 {
-	return ivs_outlet_reserve(&queue->outlet, &attempt->memory);
+	return ivs_outlet_reserve(&queue_of(channel)->outlet, &attempt->memory);
 }
 
 int ivs_queue_reserve(struct ivs_queue *queue, void **memory, int timeout_ms)
 {
-	struct attempt attempt = {.run = try_reserve};
+	struct ivs_attempt attempt = {.run = try_reserve};
 	int result;
 
 	if (!ivs_outlet_reserve(&queue->outlet, memory)) /* as it mostly is */
 		return 0;
-	result = try_for(queue, &attempt, timeout_ms);
+	result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 	if (!result)
 		*memory = attempt.memory;
 	return result;
@@ -260,37 +177,38 @@ int ivs_queue_send(struct ivs_queue *queue, const void *message, size_t len, int
 	return 0;
 }
 
-static int try_flush(struct ivs_queue *queue, struct attempt *attempt)
+static int try_flush(struct ivs_channel *channel, struct ivs_attempt *attempt)
 {
-	int result = ivs_outlet_update(&queue->outlet);
+	struct ivs_outlet *outlet = &queue_of(channel)->outlet;
+	int result = ivs_outlet_update(outlet);
 
 	(void)attempt;
-	if (!ivs_outlet_unread(&queue->outlet))
+	if (!ivs_outlet_unread(outlet))
 		return 0;
 	return result ? result : IVS_CHANNEL_E_TIMEOUT;
 }
 
 int ivs_queue_flush(struct ivs_queue *queue, int timeout_ms)
 {
-	struct attempt attempt = {.run = try_flush};
+	struct ivs_attempt attempt = {.run = try_flush};
 
-	return try_for(queue, &attempt, timeout_ms);
+	return ivs_channel_await(&queue->base, &attempt, timeout_ms);
 }
 
 /* Receiving */
 
-static int try_peek(struct ivs_queue *queue, struct attempt *attempt)
+static int try_peek(struct ivs_channel *channel, struct ivs_attempt *attempt)
 {
-	return ivs_receiver_peek(&queue->receiver, &attempt->message, &attempt->len);
+	return ivs_receiver_peek(&queue_of(channel)->receiver, &attempt->message, &attempt->len);
 }
 
 int ivs_queue_peek(struct ivs_queue *queue, const void **message, size_t *len, int timeout_ms)
 {
-	struct attempt attempt = {.run = try_peek};
+	struct ivs_attempt attempt = {.run = try_peek};
 	int result = ivs_receiver_peek(&queue->receiver, &attempt.message, &attempt.len);
 
 	if (result == IVS_CHANNEL_E_TIMEOUT)
-		result = try_for(queue, &attempt, timeout_ms);
+		result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 	if (result)
 		return result;
 	*message = attempt.message;

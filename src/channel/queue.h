@@ -5,11 +5,14 @@
 
 #include "channel/outlet.h"
 #include "channel/receiver.h"
+#include "channel/wait.h"
 
-/** struct ivs_queue - one of the two */
+/**
+ * struct ivs_queue - one of the two
+ * @base: must be the first member
+ */
 struct ivs_queue {
-	struct ivs_channels *channels;
-	struct ivs_queue *next;
+	struct ivs_channel base;
 	bool sends;
 	uint32_t message_max;
 	union {

@@ -3,70 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/clock.h"
+#include "channel/claim.h"
 #include "channel/shared.h"
 
 #define ATTACH_AFTER 64 /* look for new senders when nothing was found so often */
-#define CLAIM_TRIES 500
-#define CLAIM_PAUSE_NS IVS_NS_PER_MS
-
-/* The word POSITION of a receiver's endpoint. */
-#define CLAIMS 0
-#define RECEIVES 1
-
-/*
- * Only one peer may receive from the queues of a name. Each publishes its claim, and then looks for
- * those of others. A peer gives up if another receives, or claims with a lower section; it waits
- * for a peer that claims with a higher section to give up, or to receive because it had not seen
- * this claim.
- */
-static int find_rival(const struct ivs_receiver *receiver, bool *receives)
-{
-	struct ivs_endpoint_ref at = {0};
-	struct ivs_endpoint_view view;
-	uint64_t life;
-	int rival = -1;
-
-	*receives = false;
-	for (; ivs_channels_find(receiver->channels, IVS_ROLE_QUEUE_RECEIVER, receiver->name, false,
-				 &at, &life, &view);
-	     at.index++) {
-		const void *section = ivs_channels_at(receiver->channels, at.section);
-		uint64_t word = ivs_shared_load(ivs_section_foreign(section, at.index) +
-						IVS_ENDPOINT_POSITION);
-
-		if (at.section == receiver->channels->section && at.index == receiver->index)
-			continue;
-		*receives = *receives || word == RECEIVES;
-		rival = rival < 0 ? at.section : rival;
-	}
-	return rival;
-}
-
-static int claim(struct ivs_receiver *receiver)
-{
-	const struct timespec pause = {0, CLAIM_PAUSE_NS};
-	bool receives;
-
-	for (unsigned int i = 0; i < CLAIM_TRIES; i++) {
-		int rival = find_rival(receiver, &receives);
-
-		if (receives || (rival >= 0 && rival <= (int)receiver->channels->section))
-			return IVS_CHANNEL_E_BUSY;
-		if (rival < 0) {
-			ivs_shared_publish(
-				ivs_section_endpoint(ivs_channels_own(receiver->channels),
-						     receiver->index) +
-					IVS_ENDPOINT_POSITION,
-				RECEIVES);
-			return 0;
-		}
-		(void)nanosleep(&pause, NULL);
-	}
-	return IVS_CHANNEL_E_BUSY;
-}
 
 int ivs_receiver_open(struct ivs_receiver *receiver, struct ivs_channels *channels,
 		      const char *name)
@@ -83,7 +24,7 @@ int ivs_receiver_open(struct ivs_receiver *receiver, struct ivs_channels *channe
 	view.state = (struct ivs_endpoint_state){IVS_ROLE_QUEUE_RECEIVER, false,
 						 receiver->incarnation};
 	ivs_endpoint_put(ivs_channels_own(channels), receiver->index, &view);
-	result = claim(receiver);
+	result = ivs_claim(channels, IVS_ROLE_QUEUE_RECEIVER, name, receiver->index);
 	if (result) {
 		ivs_channels_give_back(channels, receiver->index);
 		return result;

@@ -182,6 +182,12 @@ static bool is_inside(const struct ivs_endpoint_view *view, uint64_t section_len
 	       ivs_lane_len(&view->shape) <= section_len - view->at;
 }
 
+static bool has_lane(enum ivs_endpoint_role role)
+{
+	return role == IVS_ROLE_QUEUE_SENDER || role == IVS_ROLE_CONNECTOR ||
+	       role == IVS_ROLE_ACCEPTOR;
+}
+
 bool ivs_endpoint_get(const void *section, uint64_t section_len, unsigned int index,
 		      struct ivs_endpoint_view *out)
 {
@@ -200,8 +206,7 @@ bool ivs_endpoint_get(const void *section, uint64_t section_len, unsigned int in
 	out->shape.base = (uint32_t)ivs_shared_load(&endpoint[IVS_ENDPOINT_BASE]);
 	out->target = ivs_endpoint_ref_unpack(ivs_shared_load(&endpoint[IVS_ENDPOINT_TARGET]));
 	out->target_life = ivs_shared_load(&endpoint[IVS_ENDPOINT_LIFE]);
-	if (out->state.role != IVS_ROLE_QUEUE_RECEIVER && out->state.role != IVS_ROLE_READER &&
-	    !is_inside(out, section_len))
+	if (has_lane(out->state.role) && !is_inside(out, section_len))
 		return false;
 	/* The holder publishes the state last, and changes it before it reuses the endpoint. */
 	return ivs_shared_load(&endpoint[IVS_ENDPOINT_STATE]) == state;

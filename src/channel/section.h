@@ -47,6 +47,10 @@ enum ivs_endpoint_role {
 	IVS_ROLE_QUEUE_SENDER,	 /* writer of a queue with this name */
 	IVS_ROLE_QUEUE_RECEIVER, /* receives from all queues with this name; it has no lane */
 	IVS_ROLE_READER,	 /* reader of one writer */
+	IVS_ROLE_LISTENER,	 /* accepts streams with this name; it has no lane */
+	IVS_ROLE_CONNECTOR,	 /* writer of a stream, of the side that connects */
+	IVS_ROLE_ACCEPTOR,	 /* writer of a stream, of the side that accepts: its target is the
+				  * connector */
 	IVS_ROLES_N,
 };
 

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "channel/wait.h"
+
+#include "base/clock.h"
+
+#define SPINS 200 /* tries before sleeping */
+
+void ivs_channel_add(struct ivs_channel *channel, struct ivs_channels *channels)
+{
+	channel->channels = channels;
+	channel->next = channels->open;
+	channels->open = channel;
+}
+
+void ivs_channel_remove(struct ivs_channel *channel)
+{
+	struct ivs_channel **link = &channel->channels->open;
+
+	while (*link != channel)
+		link = &(*link)->next;
+	*link = channel->next;
+}
+
+/*
+ * Publish that this peer sleeps, and try again before it does: see ivs_shared_publish(). What the
+ * other side does between this and the sleep rings.
+ */
+static int sleep_once(struct ivs_channel *channel, struct ivs_attempt *attempt, int64_t deadline_ns)
+{
+	bool rings = channel->set_sleeps(channel, true);
+	int result = attempt->run(channel, attempt);
+
+	if (result == IVS_CHANNEL_E_TIMEOUT) {
+		result = ivs_channels_sleep(channel->channels, deadline_ns, rings);
+		if (!result)
+			result = attempt->run(channel, attempt);
+	}
+	(void)channel->set_sleeps(channel, false);
+	return result;
+}
+
+int ivs_channel_await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
+{
+	int64_t deadline_ns;
+	int result = attempt->run(channel, attempt);
+
+	if (result != IVS_CHANNEL_E_TIMEOUT)
+		return result;
+	if (!timeout_ms) {
+		result = ivs_channels_poll_sometimes(channel->channels);
+		return result ? result : attempt->run(channel, attempt);
+	}
+	deadline_ns = ivs_clock_deadline(timeout_ms);
+	for (unsigned int i = 0; i < SPINS; i++) {
+		result = attempt->run(channel, attempt);
+		if (result != IVS_CHANNEL_E_TIMEOUT)
+			return result;
+	}
+	while (result == IVS_CHANNEL_E_TIMEOUT && ivs_clock_ns() < deadline_ns)
+		result = sleep_once(channel, attempt, deadline_ns);
+	if (!result)
+		ivs_channels_awake(channel->channels);
+	return result;
+}
+
+int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
+{
+	int64_t deadline_ns = ivs_clock_deadline(timeout_ms);
+	bool rings = true;
+	bool ready = false;
+	int result;
+
+	if (!timeout_ms)
+		return ivs_channels_poll(channels);
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
+		if (!channel->is_ready)
+			continue;
+		rings = channel->set_sleeps(channel, true) && rings;
+		ready = channel->is_ready(channel) || ready;
+	}
+	result = ready ? ivs_channels_poll(channels)
+		       : ivs_channels_sleep(channels, deadline_ns, rings);
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
+		if (channel->is_ready)
+			(void)channel->set_sleeps(channel, false);
+	}
+	return result;
+}
