@@ -9,9 +9,10 @@
  * peers can write, so a hostile peer can also destroy or change messages between other peers.
  *
  *   queue   messages from one or more senders to one receiver; none is lost
+ *   stream  bytes in both directions, like a connected socket; it has two ends
  *
- * Peers find each other by the name of a queue, in any order. On a region without doorbells (shm:,
- * file:, ivshmem-plain), waiting polls with growing pauses of up to 10 ms.
+ * Peers find each other by the name of a channel, in any order. On a region without doorbells
+ * (shm:, file:, ivshmem-plain), waiting polls with growing pauses of up to 10 ms.
  *
  * Results: see ivshmem/api.h; ivs_channel_strerror() describes them.
  *
@@ -39,18 +40,20 @@ extern "C" {
 
 struct ivs_channels;
 struct ivs_queue;
+struct ivs_stream_listener;
+struct ivs_stream;
 
 enum ivs_channel_error {
 	IVS_CHANNEL_E_TIMEOUT = 1, /* the time limit expired */
-	IVS_CHANNEL_E_ENDED,	   /* the other side has closed the queue, left or died */
+	IVS_CHANNEL_E_ENDED,	   /* the other side has closed the channel, left or died */
 	IVS_CHANNEL_E_BROKEN,	   /* the other side has stored impossible values */
-	IVS_CHANNEL_E_TOO_LONG,	   /* the message is longer than the queue's longest */
+	IVS_CHANNEL_E_TOO_LONG,	   /* the message is longer than the queue or buffer allows */
 	IVS_CHANNEL_E_NAME,	   /* the name is empty, too long, or has control characters */
-	IVS_CHANNEL_E_BUSY,	   /* another peer already receives from queues of this name */
+	IVS_CHANNEL_E_BUSY,	   /* another peer receives from queues of this name, or listens */
 	IVS_CHANNEL_E_LAYOUT,	   /* the region has other content, or a damaged layout */
 	IVS_CHANNEL_E_VERSION,	   /* the region has another version of the layout */
 	IVS_CHANNEL_E_SECTION,	   /* the peer has no section, or another peer has taken it */
-	IVS_CHANNEL_E_FULL,	   /* the peer's section has no room for another queue */
+	IVS_CHANNEL_E_FULL,	   /* the peer's section has no room for another channel */
 	IVS_CHANNEL_E_READ_ONLY,   /* the region is not mapped for writing */
 	IVS_CHANNEL_E_PEER,	   /* the device is gone, or ivs_peer_stop() was called */
 };
@@ -113,11 +116,11 @@ IVS_PUBLIC uint32_t ivs_channels_sections(const struct ivs_channels *channels);
  * ivs_channels_wait() - wait until another peer rings this one, joins or leaves
  * @timeout_ms: 0: do not wait, but process what has happened; -1: no limit
  *
- * For programs that use several queues: try each with a time limit of 0, then call this function.
- * A message that arrived before the call ends the wait. Without doorbells the function returns
- * after a pause.
+ * For programs that use several channels: try each with a time limit of 0, then call this function.
+ * A message that arrived before the call ends the wait, and so do a connection to a listener, and
+ * room in a queue or stream that was full. Without doorbells the function returns after a pause.
  *
- * Return: 0 (try the queues again), IVS_CHANNEL_E_TIMEOUT, _SECTION, _PEER; -errno (-EINTR).
+ * Return: 0 (try the channels again), IVS_CHANNEL_E_TIMEOUT, _SECTION, _PEER; -errno (-EINTR).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms);
 
@@ -229,6 +232,85 @@ IVS_PUBLIC IVS_MUST_USE int ivs_queue_receive(struct ivs_queue *queue, void *buf
  * The number is as of the last call that waited or found the queue empty or full.
  */
 IVS_PUBLIC unsigned int ivs_queue_peers(const struct ivs_queue *queue);
+
+/**
+ * struct ivs_stream_options - the size of a stream's buffer; zeroes: the defaults
+ * @buffer_len: how many bytes this side can write before the other side has read some, at least;
+ *              0: a sixteenth of the section
+ */
+struct ivs_stream_options {
+	size_t buffer_len;
+};
+
+/**
+ * ivs_stream_listen() - accept streams with this name
+ * @opts: size of the buffers for what this side writes; NULL: the defaults
+ *
+ * Return: 0, IVS_CHANNEL_E_NAME, _BUSY (another peer listens), _FULL, _SECTION; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_listen(struct ivs_channels *channels, const char *name,
+					      const struct ivs_stream_options *opts,
+					      struct ivs_stream_listener **out);
+
+/** ivs_stream_listener_close() - accept no more streams; those that were accepted continue */
+IVS_PUBLIC void ivs_stream_listener_close(struct ivs_stream_listener *listener);
+
+/**
+ * ivs_stream_accept() - wait for a peer that connects
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _FULL (no room for the buffer: close other streams, and try
+ * again), _SECTION, _PEER; -errno (-EINTR, -ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_accept(struct ivs_stream_listener *listener,
+					      struct ivs_stream **out, int timeout_ms);
+
+/**
+ * ivs_stream_connect() - connect to the peer that listens to this name, which may start later
+ * @opts: as for ivs_stream_listen()
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT (no peer has accepted), _ENDED (the peer accepted, and left),
+ * _NAME, _FULL, _SECTION, _PEER; -errno (-EINTR, -ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_connect(struct ivs_channels *channels, const char *name,
+					       const struct ivs_stream_options *opts,
+					       struct ivs_stream **out, int timeout_ms);
+
+/**
+ * ivs_stream_close() - close both directions. NULL is ignored.
+ *
+ * The other side can still read what was written. If it writes, the result is IVS_CHANNEL_E_ENDED.
+ */
+IVS_PUBLIC void ivs_stream_close(struct ivs_stream *stream);
+
+/**
+ * ivs_stream_shutdown() - write no more
+ *
+ * When the other side has read everything, it sees the end. This side can still read.
+ */
+IVS_PUBLIC void ivs_stream_shutdown(struct ivs_stream *stream);
+
+/**
+ * ivs_stream_write() - write up to @len bytes, waiting until at least one can be written
+ * @written: set to the number of bytes that were written, 0 unless 0 is returned
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED (the other side has closed the stream, left or died, or
+ * this side has called ivs_stream_shutdown()), _BROKEN, _SECTION, _PEER; -errno (-EINTR).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const void *bytes,
+					     size_t len, size_t *written, int timeout_ms);
+
+/**
+ * ivs_stream_read() - read up to @len bytes, waiting until there is at least one
+ * @got: set to the number of bytes that were read, 0 unless 0 is returned
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED (the other side writes no more, and everything has been
+ * read), _BROKEN, _SECTION, _PEER; -errno (-EINTR).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len,
+					    size_t *got, int timeout_ms);
+
+/** ivs_stream_section() - the section of the other side: its id, if it has one */
+IVS_PUBLIC uint32_t ivs_stream_section(const struct ivs_stream *stream);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "channel/shared.h"
 
-#define PAUSE_MIN_NS 20000
 #define PAUSE_MAX_NS (10 * IVS_NS_PER_MS)
 /* Without an event for so long, look at the region, in case a doorbell was lost. */
 #define SLEEP_MAX_MS 10000
@@ -195,7 +194,7 @@ int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *
 		return ivs_error_errno(err, ENOMEM, "cannot open the channels");
 	channels->peer = peer;
 	channels->memory = ivs_peer_memory(peer, NULL);
-	channels->pause_ns = PAUSE_MIN_NS;
+	channels->pause_ns = IVS_CHANNELS_PAUSE_MIN_NS;
 	result = begin(channels, opts ? opts : &defaults, err);
 	if (result) {
 		free(channels->others);
@@ -300,6 +299,17 @@ bool ivs_channels_find(const struct ivs_channels *channels, enum ivs_endpoint_ro
 		}
 	}
 	return false;
+}
+
+void ivs_channels_ring_name(struct ivs_channels *channels, enum ivs_endpoint_role role,
+			    const char *name)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+
+	if (ivs_channels_find(channels, role, name, false, &at, &life, &view))
+		ivs_channels_ring(channels, at.section);
 }
 
 /* Endpoints of the peer's section */
@@ -458,11 +468,6 @@ int ivs_channels_poll_sometimes(struct ivs_channels *channels)
 static bool can_be_rung(const struct ivs_channels *channels)
 {
 	return channels->holder.vector >= 0 && ivs_peer_caps(channels->peer) & IVS_CAP_WAIT;
-}
-
-void ivs_channels_awake(struct ivs_channels *channels)
-{
-	channels->pause_ns = PAUSE_MIN_NS;
 }
 
 static int take_pause(struct ivs_channels *channels, int64_t left_ns)

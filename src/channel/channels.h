@@ -11,6 +11,8 @@
 #include "channel/section.h"
 #include "ivshmem/channel.h"
 
+#define IVS_CHANNELS_PAUSE_MIN_NS 20000
+
 /**
  * struct ivs_channels_other - what is known about a section of another peer
  * @ended_life: this life of the section has ended: its holder has left the server
@@ -87,6 +89,13 @@ void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 /** ivs_channels_ring() - ring the holder of a section, if it can be rung */
 void ivs_channels_ring(struct ivs_channels *channels, unsigned int section);
 
+/**
+ * ivs_channels_ring_name() - ring the peer that has this name, because a new endpoint of this peer
+ * wants to be found: the other peer may sleep, and does not know this one
+ */
+void ivs_channels_ring_name(struct ivs_channels *channels, enum ivs_endpoint_role role,
+			    const char *name);
+
 /** ivs_channels_ref() - which endpoint an own one is */
 static inline struct ivs_endpoint_ref ivs_channels_ref(const struct ivs_channels *channels,
 						       unsigned int index, uint32_t incarnation)
@@ -129,7 +138,10 @@ IVS_MUST_USE int ivs_channels_poll(struct ivs_channels *channels);
 IVS_MUST_USE int ivs_channels_poll_sometimes(struct ivs_channels *channels);
 
 /** ivs_channels_awake() - take note that there was something to do, so that pauses are short */
-void ivs_channels_awake(struct ivs_channels *channels);
+static inline void ivs_channels_awake(struct ivs_channels *channels)
+{
+	channels->pause_ns = IVS_CHANNELS_PAUSE_MIN_NS;
+}
 
 /**
  * ivs_channels_sleep() - wait until this peer is rung, or another joins or leaves

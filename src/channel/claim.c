@@ -12,7 +12,7 @@
 /* The word POSITION of the endpoint; an endpoint that has been published claims the name. */
 #define HAS_NAME 1
 
-/* Set @has_name if a rival has the name. Return: the lowest section of a rival; -1: there is none. */
+/* Set @has_name if a rival has the name. Return: the lowest section of a rival; -1: none. */
 static int find_rival(const struct ivs_channels *channels, enum ivs_endpoint_role role,
 		      const char *name, unsigned int index, bool *has_name)
 {
@@ -37,8 +37,8 @@ static int find_rival(const struct ivs_channels *channels, enum ivs_endpoint_rol
 
 /*
  * Each peer publishes its claim, and then looks for those of others. A peer gives up if another has
- * the name, or claims it with a lower section. It waits for a peer that claims with a higher section
- * to give up, or to get the name because it had not seen this claim.
+ * the name, or claims it with a lower section. It waits until a peer that claims with a higher
+ * section has given up, or has got the name because it had not seen this claim.
  */
 int ivs_claim(struct ivs_channels *channels, enum ivs_endpoint_role role, const char *name,
 	      unsigned int index)

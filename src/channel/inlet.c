@@ -48,14 +48,37 @@ static bool is_open(const struct ivs_inlet *inlet)
 	       ivs_channels_is_active(inlet->channels, inlet->writer.section, inlet->writer_life);
 }
 
-/* Return: whether the writer's section still has the lane, whose writer may be gone. */
-static bool is_there(const struct ivs_inlet *inlet)
+bool ivs_inlet_is_intact(const struct ivs_inlet *inlet)
 {
 	const void *section = ivs_channels_at(inlet->channels, inlet->writer.section);
-	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, inlet->writer.index);
+	struct ivs_endpoint_state state;
 
+	/* The fence orders the loads of a copy before those of the state and the life. */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	state = ivs_endpoint_get_state(section, inlet->writer.index);
 	return state.incarnation == inlet->writer.incarnation && state.role != IVS_ROLE_NONE &&
 	       ivs_section_life(section) == inlet->writer_life;
+}
+
+bool ivs_inlet_has_ended(const struct ivs_inlet *inlet)
+{
+	return !is_open(inlet);
+}
+
+bool ivs_inlet_is_read(const struct ivs_channels *channels, const struct ivs_endpoint_ref *writer)
+{
+	const void *own = ivs_channels_own(channels);
+	const void *section = ivs_channels_at(channels, writer->section);
+
+	if (ivs_shared_load(ivs_section_foreign(section, writer->index) + IVS_ENDPOINT_ACCEPTED))
+		return true;
+	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
+		if (ivs_endpoint_get_state(own, i).role == IVS_ROLE_READER &&
+		    ivs_shared_load(ivs_section_foreign(own, i) + IVS_ENDPOINT_TARGET) ==
+			    ivs_endpoint_ref_pack(writer))
+			return true;
+	}
+	return false;
 }
 
 static void tell_writer(struct ivs_inlet *inlet)
@@ -86,7 +109,7 @@ int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len)
 	if (!result)
 		return 0;
 	/* Another lane may have got the memory of one that has ended. */
-	return is_there(inlet) ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
+	return ivs_inlet_is_intact(inlet) ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
 }
 
 /*
@@ -124,7 +147,7 @@ bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps)
 
 void ivs_inlet_close(struct ivs_inlet *inlet)
 {
-	if (inlet->lane.position && !is_accepted(inlet))
+	if ((inlet->lane.position || inlet->claimed) && !is_accepted(inlet))
 		ivs_channels_linger(inlet->channels, inlet->index, IVS_ROLE_READER,
 				    inlet->incarnation);
 	else

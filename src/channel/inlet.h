@@ -12,6 +12,7 @@
  * @index:       place in this peer's table of endpoints
  * @writer:      the writer's endpoint
  * @writer_life: life of the writer's section
+ * @claimed:     no other reader may read the lane later, even if this one reads nothing
  * @untold:      released messages of which a sleeping writer has not been told
  */
 struct ivs_inlet {
@@ -21,6 +22,7 @@ struct ivs_inlet {
 	struct ivs_endpoint_ref writer;
 	uint64_t writer_life;
 	struct ivs_lane_reader lane;
+	bool claimed;
 	bool untold;
 };
 
@@ -44,6 +46,21 @@ void ivs_inlet_close(struct ivs_inlet *inlet);
  * or died, and all its messages have been read; IVS_CHANNEL_E_BROKEN.
  */
 IVS_MUST_USE int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len);
+
+/** ivs_inlet_has_ended() - whether the writer will write nothing more */
+IVS_MUST_USE bool ivs_inlet_has_ended(const struct ivs_inlet *inlet);
+
+/** ivs_inlet_is_read() - whether the writer has a reader, or this peer reads its lane */
+IVS_MUST_USE bool ivs_inlet_is_read(const struct ivs_channels *channels,
+				    const struct ivs_endpoint_ref *writer);
+
+/**
+ * ivs_inlet_is_intact() - whether the memory of the lane has not been used for anything else
+ *
+ * A message that was copied before the call is the one that was sent, unless a peer is hostile. The
+ * memory gets another use if another peer takes the writer's section.
+ */
+IVS_MUST_USE bool ivs_inlet_is_intact(const struct ivs_inlet *inlet);
 
 /** ivs_inlet_release() - give back the message that ivs_inlet_peek() found */
 void ivs_inlet_release(struct ivs_inlet *inlet);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "channel/outlet.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "channel/shared.h"
 
@@ -21,14 +23,17 @@ static const uint64_t *reader_word(const struct ivs_outlet *outlet, enum ivs_end
 }
 
 int ivs_outlet_open(struct ivs_outlet *outlet, struct ivs_channels *channels,
-		    enum ivs_endpoint_role role, const char *name, uint32_t slots_n,
-		    uint32_t message_len)
+		    const struct ivs_outlet_options *opts)
 {
 	struct ivs_endpoint_view view = {
-		.shape = {.slots_n = slots_n, .slot_len = ivs_lane_slot_len(message_len)},
+		.shape = {.slots_n = opts->slots_n,
+			  .slot_len = ivs_lane_slot_len(opts->message_len)},
+		.target = opts->target,
+		.target_life = opts->target_life,
 	};
 
-	*outlet = (struct ivs_outlet){.channels = channels, .role = role, .rung_at = NOT_RUNG};
+	*outlet = (struct ivs_outlet){
+		.channels = channels, .role = opts->role, .rung_at = NOT_RUNG};
 	outlet->index = ivs_channels_take_endpoint(channels, &outlet->incarnation);
 	if (!outlet->index)
 		return IVS_CHANNEL_E_FULL;
@@ -38,13 +43,21 @@ int ivs_outlet_open(struct ivs_outlet *outlet, struct ivs_channels *channels,
 	}
 	/* Far from the bases of the lanes that were in this memory before. */
 	view.shape.base = (uint32_t)channels->life + outlet->incarnation * UINT32_C(0x9e3779b9);
-	view.state = (struct ivs_endpoint_state){role, false, outlet->incarnation};
-	for (size_t i = 0; name[i]; i++) /* the caller has checked the length */
-		view.name[i] = name[i];
+	view.state = (struct ivs_endpoint_state){opts->role, false, outlet->incarnation};
+	memcpy(view.name, opts->name, strlen(opts->name)); /* the caller has checked its length */
 	ivs_lane_prepare(&outlet->lane, (uint8_t *)ivs_channels_own(channels) + view.at,
 			 &view.shape);
 	ivs_endpoint_put(ivs_channels_own(channels), outlet->index, &view);
 	return 0;
+}
+
+void ivs_outlet_end(struct ivs_outlet *outlet)
+{
+	struct ivs_endpoint_state state = {outlet->role, true, outlet->incarnation};
+
+	ivs_endpoint_set_state(ivs_channels_own(outlet->channels), outlet->index, &state);
+	if (outlet->reader.index)
+		ivs_channels_ring(outlet->channels, outlet->reader.section);
 }
 
 void ivs_outlet_close(struct ivs_outlet *outlet)

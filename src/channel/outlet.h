@@ -32,14 +32,30 @@ struct ivs_outlet {
 };
 
 /**
+ * struct ivs_outlet_options - how to create a lane
+ * @role:        a role of writers
+ * @target:      the endpoint that an acceptor answers, in the life @target_life of its section
+ * @message_len: maximum length of a message
+ */
+struct ivs_outlet_options {
+	enum ivs_endpoint_role role;
+	const char *name;
+	uint32_t slots_n;
+	uint32_t message_len;
+	struct ivs_endpoint_ref target;
+	uint64_t target_life;
+};
+
+/**
  * ivs_outlet_open() - create a lane in this peer's section
- * @role: a role of writers
  *
  * Return: 0, IVS_CHANNEL_E_FULL.
  */
 IVS_MUST_USE int ivs_outlet_open(struct ivs_outlet *outlet, struct ivs_channels *channels,
-				 enum ivs_endpoint_role role, const char *name, uint32_t slots_n,
-				 uint32_t message_len);
+				 const struct ivs_outlet_options *opts);
+
+/** ivs_outlet_end() - commit nothing more; the reader sees the end after the last message */
+void ivs_outlet_end(struct ivs_outlet *outlet);
 
 /** ivs_outlet_close() - end the lane; its reader can still read what was committed */
 void ivs_outlet_close(struct ivs_outlet *outlet);
@@ -50,6 +66,12 @@ void ivs_outlet_close(struct ivs_outlet *outlet);
  * Return: 0; IVS_CHANNEL_E_TIMEOUT: the lane is full; IVS_CHANNEL_E_ENDED, _BROKEN.
  */
 IVS_MUST_USE int ivs_outlet_reserve(struct ivs_outlet *outlet, void **memory);
+
+/** ivs_outlet_is_full() - whether the lane was full at the last look, and has not ended */
+static inline bool ivs_outlet_is_full(const struct ivs_outlet *outlet)
+{
+	return !outlet->result && outlet->lane.position == outlet->lane.limit;
+}
 
 /** ivs_outlet_commit() - publish the message, and ring the reader if it sleeps */
 void ivs_outlet_commit(struct ivs_outlet *outlet, uint32_t len);

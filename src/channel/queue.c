@@ -24,6 +24,19 @@ static bool sender_set_sleeps(struct ivs_channel *channel, bool sleeps)
 	return ivs_outlet_will_be_rung(outlet);
 }
 
+/* Most senders have room at most times: waiting for these would end each wait. */
+static bool sender_waits(struct ivs_channel *channel)
+{
+	return ivs_outlet_is_full(&queue_of(channel)->outlet);
+}
+
+static bool sender_is_ready(struct ivs_channel *channel)
+{
+	void *memory;
+
+	return ivs_outlet_reserve(&queue_of(channel)->outlet, &memory) != IVS_CHANNEL_E_TIMEOUT;
+}
+
 static bool receiver_set_sleeps(struct ivs_channel *channel, bool sleeps)
 {
 	return ivs_receiver_set_sleeps(&queue_of(channel)->receiver, sleeps);
@@ -31,11 +44,14 @@ static bool receiver_set_sleeps(struct ivs_channel *channel, bool sleeps)
 
 static bool receiver_is_ready(struct ivs_channel *channel)
 {
+	struct ivs_receiver *receiver = &queue_of(channel)->receiver;
 	const void *message;
 	uint32_t len;
+	int result = ivs_receiver_peek(receiver, &message, &len);
 
-	return ivs_receiver_peek(&queue_of(channel)->receiver, &message, &len) !=
-	       IVS_CHANNEL_E_TIMEOUT;
+	if (result && result != IVS_CHANNEL_E_TIMEOUT)
+		receiver->unreported = result;
+	return result != IVS_CHANNEL_E_TIMEOUT;
 }
 
 static struct ivs_queue *new_queue(struct ivs_channels *channels, const char *name, int *result)
@@ -63,17 +79,6 @@ static uint32_t slots_for(uint32_t n)
 	return slots_n <= IVS_LANE_SLOTS_MAX ? slots_n : 0;
 }
 
-/* Receivers of this name may sleep, and know no sender that would ring them. */
-static void ring_receiver(struct ivs_channels *channels, const char *name)
-{
-	struct ivs_endpoint_ref at = {0};
-	struct ivs_endpoint_view view;
-	uint64_t life;
-
-	if (ivs_channels_find(channels, IVS_ROLE_QUEUE_RECEIVER, name, false, &at, &life, &view))
-		ivs_channels_ring(channels, at.section);
-}
-
 int ivs_queue_open_sender(struct ivs_channels *channels, const char *name,
 			  const struct ivs_queue_options *opts, struct ivs_queue **out)
 {
@@ -92,14 +97,19 @@ int ivs_queue_open_sender(struct ivs_channels *channels, const char *name,
 		return result;
 	queue->sends = true;
 	queue->message_max = len;
-	result = ivs_outlet_open(&queue->outlet, channels, IVS_ROLE_QUEUE_SENDER, name, slots_n,
-				 len);
+	result = ivs_outlet_open(&queue->outlet, channels,
+				 &(struct ivs_outlet_options){.role = IVS_ROLE_QUEUE_SENDER,
+							      .name = name,
+							      .slots_n = slots_n,
+							      .message_len = len});
 	if (result) {
 		free(queue);
 		return result;
 	}
-	ring_receiver(channels, name);
+	ivs_channels_ring_name(channels, IVS_ROLE_QUEUE_RECEIVER, name);
 	queue->base.set_sleeps = sender_set_sleeps;
+	queue->base.waits = sender_waits;
+	queue->base.is_ready = sender_is_ready;
 	ivs_channel_add(&queue->base, channels);
 	*out = queue;
 	return 0;
@@ -146,11 +156,8 @@ static int try_reserve(struct ivs_channel *channel, struct ivs_attempt *attempt)
 int ivs_queue_reserve(struct ivs_queue *queue, void **memory, int timeout_ms)
 {
 	struct ivs_attempt attempt = {.run = try_reserve};
-	int result;
+	int result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 
-	if (!ivs_outlet_reserve(&queue->outlet, memory)) /* as it mostly is */
-		return 0;
-	result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 	if (!result)
 		*memory = attempt.memory;
 	return result;
@@ -205,10 +212,8 @@ static int try_peek(struct ivs_channel *channel, struct ivs_attempt *attempt)
 int ivs_queue_peek(struct ivs_queue *queue, const void **message, size_t *len, int timeout_ms)
 {
 	struct ivs_attempt attempt = {.run = try_peek};
-	int result = ivs_receiver_peek(&queue->receiver, &attempt.message, &attempt.len);
+	int result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 
-	if (result == IVS_CHANNEL_E_TIMEOUT)
-		result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 	if (result)
 		return result;
 	*message = attempt.message;
@@ -225,16 +230,23 @@ int ivs_queue_receive(struct ivs_queue *queue, void *buffer, size_t room, size_t
 		      int timeout_ms)
 {
 	const void *message;
-	int result = ivs_queue_peek(queue, &message, len, timeout_ms);
+	int result;
 
-	if (result)
-		return result;
-	if (*len > room)
-		return IVS_CHANNEL_E_TOO_LONG;
-	if (*len)
-		memcpy(buffer, message, *len);
-	ivs_queue_release(queue);
-	return 0;
+	do {
+		result = ivs_queue_peek(queue, &message, len, timeout_ms);
+		if (result)
+			return result;
+		if (*len > room)
+			return IVS_CHANNEL_E_TOO_LONG;
+		if (*len)
+			memcpy(buffer, message, *len);
+		if (ivs_receiver_is_intact(&queue->receiver)) {
+			ivs_queue_release(queue);
+			return 0;
+		}
+		result = ivs_receiver_drop(&queue->receiver);
+	} while (!result);
+	return result;
 }
 
 unsigned int ivs_queue_peers(const struct ivs_queue *queue)

@@ -107,6 +107,11 @@ static int remove_inlet(struct ivs_receiver *receiver, unsigned int i, int resul
 
 int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message, uint32_t *len)
 {
+	int unreported = receiver->unreported;
+
+	receiver->unreported = 0;
+	if (unreported)
+		return unreported;
 	for (unsigned int left = receiver->inlets_n; left; left--) {
 		unsigned int i = receiver->turn < receiver->inlets_n ? receiver->turn : 0;
 		int result = ivs_inlet_peek(&receiver->inlets[i], message, len);
@@ -128,6 +133,14 @@ int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message, uint3
 	if (receiver->idle++ % ATTACH_AFTER == 0)
 		ivs_receiver_attach(receiver);
 	return IVS_CHANNEL_E_TIMEOUT;
+}
+
+int ivs_receiver_drop(struct ivs_receiver *receiver)
+{
+	receiver->peeked = false;
+	return remove_inlet(receiver, receiver->turn, IVS_CHANNEL_E_ENDED) == IVS_CHANNEL_E_ENDED
+		       ? IVS_CHANNEL_E_ENDED
+		       : 0;
 }
 
 void ivs_receiver_release(struct ivs_receiver *receiver)

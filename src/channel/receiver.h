@@ -11,6 +11,7 @@
  * @inlets:     one for each sender
  * @turn:       the inlet whose message is next
  * @peeked:     the message of inlet @turn has been returned, but not released
+ * @unreported: result of a call that did not return it, for the next call; 0: none
  * @seen:       fingerprint of the sections when senders were last looked for
  * @idle:       how often in a row no message was found
  */
@@ -24,6 +25,7 @@ struct ivs_receiver {
 	unsigned int inlets_max;
 	unsigned int turn;
 	bool peeked;
+	int unreported;
 	uint64_t seen;
 	unsigned int idle;
 };
@@ -41,6 +43,19 @@ void ivs_receiver_close(struct ivs_receiver *receiver);
  */
 IVS_MUST_USE int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message,
 				   uint32_t *len);
+
+/** ivs_receiver_is_intact() - ivs_inlet_is_intact() for the message that was found */
+static inline bool ivs_receiver_is_intact(const struct ivs_receiver *receiver)
+{
+	return ivs_inlet_is_intact(&receiver->inlets[receiver->turn]);
+}
+
+/**
+ * ivs_receiver_drop() - give up the sender whose message was found, because its lane is gone
+ *
+ * Return: 0; IVS_CHANNEL_E_ENDED: it was the last sender.
+ */
+int ivs_receiver_drop(struct ivs_receiver *receiver);
 
 /** ivs_receiver_release() - give back the message, and go to the next sender */
 void ivs_receiver_release(struct ivs_receiver *receiver);

@@ -6,11 +6,11 @@
 static const char *const texts[] = {
 	[0] = "success",
 	[IVS_CHANNEL_E_TIMEOUT] = "the time limit expired",
-	[IVS_CHANNEL_E_ENDED] = "the other side has closed the queue, left or died",
+	[IVS_CHANNEL_E_ENDED] = "the other side has closed the channel, left or died",
 	[IVS_CHANNEL_E_BROKEN] = "the other side has stored impossible values",
 	[IVS_CHANNEL_E_TOO_LONG] = "the message is too long",
 	[IVS_CHANNEL_E_NAME] = "the name is empty, too long, or has control characters",
-	[IVS_CHANNEL_E_BUSY] = "another peer receives from queues of this name",
+	[IVS_CHANNEL_E_BUSY] = "another peer receives from queues of this name, or listens to it",
 	[IVS_CHANNEL_E_LAYOUT] = "the region has other content, or its layout is damaged",
 	[IVS_CHANNEL_E_VERSION] = "the region has another version of the layout",
 	[IVS_CHANNEL_E_SECTION] = "the peer has no section, or another peer has taken it",

@@ -39,50 +39,79 @@ static int sleep_once(struct ivs_channel *channel, struct ivs_attempt *attempt, 
 	return result;
 }
 
-int ivs_channel_await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
+static int await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
 {
 	int64_t deadline_ns;
-	int result = attempt->run(channel, attempt);
+	int result = IVS_CHANNEL_E_TIMEOUT;
 
-	if (result != IVS_CHANNEL_E_TIMEOUT)
-		return result;
 	if (!timeout_ms) {
 		result = ivs_channels_poll_sometimes(channel->channels);
 		return result ? result : attempt->run(channel, attempt);
 	}
 	deadline_ns = ivs_clock_deadline(timeout_ms);
-	for (unsigned int i = 0; i < SPINS; i++) {
+	for (unsigned int i = 0; i < SPINS && result == IVS_CHANNEL_E_TIMEOUT; i++)
 		result = attempt->run(channel, attempt);
-		if (result != IVS_CHANNEL_E_TIMEOUT)
-			return result;
-	}
 	while (result == IVS_CHANNEL_E_TIMEOUT && ivs_clock_ns() < deadline_ns)
 		result = sleep_once(channel, attempt, deadline_ns);
+	return result;
+}
+
+int ivs_channel_await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
+{
+	int result = attempt->run(channel, attempt);
+
+	if (result == IVS_CHANNEL_E_TIMEOUT)
+		result = await(channel, attempt, timeout_ms);
 	if (!result)
 		ivs_channels_awake(channel->channels);
 	return result;
 }
 
+static bool set_all_sleep(struct ivs_channels *channels)
+{
+	bool rings = true;
+
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
+		channel->sleeps = !channel->waits || channel->waits(channel);
+		if (channel->sleeps)
+			rings = channel->set_sleeps(channel, true) && rings;
+	}
+	return rings;
+}
+
+static void set_all_awake(struct ivs_channels *channels)
+{
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
+		if (channel->sleeps)
+			(void)channel->set_sleeps(channel, false);
+	}
+}
+
+static bool is_any_ready(const struct ivs_channels *channels)
+{
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
+		if (channel->sleeps && channel->is_ready(channel))
+			return true;
+	}
+	return false;
+}
+
 int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
 {
 	int64_t deadline_ns = ivs_clock_deadline(timeout_ms);
-	bool rings = true;
-	bool ready = false;
+	bool rings;
 	int result;
 
 	if (!timeout_ms)
 		return ivs_channels_poll(channels);
-	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
-		if (!channel->is_ready)
-			continue;
-		rings = channel->set_sleeps(channel, true) && rings;
-		ready = channel->is_ready(channel) || ready;
+	rings = set_all_sleep(channels);
+	if (is_any_ready(channels)) {
+		result = ivs_channels_poll(channels);
+	} else {
+		result = ivs_channels_sleep(channels, deadline_ns, rings);
+		if (!result && ivs_clock_ns() >= deadline_ns && !is_any_ready(channels))
+			result = IVS_CHANNEL_E_TIMEOUT;
 	}
-	result = ready ? ivs_channels_poll(channels)
-		       : ivs_channels_sleep(channels, deadline_ns, rings);
-	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
-		if (channel->is_ready)
-			(void)channel->set_sleeps(channel, false);
-	}
+	set_all_awake(channels);
 	return result;
 }

@@ -8,14 +8,18 @@
 /**
  * struct ivs_channel - an open queue, stream or listener
  * @next:       the next one of the same peer
+ * @sleeps:     the other side has been told to ring
  * @set_sleeps: publish whether this peer sleeps until the other side rings it. Return: whether the
  *              other side knows that, and will ring
- * @is_ready:   whether there is something to receive; NULL: ivs_channels_wait() does not ask
+ * @waits:      whether ivs_channels_wait() should wait for the channel; NULL: always
+ * @is_ready:   whether a call that has returned IVS_CHANNEL_E_TIMEOUT would return something else
  */
 struct ivs_channel {
 	struct ivs_channels *channels;
 	struct ivs_channel *next;
+	bool sleeps;
 	bool (*set_sleeps)(struct ivs_channel *channel, bool sleeps);
+	bool (*waits)(struct ivs_channel *channel);
 	bool (*is_ready)(struct ivs_channel *channel);
 };
 

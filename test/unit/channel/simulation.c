@@ -8,7 +8,9 @@
  *   simulation [--runs N] [--seed N]
  *
  * Honest: the receiver gets every message of each sender once, in order and complete, until the
- * sender closes the queue or is killed. No peer sleeps forever while there is work for it.
+ * sender closes the queue or is killed. With streams, a server returns to each client the bytes
+ * that it wrote, also after the client has shut the stream down. No peer sleeps forever while there
+ * is work for it.
  * Hostile: one peer rewrites random words of the region between any two accesses of the others.
  * They must end without a crash, an access outside the region, or an endless loop.
  */
@@ -29,7 +31,11 @@
 #define REGION_LEN (4096 + PEERS_N * SECTION_LEN)
 #define STACK_LEN (128 * 1024)
 #define STEPS_MAX 400000 /* of one run; an honest run takes fewer than 50,000 */
+#define BUSY_MAX 100000	 /* of a peer, without waiting */
 #define MESSAGES_N 12
+#define STREAMS_MAX 8
+#define CONNECTIONS_N 2 /* of a client, one after another */
+#define BYTES_N 300
 
 struct ivs_peer {
 	int id;
@@ -44,8 +50,11 @@ struct ivs_peer {
 	void (*run)(struct ivs_peer *peer);
 	struct ivs_channels *channels;
 	struct ivs_queue *queue;
+	struct ivs_stream_listener *listener;
+	struct ivs_stream *streams[STREAMS_MAX];
 	uint32_t next_from[PEERS_N]; /* receiver: number of the next message of each sender */
 	uint32_t sent;
+	uint32_t busy; /* accesses since it waited last */
 };
 
 static struct {
@@ -59,6 +68,7 @@ static struct {
 	uint32_t switch_in; /* switch to another peer once in so many steps */
 	uint32_t kill_at;   /* kill peer 0 at this step; 0: never */
 	bool hostile;
+	bool streams;
 	bool over; /* the run is ended although peers have not */
 	const char *failure;
 } sim;
@@ -115,10 +125,12 @@ void ivs_shared_step(void)
 	sim.steps++;
 	if (sim.hostile && random_below(16) == 0)
 		scribble();
-	if (sim.steps > STEPS_MAX)
-		fail("a peer runs endlessly");
-	if (sim.steps > 2 * STEPS_MAX) {
-		fprintf(stderr, "simulation: seed %lu: %s\n", sim.seed, sim.failure);
+	if (sim.steps > STEPS_MAX && !sim.hostile)
+		fail("a run does not end");
+	if (sim.steps > STEPS_MAX) /* in a hostile run, peers may wait for those that are gone */
+		sim.over = true;
+	if (++sim.running->busy > BUSY_MAX) {
+		fprintf(stderr, "simulation: seed %lu: a call does not return\n", sim.seed);
 		exit(1);
 	}
 	if (sim.over)
@@ -203,9 +215,7 @@ unsigned int ivs_peer_caps(const struct ivs_peer *peer)
 
 const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap)
 {
-	(void)peer;
-	(void)cap;
-	return "";
+	return peer && cap ? "" : NULL;
 }
 
 int ivs_peer_id(const struct ivs_peer *peer)
@@ -235,6 +245,7 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 {
 	struct ivs_peer *dead = &sim.peers[0];
 
+	peer->busy = 0;
 	if (sim.over)
 		return IVS_PEER_E_STOPPED;
 	if (timeout_ms >= 1000) {
@@ -263,7 +274,10 @@ int nanosleep(const struct timespec *time, struct timespec *left)
 {
 	(void)time;
 	(void)left;
-	if (sim.running && !sim.over)
+	if (!sim.running)
+		return 0;
+	sim.running->busy = 0;
+	if (!sim.over)
 		yield();
 	return 0;
 }
@@ -352,6 +366,122 @@ static void run_receiver(struct ivs_peer *peer)
 	peer->queue = NULL;
 }
 
+static uint8_t byte_at(unsigned int client, unsigned int i)
+{
+	return (uint8_t)(i * 7 + i / 50 + client * 31);
+}
+
+/* Write everything, then the end; then read everything back. Return: 0, IVS_CHANNEL_E_*. */
+static int ask_once(struct ivs_peer *peer, struct ivs_stream *stream)
+{
+	uint8_t bytes[BYTES_N];
+	uint32_t sent = 0;
+	uint32_t got = 0;
+	int result = 0;
+	size_t n;
+
+	for (unsigned int i = 0; i < BYTES_N; i++)
+		bytes[i] = byte_at((unsigned int)peer->id, i);
+	while (!result && sent < BYTES_N) {
+		uint32_t len = 1 + random_below(BYTES_N - sent);
+
+		result = ivs_stream_write(stream, bytes + sent, len, &n, -1);
+		sent += (uint32_t)n;
+	}
+	ivs_stream_shutdown(stream);
+	while (!result) {
+		result = ivs_stream_read(stream, bytes, 1 + random_below(BYTES_N), &n, -1);
+		for (size_t i = 0; i < n && !sim.hostile; i++) {
+			if (bytes[i] != byte_at((unsigned int)peer->id, got++))
+				fail("a byte of a stream is wrong");
+		}
+	}
+	if (got != BYTES_N && !sim.hostile && !sim.over)
+		fail("bytes of a stream are missing");
+	return result == IVS_CHANNEL_E_ENDED ? 0 : result;
+}
+
+static void run_client(struct ivs_peer *peer)
+{
+	const struct ivs_stream_options opts = {64u << random_below(4)};
+	int result = 0;
+
+	for (unsigned int i = 0; i < CONNECTIONS_N && !result; i++) {
+		result = ivs_stream_connect(peer->channels, "stream", &opts, &peer->streams[0], -1);
+		if (result)
+			break;
+		result = ask_once(peer, peer->streams[0]);
+		ivs_stream_close(peer->streams[0]);
+		peer->streams[0] = NULL;
+		peer->sent += !result;
+	}
+	if (result && !sim.hostile && !sim.over)
+		fail("a client failed");
+}
+
+/* Return what was read. Return: false at the end of the stream. */
+static bool serve_stream(struct ivs_stream *stream)
+{
+	uint8_t bytes[64];
+	size_t at = 0;
+	size_t got;
+	size_t n;
+	int result = ivs_stream_read(stream, bytes, sizeof(bytes), &got, 0);
+
+	while (!result && at < got) {
+		result = ivs_stream_write(stream, bytes + at, got - at, &n, -1);
+		at += n;
+	}
+	return !result || result == IVS_CHANNEL_E_TIMEOUT;
+}
+
+static void serve_all(struct ivs_peer *peer)
+{
+	for (unsigned int i = 0; i < STREAMS_MAX; i++) {
+		struct ivs_stream **stream = &peer->streams[i];
+		unsigned int client;
+
+		if (!*stream && ivs_stream_accept(peer->listener, stream, 0))
+			*stream = NULL;
+		if (!*stream || serve_stream(*stream))
+			continue;
+		client = ivs_stream_section(*stream);
+		peer->next_from[client < PEERS_N ? client : 0]++;
+		ivs_stream_close(*stream);
+		*stream = NULL;
+	}
+}
+
+static bool has_served(const struct ivs_peer *peer, bool dead)
+{
+	bool idle = true;
+
+	for (unsigned int i = 0; i < STREAMS_MAX; i++)
+		idle = idle && !peer->streams[i];
+	return idle && peer->next_from[1] >= CONNECTIONS_N &&
+	       (dead || peer->next_from[0] >= CONNECTIONS_N);
+}
+
+static void run_server(struct ivs_peer *peer)
+{
+	const struct ivs_stream_options opts = {64u << random_below(4)};
+	int result = ivs_stream_listen(peer->channels, "stream", &opts, &peer->listener);
+	bool dead = false;
+
+	while (!result && !sim.over && !has_served(peer, dead)) {
+		dead = sim.peers[0].left;
+		result = ivs_channels_wait(peer->channels, dead ? 1 : -1);
+		if (result == IVS_CHANNEL_E_TIMEOUT)
+			result = 0;
+		serve_all(peer);
+	}
+	if (result && !sim.hostile && !sim.over)
+		fail("the server failed");
+	for (unsigned int i = 0; i < STREAMS_MAX; i++)
+		ivs_stream_close(peer->streams[i]);
+	ivs_stream_listener_close(peer->listener);
+}
+
 static void run_peer(unsigned int id)
 {
 	struct ivs_peer *peer = &sim.peers[id];
@@ -375,7 +505,10 @@ static void start_peer(unsigned int id)
 	void *stack = peer->stack;
 
 	*peer = (struct ivs_peer){.id = (int)id, .stack = stack};
-	peer->run = id == PEERS_N - 1 ? run_receiver : run_sender;
+	if (sim.streams)
+		peer->run = id == PEERS_N - 1 ? run_server : run_client;
+	else
+		peer->run = id == PEERS_N - 1 ? run_receiver : run_sender;
 	getcontext(&peer->context);
 	peer->context.uc_stack.ss_sp = stack;
 	peer->context.uc_stack.ss_size = STACK_LEN;
@@ -403,7 +536,8 @@ static void check_end(void)
 			fail("a peer sleeps although there is something to do");
 	}
 	/* The queue of a sender that dies before the receiver finds it is lost. */
-	if (!sim.hostile && receiver->next_from[0] && receiver->next_from[0] < sim.peers[0].sent)
+	if (!sim.hostile && !sim.streams && receiver->next_from[0] &&
+	    receiver->next_from[0] < sim.peers[0].sent)
 		fail("messages of a killed sender were lost");
 }
 
@@ -416,6 +550,7 @@ static void run_once(unsigned long seed, bool hostile)
 	sim.steps = 0;
 	sim.switch_in = 1u << (1 + random_below(9));
 	sim.kill_at = !hostile && random_below(2) ? 1 + random_below(8000) : 0;
+	sim.streams = random_below(2);
 	memset(sim.region, 0, REGION_LEN);
 	for (unsigned int i = 0; i < PEERS_N; i++)
 		start_peer(i);

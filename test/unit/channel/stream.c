@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tests of streams between peers in a plain region: bytes, ends, limits. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "ivshmem/channel.h"
+#include "support/c/channel_pair.h"
+
+#define REGION_LEN (1u << 20)
+
+static struct test_channels all;
+static struct ivs_stream_listener *listener;
+static struct ivs_stream *client;
+static struct ivs_stream *server;
+
+static void open_all(void)
+{
+	all = test_channels_open(REGION_LEN, 3);
+	listener = NULL;
+	client = server = NULL;
+}
+
+static void close_all(void)
+{
+	ivs_stream_close(client);
+	ivs_stream_close(server);
+	ivs_stream_listener_close(listener);
+	test_channels_close(&all);
+}
+
+TestSuite(channel_stream, .init = open_all, .fini = close_all);
+
+struct connecting {
+	const char *name;
+	struct ivs_stream_options opts;
+	int result;
+};
+
+static void *run_connect(void *argument)
+{
+	struct connecting *connecting = argument;
+
+	connecting->result = ivs_stream_connect(all.channels[0], connecting->name,
+						&connecting->opts, &client, 10000);
+	return NULL;
+}
+
+/* Connect peer 0 to peer 1. Connecting waits for the other side, so it needs a thread. */
+static void open_pair(size_t buffer_len)
+{
+	struct connecting connecting = {"s", {buffer_len}, -1};
+	const struct ivs_stream_options opts = {buffer_len};
+	pthread_t thread;
+
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", &opts, &listener), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, run_connect, &connecting), 0);
+	cr_assert_eq(ivs_stream_accept(listener, &server, 10000), 0);
+	pthread_join(thread, NULL);
+	cr_assert_eq(connecting.result, 0, "%s", ivs_channel_strerror(connecting.result));
+}
+
+static void write_text(struct ivs_stream *stream, const char *text)
+{
+	size_t written;
+
+	cr_assert_eq(ivs_stream_write(stream, text, strlen(text), &written, 0), 0);
+	cr_assert_eq(written, strlen(text));
+}
+
+static void expect_text(struct ivs_stream *stream, const char *expected)
+{
+	char text[64] = "";
+	size_t got;
+	int result = ivs_stream_read(stream, text, sizeof(text) - 1, &got, 0);
+
+	cr_assert_eq(result, 0, "%s", ivs_channel_strerror(result));
+	cr_expect_str_eq(text, expected);
+}
+
+static int read_result(struct ivs_stream *stream)
+{
+	char byte;
+	size_t got;
+	int result = ivs_stream_read(stream, &byte, 1, &got, 0);
+
+	cr_expect_eq(got, !result);
+	return result;
+}
+
+static int write_result(struct ivs_stream *stream)
+{
+	size_t written;
+	int result = ivs_stream_write(stream, "x", 1, &written, 0);
+
+	cr_expect_eq(written, !result);
+	return result;
+}
+
+Test(channel_stream, bytes_go_both_ways)
+{
+	open_pair(0);
+	cr_expect_eq(ivs_stream_section(client), 1);
+	cr_expect_eq(ivs_stream_section(server), 0);
+	write_text(client, "ask");
+	write_text(client, "ing");
+	expect_text(server, "asking");
+	write_text(server, "answer");
+	expect_text(client, "answer");
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_TIMEOUT);
+}
+
+Test(channel_stream, all_bytes_arrive_in_order_for_all_lengths_of_writes_and_reads)
+{
+	static uint8_t out[4000];
+	static uint8_t in[4000];
+	size_t sent = 0;
+	size_t got = 0;
+
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)(i * i + i / 251);
+	open_pair(900);
+	for (size_t turn = 0; got < sizeof(out); turn++) {
+		size_t want = sizeof(out) - sent < turn % 190 ? sizeof(out) - sent : turn % 190;
+		size_t n;
+		int result = ivs_stream_write(client, out + sent, want, &n, 0);
+
+		cr_assert(!result || result == IVS_CHANNEL_E_TIMEOUT);
+		sent += n;
+		want = turn * 7 % 131;
+		result = ivs_stream_read(server, in + got,
+					 sizeof(in) - got < want ? sizeof(in) - got : want, &n, 0);
+		cr_assert(!result || result == IVS_CHANNEL_E_TIMEOUT);
+		got += n;
+		cr_assert(got <= sent);
+	}
+	cr_expect(!memcmp(in, out, sizeof(out)));
+}
+
+Test(channel_stream, other_side_sees_the_end_after_a_shutdown_and_can_write)
+{
+	open_pair(0);
+	write_text(client, "last");
+	ivs_stream_shutdown(client);
+	ivs_stream_shutdown(client);
+	cr_expect_eq(write_result(client), IVS_CHANNEL_E_ENDED);
+	expect_text(server, "last");
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	write_text(server, "answer");
+	ivs_stream_close(server);
+	server = NULL;
+	expect_text(client, "answer");
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_ENDED);
+}
+
+Test(channel_stream, closed_stream_can_be_read_to_its_end)
+{
+	open_pair(0);
+	write_text(client, "last");
+	ivs_stream_close(client);
+	client = NULL;
+	expect_text(server, "last");
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	(void)write_result(server); /* the first one may notice the end */
+	cr_expect_eq(write_result(server), IVS_CHANNEL_E_ENDED);
+}
+
+Test(channel_stream, full_buffer_holds_what_was_requested)
+{
+	static uint8_t bytes[8000];
+	size_t written;
+
+	open_pair(5000);
+	cr_assert_eq(ivs_stream_write(client, bytes, sizeof(bytes), &written, 0), 0);
+	cr_expect_geq(written, 5000);
+	cr_expect_lt(written, 8000);
+	cr_expect_eq(write_result(client), IVS_CHANNEL_E_TIMEOUT);
+}
+
+Test(channel_stream, connecting_without_a_listener_times_out_and_leaves_nothing)
+{
+	for (unsigned int i = 0; i < 100; i++)
+		cr_assert_eq(ivs_stream_connect(all.channels[0], "s", NULL, &client, 1),
+			     IVS_CHANNEL_E_TIMEOUT);
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", NULL, &listener), 0);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 1), IVS_CHANNEL_E_TIMEOUT);
+}
+
+Test(channel_stream, name_has_one_listener)
+{
+	struct ivs_stream_listener *other;
+
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", NULL, &listener), 0);
+	cr_expect_eq(ivs_stream_listen(all.channels[2], "s", NULL, &other), IVS_CHANNEL_E_BUSY);
+	cr_expect_eq(ivs_stream_listen(all.channels[2], "", NULL, &other), IVS_CHANNEL_E_NAME);
+	ivs_stream_listener_close(listener);
+	cr_expect_eq(ivs_stream_listen(all.channels[2], "s", NULL, &listener), 0);
+}
+
+Test(channel_stream, many_connections_one_after_another)
+{
+	for (unsigned int i = 0; i < 200; i++) {
+		open_pair(0);
+		write_text(client, "one");
+		expect_text(server, "one");
+		ivs_stream_close(i % 2 ? client : server);
+		ivs_stream_close(i % 2 ? server : client);
+		ivs_stream_listener_close(listener);
+	}
+	client = server = NULL;
+	listener = NULL;
+}
+
+Test(channel_stream, peer_that_is_opened_again_ends_the_stream)
+{
+	open_pair(0);
+	write_text(client, "lost");
+	all.channels[0] = NULL; /* as if the process had been killed */
+	client = NULL;
+	test_channels_reopen(&all, 0);
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	(void)write_result(server);
+	cr_expect_eq(write_result(server), IVS_CHANNEL_E_ENDED);
+}
