@@ -113,7 +113,10 @@ static double leave_to_batch(const struct bench_result *result, enum bench_kind 
 	return leave_us(result, kind, round) / leave_us(result, BENCH_SENDMMSG, round);
 }
 
-/* Return: ratio to the floor's time for messages plus its time for accepting the clients. */
+/*
+ * Return: the server's time, divided by the sum of the floor's times for messages and for
+ * accepting.
+ */
 static double join_to_whole(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {

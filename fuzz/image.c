@@ -79,7 +79,9 @@ static void fix_next(struct fixer *fixer, uint8_t *at, size_t left)
 	fix_record(fixer, at + IVS_IMAGE_RECORD_LEN, len);
 }
 
-/* Check a chunk, and that the writer and another reader make the same content of it. */
+/*
+ * Check a chunk, and check that it has the same content after it has been written and read again.
+ */
 static void check_chunk(const struct ivs_image_header *header, const struct ivs_image_chunk *chunk,
 			uint64_t *next)
 {

@@ -27,7 +27,7 @@ static void ivshmem_vector_signal(struct ivshmem_vector *vector)
 	spin_unlock_irqrestore(&vector->lock, flags);
 }
 
-/* Signal all listeners, because doorbells may have been lost or the device was removed. */
+/* Signal all listeners, because doorbells may have been lost, or the device has been removed. */
 void ivshmem_vectors_signal_all(struct ivshmem_device *device)
 {
 	unsigned int i;

@@ -119,7 +119,7 @@ BREAKS = [
     Run("bug-28", "a client that takes a seat is told only what the former client was not",
         SMALL + "BUG=28", "R_all_announced"),
     Run("bug-29", "the greeting is sent in another order", SMALL + "BUG=29", "R_greeting_order"),
-    Run("bug-30", "a seat stays although quiet clients have other eventfds for its id",
+    Run("bug-30", "a seat is kept although quiet clients have other eventfds for its id",
         SMALL + "BUG=30", "R_seat_is_whole"),
 ]
 
@@ -137,7 +137,7 @@ REACHES = [
         SMALL + "REACH=7", "REACHED"),
     Run("reach-8", "a partly announced peer's leave is sent when the id's next owner is visible",
         SMALL + "REACH=8", "REACHED"),
-    Run("reach-9", "a seat does not stay, as quiet clients that know its id have other eventfds",
+    Run("reach-9", "a seat is not kept, as quiet clients that know its id have other eventfds",
         SMALL + "REACH=9", "REACHED"),
 ]
 

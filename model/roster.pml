@@ -384,12 +384,9 @@ inline judge_give_up(id)
 /* ---- The server: roster.c ---- */
 
 byte visible, vacant;
-/* Clients whose seat does not stay when they leave. */
-byte mute;
-/* By id: state of what was sent to the client with this id. */
-byte greeting[IDS], known[IDS], outdated[IDS], at_id[IDS], at_vector[IDS], cursor[IDS];
-byte self_after[IDS];
-bit knows_self[IDS];
+/* Clients whose seat is not kept when they leave. */ byte mute; /* By id: state of what was sent to
+the client with this id. */ byte greeting[IDS], known[IDS], outdated[IDS], at_id[IDS],
+at_vector[IDS], cursor[IDS]; byte self_after[IDS]; bit knows_self[IDS];
 
 #if BUG == 20
 #define sendable(v, id) (has(visible, id) && !has(outdated[v], id))

@@ -6,10 +6,10 @@
                                [--quick] [--json]
 
 Each case is run against ivshmem-server (the one in the build directory, or --server) and against
-QEMU's server of the same name, if --qemu-server names it; no Debian package contains it. Without
---qemu-server the list shows recorded results of QEMU 7.2's server. docs/comparison.md contains such
-a list. --quick uses smaller numbers. The exit status is 1 if our server fails a case. The packages
-that `make check` needs must be installed.
+QEMU's server of the same name, if --qemu-server gives its path (no Debian package contains it).
+Without --qemu-server, the output has recorded results of QEMU 7.2's server instead.
+docs/comparison.md contains such output. --quick uses smaller numbers. The exit status is 1 if our
+server fails a case. The packages that `make check` needs must be installed.
 """
 import argparse
 import json

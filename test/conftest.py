@@ -141,7 +141,7 @@ def tally(place, record_property):
 
 @pytest.fixture
 def manager(place):
-    """A Manager, which takes the role of the service manager and has not started anything yet."""
+    """A Manager, which plays the part of the service manager and has not started anything yet."""
     return place.add(Manager(place))
 
 

@@ -99,7 +99,7 @@ static int pidfile_open_error(const char *path, int errnum, struct ivs_error *er
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	dir = dirname(copy);
-	if (errnum == ENOENT && !access(dir, F_OK)) /* this is the case if the path is "" */
+	if (errnum == ENOENT && !access(dir, F_OK)) /* true if the path is "" */
 		return ivs_error_errno(err, errnum, "cannot open the pidfile \"%s\"", path);
 	switch (errnum) {
 	case EACCES:

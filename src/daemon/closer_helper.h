@@ -30,11 +30,11 @@ extern const struct ivs_syscall ivs_closer_helper_syscalls[];
 
 /**
  * struct ivs_closer_start - how to start a pool
- * @sock:        connects the holder and the program. Each message to the holder is an owner
- *               (uint64_t) with fds of this owner. The holder sends back owners: an owner that
- *               blocks as many workers as it is allowed to, each time its fds are held for longer;
- *               IVS_CLOSER_ANYBODY if all workers are blocked; and one combined with
- *               IVS_CLOSER_BRIEF when more of its fds are held than its share
+ * @sock: connects the holder and the program. Each message to the holder is an owner (uint64_t)
+ *               with fds of this owner. A message from the holder is also an owner: one that has
+ *               blocked as many workers as it may, sent again each time its fds have to be held for
+ *               longer; IVS_CLOSER_ANYBODY if all workers are blocked; or an owner combined with
+ *               IVS_CLOSER_BRIEF when the holder has more than the owner's share of fds
  * @workers_max: at most IVS_CLOSER_WORKERS_MAX
  * @confine:     drops the privileges of the calling process; returns 0 or -errno
  * @context:     for @confine

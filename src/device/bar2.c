@@ -133,7 +133,7 @@ int ivs_device_bar2_replace(struct ivs_device *device, int *fd, struct ivs_error
 	if (result)
 		return result;
 	/*
-	 * If the server has closed the former region, this fd and the session's mapping are the
+	 * If the server has closed the previous region, this fd and the session's mapping are the
 	 * last references, and dropping the last one frees all of the memory, which takes a second
 	 * or more for 8 GiB. So pass the fd to the helper processes first, and one of them frees
 	 * the memory.

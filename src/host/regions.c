@@ -134,7 +134,7 @@ static int take_kvmfr(struct build *build, const char *path, const struct statx 
 	return result;
 }
 
-/* Add the file at a path that the caller gave, unless it is in one of the places. */
+/* Add the file at a path that the caller gave, unless that path is in one of the places. */
 static int build_list_extra(struct build *build, const char *path)
 {
 	struct statx st;
@@ -244,7 +244,10 @@ static size_t build_find(const struct build *build, const struct ivs_host_use *u
 	return build->out.n;
 }
 
-/* Create a region from a group of uses whose file has no name here, or none that was listed. */
+/*
+ * Create a region from a group of uses whose file has no name here, or only names that were not
+ * listed.
+ */
 static int build_add_nameless(struct build *build, const struct ivs_host_use *use)
 {
 	const struct ivs_host_place *place = ivs_host_place_of(&build->places, use->dev, use->name);

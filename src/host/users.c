@@ -111,7 +111,7 @@ static bool vm_names(const struct ivs_host_vm *vm, const char *path)
 	return false;
 }
 
-/* A VM that cannot be examined counts for the files that its arguments name. */
+/* A VM that cannot be examined counts as a user of the files that its arguments name. */
 static int users_take_named(struct ivs_host_users *users, const struct ivs_host_process *process,
 			    const struct ivs_host_file *files, size_t n)
 {

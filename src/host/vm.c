@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Options of QEMU may come in any order, so memory backends and character devices are collected
- * first, and the devices that use them are looked at in a second pass.
+ * QEMU's options may come in any order, so a first pass collects memory backends and character
+ * devices, and a second pass handles the devices that use them.
  */
 #include "host/vm.h"
 

@@ -54,7 +54,7 @@ int ivs_image_get_header(const uint8_t in[IVS_IMAGE_HEADER_LEN], struct ivs_imag
 	if (version != IVS_IMAGE_VERSION)
 		return ivs_error_set(err, IVS_IMAGE_E_VERSION,
 				     "the format has version %" PRIu32
-				     ", but this program reads version %d only: use the ivshmem "
+				     ", but this program reads only version %d: use the ivshmem "
 				     "that wrote the file, or a later one",
 				     version, IVS_IMAGE_VERSION);
 	*out = (struct ivs_image_header){

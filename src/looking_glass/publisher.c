@@ -31,7 +31,7 @@ static const uint8_t udata[UDATA_LEN] = "KVMFR---\x14\0\0\0ivshmem test pattern"
 #define F_FORMAT_VERSION 0
 #define F_SERIAL 4
 #define F_TYPE 8
-#define F_SIZES 12 /* width and height, each of the screen, the data, and the part that is shown */
+#define F_SIZES 12 /* width and height of the screen, of the data, and of the part that is shown */
 #define F_ROTATION 36
 #define F_STRIDE 40
 #define F_PITCH 44

@@ -66,7 +66,7 @@ static const char *why_no_name(const struct ivs_pci_device *devices, unsigned in
 	return named ? "" : "only devices of ivshmem-device --name have names; QEMU's have none; ";
 }
 
-/* Return: whether @name has the form of a PCI address, short or not. */
+/* Return: whether @name has the form of a PCI address, with or without a domain. */
 static bool is_address(const char *name)
 {
 	unsigned int domain;

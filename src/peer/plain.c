@@ -83,10 +83,9 @@ static int plain_open(struct ivs_peer *peer, const struct ivs_transport_ops *ops
 	snprintf(address, sizeof(address), "%s:%s", ops->name, name);
 	result = plain_open_region(peer, address, &region, err);
 	if (result == IVS_REGION_E_ABSENT)
-		return ivs_error_set(err, IVS_PEER_E_ABSENT,
-				     "there is no region %s: start the program that creates it "
-				     "first",
-				     address);
+		return ivs_error_set(
+			err, IVS_PEER_E_ABSENT,
+			"there is no region %s: first start the program that creates it", address);
 	if (result)
 		return plain_result(result);
 	result = ivs_peer_map(peer, ivs_region_fd(region), 0, ivs_region_size(region), err);

@@ -29,7 +29,7 @@
 
 #define DOORBELLS_DEFAULT 100000 /* used if the process has no limit on fds */
 
-/* How long opening waits for the worker if too many fds are to be closed. */
+/* How long opening waits for the worker if too many fds have yet to be closed. */
 #define BACKLOG_MS 1000
 
 /* How long a failed opening waits for the worker, so that usually no fd is left when it returns. */
@@ -200,10 +200,10 @@ static int64_t unix_patience(const struct unix_state *state, int64_t now_ns)
 }
 
 /*
- * Wait until the worker has finished all queued jobs. After a wait that was too short, do not wait
- * again until the worker has finished them. A single call by the application can reach this
- * function many times. So the sum of all waits in a period is limited to PATIENCE_MS plus a tenth
- * of the period.
+ * Wait until the worker has finished all queued jobs. If one wait ends before that, later calls do
+ * not wait until the worker has caught up. A single call by the application can reach this function
+ * many times, so the sum of all waits in a period is limited to PATIENCE_MS plus a tenth of the
+ * period.
  */
 static void unix_settle(struct unix_state *state)
 {

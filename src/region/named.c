@@ -181,7 +181,7 @@ int ivs_region_open_path(struct ivs_region *region, bool create, struct ivs_erro
 	}
 	if (errno == ENOENT && !create)
 		return ivs_error_set(err, IVS_REGION_E_ABSENT,
-				     "%s does not exist: start the program that creates it first, "
+				     "%s does not exist: first start the program that creates it, "
 				     "or give a size to create it",
 				     region->path);
 	return open_path_error(region, errno, err);

@@ -96,8 +96,8 @@ enum ivs_roster_state {
  * @cursor:     the id from which the search for joins continues upwards
  * @knows_self: sending the client's own vectors has begun, or the client has none
  * @self_after: the vectors of peers with ids below this are sent before the client's own
- * @mute:       the id was given up before, so some quiet clients know it, but not its eventfds: the
- *              seat does not stay when the client leaves
+ * @mute: the id was given up before, so some quiet clients know it, but not its eventfds: the seat
+ *              is not kept when the client leaves
  * @serial:     serial of the client
  * @seat_serial: serial of the first client that had the seat
  * @notes:      numbers kept for the caller: see ivs_roster_set_note()

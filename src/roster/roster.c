@@ -348,7 +348,7 @@ int ivs_roster_join_seat(struct ivs_roster *roster, const struct ivs_roster_newc
 	return 0;
 }
 
-/* Record that a client, which is quiet or not, knows @id no longer. */
+/* Record that a client no longer knows @id. @quiet: whether the client is quiet. */
 static void forget_id(struct ivs_roster *roster, unsigned int id, bool quiet)
 {
 	roster->ids[id].known_n--;

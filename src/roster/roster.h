@@ -31,7 +31,7 @@
  * knows. The caller decides who takes a seat, and when a seat is given up. The id of a seat that
  * was given up remains known to quiet clients. If all ids are known (ivs_roster_unknown() returns
  * how many are not), a new client gets, of the ids without a seat, the one that the fewest clients
- * know. Quiet clients that know the id are never told of its new owner, whose seat does not stay.
+ * know. Quiet clients that know the id are never told of its new owner, whose seat is not kept.
  *
  * Pure: no system calls except to allocate memory, no clock, no global variables.
  */

@@ -87,7 +87,7 @@ void ivs_roster_page_put_entry(const struct ivs_roster_page_entry *entry,
 			       uint8_t out[IVS_ROSTER_PAGE_ENTRY_LEN]);
 
 /**
- * ivs_roster_page_get_header() - parse a copy of the header that nobody else can change
+ * ivs_roster_page_get_header() - parse a private copy of the header
  * @region_len: length of the region, within which the header's offsets must lie
  *
  * Return: 0, IVS_ROSTER_PAGE_E_ABSENT.

@@ -75,7 +75,7 @@ static bool map_reserved(struct ivs_roster_page_writer *writer)
 	return true;
 }
 
-/* P-5, P-9: continue the counts of an earlier server, if they are valid. */
+/* P-5, P-9: continue the counts of a previous server, if they are valid. */
 static void take_over(struct ivs_roster_page_writer *writer)
 {
 	uint8_t bytes[IVS_ROSTER_PAGE_HEADER_LEN];
@@ -139,7 +139,7 @@ int ivs_roster_page_writer_new(const struct ivs_region *region, uint32_t entries
 	for (uint32_t entry = 0; entry < entries_n; entry++)
 		ivs_bitmap_add(writer->free, entry);
 	take_over(writer);
-	writer->header.generation++; /* the earlier server's peers have left */
+	writer->header.generation++; /* the previous server's peers have left */
 	mark_all(writer);
 	*out = writer;
 	return 0;

@@ -67,7 +67,7 @@ struct ivs_roster_page_writer {
 
 /**
  * ivs_roster_page_writer_new() - create a writer for an empty roster page; the writer continues the
- * generation of an earlier server's page, if the region has one
+ * generation of a previous server's page, if the region has one
  * @region:    the region, which must outlive the writer
  * @entries_n: number of peers for which there is room, 1 to 65536
  *

@@ -22,7 +22,7 @@ IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL
 
 #define KEPT_MAX 1024  /* limit of fds that no helper process has taken */
 #define ACCEPTS_MAX 64 /* limit per round; clients are served between rounds */
-#define GIVE_UPS_MAX 4 /* limit per connection of seats that are given up for their fds */
+#define GIVE_UPS_MAX 4 /* maximum number of seats given up for their fds, per connection */
 
 int ivs_server_open_spare(struct ivs_server *server)
 {
@@ -136,9 +136,9 @@ static const char *refusal_text(enum ivs_refusal why, int result, char *text, si
 		return strerrordesc_np(-result);
 	if (why == REFUSED_USER_SHARE)
 		snprintf(text, text_len,
-			 "its user has 15/16 of the clients for which %llu file descriptors "
-			 "suffice: raise the limit (ulimit -n, LimitNOFILE=), or use --max-peers "
-			 "or --max-peers-per-user",
+			 "its user already has 15/16 of the clients that a limit of %llu file "
+			 "descriptors allows: raise the limit (ulimit -n, LimitNOFILE=), or use "
+			 "--max-peers or --max-peers-per-user",
 			 (unsigned long long)limit.rlim_cur);
 	else
 		snprintf(text, text_len,

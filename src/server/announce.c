@@ -106,7 +106,7 @@ static bool announce_to_all(struct ivs_server *server)
 	return true;
 }
 
-/* Send each slow client one message, until a send takes long again. */
+/* Send one message to each slow client, until a send is slow again. */
 static void announce_to_slow(struct ivs_server *server)
 {
 	unsigned int n;
@@ -122,7 +122,7 @@ static void announce_to_slow(struct ivs_server *server)
 			continue;
 		server->slow_due |= ivs_server_send_due(server, client);
 		/*
-		 * A client that is no longer slow is sent the rest like all others.
+		 * A client that is no longer slow is sent the rest in the usual way.
 		 */
 		server->changed |= !ivs_cost_is_slow(&client->cost);
 		if (ivs_loop_timer_is_set(&server->slow_timer))

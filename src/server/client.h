@@ -34,14 +34,15 @@ enum ivs_client_dropping {
  * @id, @serial: the client's id and serial in the roster
  * @seat_serial: the serial of the client's seat in the roster
  * @quiet:       the client is never sent a leave (quiet.h)
- * @slow_n:      how often resetting the eventfds has taken long (seats.c)
+ * @slow_n:      how often resetting the eventfds has been slow (seats.c)
  * @held:        of a vacant seat: it is held back while the process of @cred exists (seats.h)
  * @stored_n:    number of fds that the service manager has stored: the eventfds, then the socket
  * @unawaited:   announce the client before all its fds are stored, because the service manager is
  *               not reading
  * @next:        after the client has left: the client that left after it (departed.c)
  * @dropping:    after the client has left: whether the service manager still has copies of its fds
- * @leaving:     after the client has left: whether it still counts for its user (users.h)
+ * @leaving: after the client has left: whether it still counts as one of its user's clients
+ *               (users.h)
  * @left_ns:     after the client has left: when it left, in ivs_clock_ns()
  * @read_by_ns:  time by which the client should have read its greeting; 0: it has read it, or this
  *               has been checked (unread.c)
@@ -94,7 +95,7 @@ IVS_MUST_USE int ivs_client_new(int *sock_fd, const struct ucred *cred, unsigned
 				struct ivs_client *seat, struct ivs_client **out);
 
 /**
- * ivs_client_adopt() - create a client for a connection that a former process accepted
+ * ivs_client_adopt() - create a client for a connection that a previous process accepted
  * @sock_fd:  the connection; set to -1 on success; -1: none, for a vacant seat
  * @eventfds: the client's doorbells; all set to -1 on success
  *
@@ -111,7 +112,7 @@ IVS_MUST_USE int ivs_client_adopt(int *sock_fd, int *eventfds, unsigned int vect
 IVS_MUST_USE int ivs_client_split(struct ivs_client *client, struct ivs_client **seat);
 
 /**
- * ivs_client_of_rest() - create an object for the fds of clients that left in a former process
+ * ivs_client_of_rest() - create an object for the fds of clients that left in a previous process
  * @fds: owned by the object, if it could be allocated
  *
  * Return: the object, which has no socket and no id; NULL: out of memory.

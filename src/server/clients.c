@@ -13,8 +13,8 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 		[DROP_CLOSED] = "it closed the connection",
 		[DROP_SPOKE] = "it sent data, which clients must not do",
 		[DROP_FAILED] = "its socket failed",
-		[DROP_COSTLY] = "messages to it took too much processor time, because it watches "
-				"its socket with too many epoll instances or the like",
+		[DROP_COSTLY] = "messages to it took too much processor time, because its socket "
+				"is watched by too many epoll instances",
 	};
 	enum ivs_log_level level = why == DROP_CLOSED ? IVS_LOG_INFO : IVS_LOG_WARNING;
 
@@ -24,8 +24,8 @@ static void drop_client(struct ivs_server *server, struct ivs_client *client, en
 		server->ids_end--;
 	server->unstored_n -= !ivs_client_is_stored(client);
 	/*
-	 * Without leaves, QEMU may poll its eventfds for the rest of its life. A client that was
-	 * dropped may read its doorbells until it notices.
+	 * A QEMU is not sent leaves, so it may poll the eventfds of this client for as long as it
+	 * runs. A client that was dropped may read its doorbells until it notices.
 	 */
 	client->held = client->quiet || why != DROP_CLOSED;
 	ivs_server_leave_roster(server, client);
@@ -77,7 +77,7 @@ static void handle_client(struct ivs_loop_source *source, uint32_t events)
 	ivs_server_announce_to(server, client);
 }
 
-/* Remove @client, which is new or comes from a former process. Return: @result. */
+/* Remove @client, which is new or comes from a previous process. Return: @result. */
 static int lose_client(struct ivs_server *server, struct ivs_client *client, int result)
 {
 	ivs_server_leave_roster(server, client);

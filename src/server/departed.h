@@ -3,9 +3,9 @@
  * Clients that have left, but whose fds the server still has.
  *
  * Untrusted processes can make the last close(2) of a client's fds block forever (daemon/closer.h).
- * So the server is the last to close them, after the service manager has dropped its copies, and
- * after the leave has been sent to all clients that know the client and so have copies of its
- * eventfds. Only the helper processes close their copies even later.
+ * So the server closes them only after the service manager has dropped its copies, and after the
+ * leave has been sent to all clients that know the client and so have copies of its eventfds. Only
+ * the helper processes close their copies later than that.
  */
 #ifndef IVS_SERVER_DEPARTED_H
 #define IVS_SERVER_DEPARTED_H
@@ -19,7 +19,8 @@
 #define IVS_DEPARTED_MAX 256
 
 /**
- * ivs_server_depart() - note that @client has left the roster; its fds are closed once they may be
+ * ivs_server_depart() - record that @client has left the roster; its fds are closed once that is
+ * safe
  */
 void ivs_server_depart(struct ivs_server *server, struct ivs_client *client);
 

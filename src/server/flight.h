@@ -9,7 +9,7 @@
  * surplus is shared out: the clients of a user may have as many fds in flight as they leave for
  * others (users.h). Messages that may not be sent yet stay in the roster until the client reads.
  *
- * The server cannot take back what a client has not read. So the socket of a dropped client stays
+ * The server cannot retract what a client has not read. So the socket of a dropped client stays
  * open until the client has read everything or closed its end, and is counted as a client until
  * then.
  */
@@ -25,7 +25,7 @@ extern const struct ivs_syscall ivs_flight_syscalls[];
 void ivs_flight_init(struct ivs_server *server, unsigned int own_fds);
 
 /**
- * ivs_flight_begin() - count a new client, or one that a former process accepted. Return: 0 or
+ * ivs_flight_begin() - count a new client, or one that a previous process accepted. Return: 0 or
  * -ENOMEM.
  */
 IVS_MUST_USE int ivs_flight_begin(struct ivs_server *server, struct ivs_client *client);

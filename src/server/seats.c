@@ -154,7 +154,7 @@ static int resume_seat(struct ivs_server *server, unsigned int id)
 	struct ivs_user *user;
 	int result;
 
-	if (!process) /* the former server crashed before it had noted the process */
+	if (!process) /* the previous server crashed before it had recorded the process */
 		return IVS_HANDOVER_E_ABSENT;
 	result = ivs_users_find(&server->users, (uid_t)process, ivs_clock_ns(), &user);
 	if (!result)

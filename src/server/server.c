@@ -52,7 +52,7 @@ IVS_SYSCALLS(ivs_server_syscalls, {"read"}, {"close"});
 
 #define PROGRESS_LINES_MAX 2000 /* maximum in 10 s with -v */
 #define OWN_FDS 16u		/* fds that do not belong to clients, with a few to spare */
-#define SELF_FDS 3u		/* /proc/self, the directory of the metrics file, one for I/O */
+#define SELF_FDS 3u		/* /proc/self, the directory of the metrics file, a file in use */
 
 static void finish_round(struct ivs_loop_step *step)
 {
@@ -113,7 +113,7 @@ static int check_fd_limit(const struct ivs_server_options *opts, struct ivs_erro
 
 /*
  * The service manager stores fds under names that contain serial numbers. It may still have fds of
- * a former server, so choose numbers that the former server has not used.
+ * a previous server, so choose numbers that the previous server has not used.
  */
 static uint64_t first_serial(void)
 {
@@ -137,7 +137,7 @@ static int open_roster(struct ivs_server *server)
 	return result;
 }
 
-/* Listen on the socket that a former server or the service manager passed on, or on a new one. */
+/* Listen on the socket that a previous server or the service manager passed on, or on a new one. */
 static int open_listener(struct ivs_server *server, const struct ivs_listener_options *opts,
 			 struct ivs_error *err)
 {
@@ -150,7 +150,7 @@ static int open_listener(struct ivs_server *server, const struct ivs_listener_op
 		result = ivs_listener_adopt(&server->listener, &fd, name.st_ino ? &name : NULL);
 		if (result < 0)
 			return ivs_error_errno(err, -result,
-					       "cannot listen on the socket of the former server");
+					       "cannot listen on the previous server's socket");
 		adopted = !result;
 	}
 	if (!adopted) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Clients that do not read their greeting. They harm nobody, but their users wait in vain: QEMU,
- * for example, never reads if its chardev has reconnect=.
+ * Clients that do not read their greeting. They do no harm, but their users wait without knowing
+ * why: QEMU, for example, never reads if its chardev has reconnect=.
  */
 #ifndef IVS_SERVER_UNREAD_H
 #define IVS_SERVER_UNREAD_H

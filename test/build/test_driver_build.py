@@ -109,8 +109,8 @@ def test_headers_need_not_be_installed(distribution, sources, tmp_path):
 
 
 def test_unpacked_headers_refer_to_themselves(tmp_path):
-    """Absolute paths in unpacked packages are changed, because a build would use installed headers
-    if the paths were not changed."""
+    """Absolute paths in unpacked packages are changed; otherwise a build would use installed
+    headers."""
     here = tmp_path / "usr/src/linux-headers-1-a"
     (tmp_path / "usr/lib/linux-kbuild-1").mkdir(parents=True)
     here.mkdir(parents=True)

@@ -189,9 +189,10 @@ def test_rpm_files(rpms, debs):
     check_rpms_beside_debs(rpms, debs)
 
 
-#: What rpmlint reports as errors here, without any distribution's settings. A distribution signs
-#: its packages and sets their packager. The Group tag is no longer used, and the C library's
-#: package runs ldconfig. Debian's compiler does not write the old kind of hash section.
+#: Errors that rpmlint reports here because it runs without any distribution's settings, and that
+#: are expected: the packages are not signed and have no packager, which a distribution adds; the
+#: Group tag is obsolete; the C library's package runs ldconfig; and Debian's compiler does not
+#: write the old kind of hash section.
 RPMLINT_KNOWN = {"library-without-ldconfig-postin", "library-without-ldconfig-postun",
                  "missing-hash-section", "no-group-tag", "no-packager-tag", "no-signature",
                  "outside-libdir-files", "static-library-without-debuginfo"}

@@ -49,9 +49,9 @@ def test_dump_of_the_only_client(place, vectors):
 @pytest.mark.parametrize("assigned, has, message", [
     (2, 1, "this peer has 1 vectors and the server assigns 2: doorbells on vector 1 and above are "
            "lost; start QEMU with vectors=2"),
-    (1, 3, "this peer has 3 vectors and the server assigns 1: nobody can ring vector 1 and above; "
+    (1, 3, "this peer has 3 vectors and the server assigns 1: no peer can ring vector 1 and above; "
            "start the server with -n 3"),
-    (0, 1, "this peer has 1 vectors and the server assigns 0: nobody can ring vector 0 and above; "
+    (0, 1, "this peer has 1 vectors and the server assigns 0: no peer can ring vector 0 and above; "
            "start the server with -n 1"),
     (2, 2, None),
 ])

@@ -98,7 +98,8 @@ def test_put_of_standard_input(place, region, n):
     ("get 0 x", "x: not a length: use a number of bytes"), ("get 0 -1", "-1: not a length"),
     ("get 1 1M", f"1M: too long: {SIZE - 1} bytes follow the offset"),
     ("get 1 18446744073709551615", "18446744073709551615: too long"),
-    (f"put {SIZE - 1} xy", "put: the data does not fit: 1 bytes can be written from the offset"),
+    (f"put {SIZE - 1} xy", "put: the data does not fit: only 1 bytes can be written at this "
+     "offset"),
     ("put -x 0 f", "put -x: the number of hexadecimal digits is odd"),
     ("put -x 0 12 3", "put -x: the number of hexadecimal digits is odd"),
     ("put -x 0 0x12", "put -x: the data is not hexadecimal"),

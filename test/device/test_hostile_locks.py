@@ -38,8 +38,8 @@ def test_mutex_for_nested_epolls_is_not_needed(place):
 
 
 def test_lock_of_the_vmms_end_is_not_needed(place):
-    """A VMM holds the lock of its end of the connection from before the device accepts it. The
-    device, which sets an option on its own end, does not wait for that lock."""
+    """A VMM takes the lock of its end of the connection before the device accepts the connection,
+    and keeps it. The device, which sets an option on its own end, does not wait for that lock."""
     path = place.dir / "vmm"
     running = Devices(place, "--socket", path, "--region", f"shm:{place.shm}", "--size", "1M")
     with stopped(running):

@@ -270,7 +270,7 @@ def test_wrong_usage(place, options, message):
 
 FAILURES = [
     ("{S} --region shm:{shm}",
-     "/{shm} does not exist: start the program that creates it first, or give a size"),
+     "/{shm} does not exist: first start the program that creates it, or give a size"),
     ("{S} {R} --size 3M", "region size 3M is not a power of two; use 2M or 4M"),
     ("{S} {R} --size 2K", "region size 2K is less than one page; use 4K or more"),
     ("{S} {R} --size 8388608T", "exceeds the maximum file size"),

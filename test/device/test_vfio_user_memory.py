@@ -125,8 +125,8 @@ def test_read_only_memory(place):
 
 @pytest.mark.parametrize("left", [0, 4096, 4099])
 def test_truncated_memory(place, left):
-    """If a peer has truncated the file, missing pages read all ones and ignore writes. The device
-    survives and does not extend the file."""
+    """If a peer has truncated the file, missing pages read as all ones and ignore writes. The
+    device survives and does not extend the file."""
     memory = memory_file(SIZE, seals=False)
     os.pwrite(memory, b"\xaa" * SIZE, 0)
     device, client = serve(place, memory)

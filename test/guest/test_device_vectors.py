@@ -131,7 +131,7 @@ def test_maximum_number_of_vectors(place, record_property):
         record_property("case", f"ok vector {vector} alone")
     counts = shell.counts()
     assert all(counts[vector] >= (vector % 3 > 0) for vector in range(used)), counts
-    record_property("case", f"ok {vectors} vectors, of which {used} are used: all have come")
+    record_property("case", f"ok {vectors} vectors, of which {used} are used: all have arrived")
     for vector in (0, vectors - 1):
         shell.ring(client.id, vector)
         HostRinger(client).expect(vector)

@@ -167,7 +167,7 @@ def test_doorbells_and_roster_through_vfio(boot, place):
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     with boot("ivshmem-client -a pci: -c dump; sleep 600 | ivshmem-client -v -a pci:",
               machine.doorbell(server.socket, 3), iommu=True, bind="vfio-pci") as guest:
-        guest.wait_for(r"^surplus +this peer has 3 vectors and the server assigns 2: nobody can "
+        guest.wait_for(r"^surplus +this peer has 3 vectors and the server assigns 2: no peer can "
                        "ring vector 2 and above; start the server with -n 3", BOOT)
         guest.wait_for(r"^peer 0 through vfio: 3 vectors", BOOT)
         host = place.start_client()

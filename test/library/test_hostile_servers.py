@@ -242,9 +242,9 @@ def test_too_many_fds_that_cannot_be_closed_in_the_greeting(place):
 
 @pytest.mark.parametrize("then", ["they can be closed", "the server exits"])
 def test_too_many_fds_that_cannot_be_closed(place, then):
-    """The server sends an open peer many fds that cannot be closed immediately. Until they can be
-    closed, no call blocks for a long time, and the peer can be rung. Then the peer closes them, and
-    receives what the server has sent in the meantime."""
+    """The server sends a peer that is already open many fds that cannot be closed immediately.
+    Until they can be closed, no call blocks for long, and the peer can be rung. Then the peer
+    closes the fds and receives what the server has sent in the meantime."""
     server = FakeServer(place, place.socket)
     peer = start(place, doorbells_max=10)
     assert opened(peer).startswith("opened 0")

@@ -398,6 +398,6 @@ def test_region_that_is_a_kvmfr_device(place):
 def test_region_that_nobody_has_made(place):
     """A client cannot create a region, so the message does not advise creating one."""
     text = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump").stderr
-    assert f"there is no region shm:{place.shm}: start the program that creates it first\n" in text
+    assert f"there is no region shm:{place.shm}: first start the program that creates it\n" in text
     place.server("-l", "1M")
     assert place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump").returncode == 0

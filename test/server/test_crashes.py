@@ -149,7 +149,7 @@ def record(place):
 
 
 def spread(things):
-    """Return the calls in an order in which every prefix is a sample of the whole list."""
+    """Return the calls in an order in which every prefix is a representative sample of the list."""
     return [thing for start in range(7) for thing in things[start::7]]
 
 

@@ -131,7 +131,8 @@ def test_user_leaves_places_to_others(place):
     client of another user is still admitted."""
     server = open_to_all(place, nofile=1024)
     crowd = silent_crowd(place, 600)
-    server.err.wait(f"uid {STRANGER}): its user has 15/16 of the clients for which 1024 file")
+    server.err.wait(f"uid {STRANGER}): its user already has 15/16 of the clients that "
+                    "a limit of 1024 file descriptors allows")
     join(place).close()
     served = [client for client in crowd if client.next(0)]
     assert len(served) in range((1024 - 32) // 2 * 15 // 16 - 1, 1024 // 2 * 15 // 16 + 1)

@@ -244,8 +244,8 @@ def test_another_region_disconnects_all(place, manager, other):
 
 
 def test_another_region_that_cannot_be_opened(place, manager):
-    """If the new region cannot be opened, the start fails; after a start with the former region, no
-    client has been lost."""
+    """If the new region cannot be opened, the start fails; after a start with the previous region,
+    no client has been lost."""
     manager.start()
     clients = three(place)
     manager.end_service(signal.SIGTERM)

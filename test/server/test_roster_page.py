@@ -474,7 +474,7 @@ def test_half_written_page_is_reported(place):
     shown.map[shown.at + 16] |= 1
     done = place.run(place.client_program, "-a", f"shm:{place.shm}", "-c", "dump")
     assert done.returncode == 0
-    assert "roster      page in the region, half-written" in done.stdout
+    assert "roster      page in the region, incomplete" in done.stdout
     assert "the last 4 KiB are reserved" in done.stdout
     place.server("-n", "1", "--roster", "-l", "1M")
     assert shown.read()[1:] == (0, True, {})

@@ -76,7 +76,7 @@ def qemu(place, program=sys.executable, user=None):
 
 
 def test_quiet_client_is_told_of_joins_only(place):
-    """A client that has not bound its socket to an address is told of joins and of no leave; the
+    """A client that has not bound its socket to an address is told of joins but not of leaves; the
     status says so."""
     serve(place)
     silent, other, gone = quiet(place), join(place, VECTORS), join(place, VECTORS)
@@ -146,8 +146,9 @@ def test_seat_of_a_quiet_client_is_kept_while_its_process_exists(place):
 
 
 def test_process_that_reconnects_gets_its_own_seat(place):
-    """A process that keeps connecting like QEMU, and disconnecting, costs other quiet clients the
-    fds of 16 seats, not of each connection: it then gets its own oldest seat."""
+    """If a process repeatedly connects like QEMU and disconnects, other quiet clients have to keep
+    the fds of 16 seats, not of each connection: after that, each connection gets the oldest of
+    these seats."""
     serve(place, "--max-peers-per-user", "4")
     silent = quiet(place)
     ids = []
@@ -343,7 +344,7 @@ def test_id_0_is_kept_for_one_user(place):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 def test_example_client_of_qemu_is_told_of_leaves(place):
     """QEMU's ivshmem-client binds no address either. It is known by the name of its executable,
-    which the server can read of processes of its own user."""
+    which the server can read for processes of its own user."""
     program = place.dir / "ivshmem-client"
     shutil.copy(os.path.realpath(sys.executable), program)
     place.dir.chmod(0o777)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Unmodified QEMUs beside clients that join and leave: their fds do not grow, and they survive the
-unplug of the device. There is no guest: with native hot-plug, the firmware of q35 lets the device
-go at once."""
+"""Unmodified QEMUs beside clients that join and leave: the QEMUs do not accumulate fds, and survive
+the unplug of the device. There is no guest: with native hot-plug, the firmware of q35 releases the
+device immediately."""
 import os
 import pathlib
 
@@ -55,7 +55,7 @@ class Plugged:
                             bus="slot0", vectors=VECTORS)
 
     def unplug(self):
-        """Unplug the device. Check that QEMU survives, also that the chardev is removed."""
+        """Unplug the device. Check that QEMU survives this, and the removal of the chardev."""
         self.vm.qmp.unplug("d")
         self.vm.qmp.wait_event("DEVICE_DELETED")
         self.vm.qmp.command("query-status")

@@ -252,7 +252,7 @@ def test_unusable_state_disconnects_all(place, manager, spoil):
     manager.end_service(signal.SIGKILL)
     spoil(manager.fd("ivshmem.state"))
     manager.start()
-    manager.server.err.wait("cannot resume the state of the former server")
+    manager.server.err.wait("cannot resume the state of the previous server")
     all_gone(clients)
     clients = three(place)
     stored(manager, clients)

@@ -121,7 +121,7 @@ def test_same_region_for_a_test_pattern(place, made, spelling):
 
 @pytest.mark.parametrize("spelling", ["{name}", "shm:{name}", "shm:/{name}"])
 def test_name_of_looking_glass(place, spelling):
-    """The --name option of "looking-glass" is interpreted as an address that must be a name."""
+    """The --name option of "looking-glass" takes a name, also in the form of an address."""
     done = give(place, "looking-glass", spell(place, spelling))
     assert done.returncode == 0 and f"looking-glass-client -f {place.shm_path}\n" in done.stdout
 

@@ -110,8 +110,8 @@ def test_apparmor_accepts_the_line(place, name):
 
 
 def test_units_do_not_run_a_program_that_others_can_replace(place):
-    """A unit runs this program only if nobody but root can replace it; otherwise, the installed
-    one."""
+    """A unit runs this program only if no user except root can replace it; otherwise, it
+    runs the installed one."""
     place.dir.chmod(0o777)
     done = place.run(shutil.copy(TOOL, place.dir), "config", "systemd", "demo", "--size", "1M")
     assert "\nExecStart=/usr/bin/ivshmem create shm:demo " in done.stdout, done

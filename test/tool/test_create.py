@@ -86,8 +86,8 @@ def test_file_in_dev_shm(shm, place):
 
 
 def test_rights_before_the_name(shm, place):
-    """The region gets its name only after its size, memory, owner and mode have been set, so nobody
-    can see an unfinished region."""
+    """The region gets its name only after its size, memory, owner and mode have been set, so no
+    process can see an unfinished region."""
     needs_root()
     calls = "linkat,fallocate,fchown,fchmod,ftruncate,open,openat,creat"
     done, trace = run_traced(place, ["-e", f"trace={calls}"], "create", place.shm, "--size", "1M",

@@ -80,7 +80,7 @@ def test_file_of_root_or_of_the_owner(place, name, uid):
 
 
 @pytest.mark.parametrize("uid, advice", [
-    (0, "use chown -h USER, or chgrp -h kvm and chmod 0660, on it"),
+    (0, "change its owner with chown -h, or chgrp -h kvm and chmod 0660"),
     (STRANGER, "remove it and create it again"),
 ])
 def test_region_that_the_client_cannot_open(place, uid, advice):

@@ -88,7 +88,8 @@ def test_removed_region_of_a_container(place):
 
 @needs_root
 def test_removed_file_of_a_container(place):
-    """The same applies to a file that is not in /dev/shm."""
+    """A removed file in another mount namespace is not mistaken for a file on this host, even if it
+    is not in /dev/shm."""
     path = place.dir / "region"
     make(path)
     process = start_in_container(place, path, "qemu-system-x86_64")

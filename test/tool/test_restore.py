@@ -149,7 +149,7 @@ HOSTILE = {
     "without its end": (good()[:-24], "it is truncated: it ends without its last record"),
     "bytes after its end": (good() + b"x", "it is damaged: bytes follow its last record"),
     "version 2": (image.image(bytes(3 * PAGE), version=2),
-                  "the format has version 2, but this program reads version 1 only: use the "
+                  "the format has version 2, but this program reads only version 1: use the "
                   "ivshmem that wrote the file, or a later one"),
     "damaged name": (flipped(66), "the header is damaged: its checksum is "),
     "damaged size": (flipped(17), "the header is damaged: its checksum is "),
@@ -221,7 +221,8 @@ def test_other_size(shm, place, saved):
     """A region of another size is refused, with the command that changes it."""
     run("resize", place.shm, "--size", "8M")
     done = run("restore", saved, place.shm, status=1)
-    assert done.stderr == (f"ivshmem restore: {saved} has a region of 4M, but {shm} has 8M: "
+    assert done.stderr == (f"ivshmem restore: {saved} contains a region of 4M, but the size of "
+                           f"{shm} is 8M: "
                            f"ivshmem resize {place.shm} --size 4M\n")
 
 
@@ -301,7 +302,7 @@ def test_content_where_the_roster_is(place):
     server.wait()
     before = place.shm_path.read_bytes()
     done = run("restore", place.dir / "saved", place.shm, status=1)
-    assert f"the last 4K of {place.shm_path} are a server's roster now" in done.stderr
+    assert f"the last 4K of {place.shm_path} are now a server's roster" in done.stderr
     assert place.shm_path.read_bytes() == before
     run("restore", place.dir / "saved", place.shm, "--force")
     assert place.shm_path.read_bytes() == b"n" * (MIB - PAGE) + before[-PAGE:]
@@ -392,7 +393,7 @@ def test_region_that_is_replaced_meanwhile(shm, place, saved):
     shutil.move(place.dir / "other", shm.with_name(shm.name + "-other"))
     status, err = end_with_the_lock(
         shm, saved, lambda _: os.rename(shm.with_name(shm.name + "-other"), shm), "--force")
-    assert status == 1 and f"{shm} has been removed or replaced meanwhile: try again" in err
+    assert status == 1 and f"{shm} has been removed or replaced in the meantime: try again" in err
     assert shm.read_bytes() == OLD * 4 * MIB
 
 
@@ -404,7 +405,7 @@ def rewrite(path, data):
 
 
 def other_content(old):
-    """An image with the same header, but other content."""
+    """An image with the same header but different content."""
     name_len = old[12]
     return image.image(b"n" * MIB + bytes(3 * MIB), chunk=MIB, name=old[64:64 + name_len],
                        saved_ms=int.from_bytes(old[32:40], "little"))

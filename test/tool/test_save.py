@@ -323,11 +323,11 @@ def test_limit_of_file_size(full, place, saved):
 
 
 def test_programs_that_may_change_it(shm, place, saved):
-    """Programs that map the region are named, because they may change it meanwhile."""
+    """Programs that map the region are named, because they may change it during the save."""
     with user_of(shm, "map") as pid:
         done = run("save", place.shm, saved)
-        assert re.search(rf"note: python3\S* \(pid {pid}\) maps {shm}: what it writes meanwhile "
-                         "may be saved or not$", done.stderr, re.M)
+        assert re.search(rf"note: python3\S* \(pid {pid}\) maps {shm}: what it writes during "
+                         "the save may or may not be saved$", done.stderr, re.M)
         with open(shm, "r+b") as file, mmap.mmap(file.fileno(), 0):
             done = run("save", place.shm, saved, "--json")
     assert " and 1 other map " in done.stderr

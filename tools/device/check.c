@@ -80,8 +80,9 @@ static int check_legacy(const struct device_settings *device, struct ivs_error *
 	if (device->has_vectors)
 		return option_error(what, "--vectors", "use --legacy ...,vectors=N", err);
 	if (device->has_model)
-		return option_error(what, "--model",
-				    "shm=NAME makes it plain, chardev=PATH doorbell", err);
+		return option_error(
+			what, "--model",
+			"shm=NAME selects ivshmem-plain, and chardev=PATH ivshmem-doorbell", err);
 	if (device->has_size)
 		return option_error(what, "--size", "use --legacy ...,size=SIZE", err);
 	if (opts->window.len && opts->window.len != device->legacy.size)

@@ -72,7 +72,7 @@ static int boot_open(const struct boot *boot, const char *dir)
 
 	if (!boot->foreign)
 		return openat(boot->root_fd, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	/* EAGAIN: another process has renamed a directory meanwhile. */
+	/* EAGAIN: another process has renamed a directory in the meantime. */
 	errno = EAGAIN;
 	for (int i = 0; i < TRIES && fd < 0 && errno == EAGAIN; i++)
 		fd = syscall(SYS_openat2, boot->root_fd, dir, &how, sizeof(how));
@@ -179,7 +179,7 @@ static int make_dir(struct boot *boot, int *parent_fd, const char *name, const c
 	struct boot_dir *dir = &boot->dirs[boot->dirs_n];
 
 	if (boot->dirs_n == BOOT_DIRS_MAX)
-		return usage_failed("too many directories are missing on the way to %s", path);
+		return usage_failed("too many directories are missing on the path to %s", path);
 	if (mkdirat(*parent_fd, name, 0755))
 		return file_failed("create the directory", path);
 	snprintf(dir->name, sizeof(dir->name), "%s", name);
@@ -188,7 +188,7 @@ static int make_dir(struct boot *boot, int *parent_fd, const char *name, const c
 	return 0;
 }
 
-/* Open the directory of the file. Create the directories on the way that are missing. */
+/* Open the directory that contains the file, creating missing directories on its path. */
 static int file_make_dirs(struct boot *boot, struct boot_file *file)
 {
 	IVS_OWNED_FD parent_fd = boot_open(boot, ".");

@@ -318,7 +318,7 @@ static bool group_exists(const char *name)
 	return getgrnam(name) || ivs_parse_uint(name, 0, UINT32_MAX - 1, &number);
 }
 
-/* Return: who can run the client, which refuses to run as root, and open the region. */
+/* Return: the users that can open the region and run the client, which refuses to run as root. */
 static const char *client_user(const struct job *job, char out[CLIENT_USER_LEN])
 {
 	if (!is_root(job->region.owner))

@@ -365,12 +365,13 @@ static const char *find_users(const struct session *session, char *out, size_t o
 	else if (*user)
 		snprintf(out, out_len, "as user %s", user);
 	else
-		usage_failed("warning: only root can open %s (owner %u:%u, mode %04o), and the "
-			     "client does not run as root: %s",
-			     ivs_text_shown(path, shown, sizeof(shown)), st.st_uid, st.st_gid,
-			     st.st_mode & 07777,
-			     trusted ? "use chown -h USER, or chgrp -h kvm and chmod 0660, on it"
-				     : "remove it and create it again");
+		usage_failed(
+			"warning: only root can open %s (owner %u:%u, mode %04o), and the "
+			"client does not run as root: %s",
+			ivs_text_shown(path, shown, sizeof(shown)), st.st_uid, st.st_gid,
+			st.st_mode & 07777,
+			trusted ? "change its owner with chown -h, or chgrp -h kvm and chmod 0660"
+				: "remove it and create it again");
 	return out;
 }
 

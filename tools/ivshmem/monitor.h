@@ -40,13 +40,13 @@ int monitor_open(struct monitor *monitor, const char *path);
 void monitor_close(struct monitor *monitor);
 
 /**
- * monitor_hold() - from now on, signals by which users end programs only end waits for events
+ * monitor_hold() - from now on, SIGINT, SIGTERM, SIGHUP and SIGQUIT only end waits for events
  *
  * Messages are kept until monitor_close(). Return: 0, or an exit status after printing the reason.
  */
 int monitor_hold(struct monitor *monitor);
 
-/** monitor_ignore_signals() - do not end waits any more, because steps are being taken back */
+/** monitor_ignore_signals() - do not end waits any longer, because steps are being undone */
 void monitor_ignore_signals(struct monitor *monitor);
 
 /**

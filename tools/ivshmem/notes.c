@@ -183,9 +183,9 @@ void notes_compare(struct notes *notes, const struct wish *wish, const struct lo
 		compare_access(notes, wish, look);
 	} else if (size_differs(wish, look) || access_differs(wish, look)) {
 		notes_add(notes, NULL,
-			  "\"%s\" is not as requested and belongs to uid %u, who keeps what it has "
-			  "mapped even if the owner or mode is changed: remove it and create it "
-			  "again",
+			  "\"%s\" is not as requested and belongs to uid %u, whose existing "
+			  "mappings remain even if the owner or mode is changed: remove it and "
+			  "create it again",
 			  wish->path, look->uid);
 	}
 }

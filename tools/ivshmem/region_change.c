@@ -120,7 +120,7 @@ static int change_check_name(const struct change *change)
 {
 	if (ivs_name_is_fd(change->place.dir_fd, change->place.name, change->fd) == 1)
 		return 0;
-	return usage_failed("%s has been removed or replaced meanwhile: try again",
+	return usage_failed("%s has been removed or replaced in the meantime: try again",
 			    change->place.path);
 }
 

@@ -254,8 +254,8 @@ static int print_differences(const struct creation *creation, const struct stat 
 			name);
 	else
 		fprintf(stderr,
-			"Its owner keeps what it has mapped, even if the owner or mode is "
-			"changed:\nivshmem remove %s, and create it again\n",
+			"The owner's existing mappings remain even if the owner or "
+			"mode is changed:\nivshmem remove %s, and create it again\n",
 			name);
 	return STATUS_FAILED;
 }

@@ -131,10 +131,10 @@ static int check_size(const struct restore *restore)
 	if (size == restore->header.size)
 		return 0;
 	ivs_size_text(restore->header.size, wanted);
-	return usage_failed("%s has a region of %s, but %s has %s: ivshmem resize %s --size %s",
-			    restore->in.place.path, wanted, restore->place.path,
-			    ivs_size_text(size, found), show_shell_name(&restore->place, word),
-			    wanted);
+	return usage_failed(
+		"%s contains a region of %s, but the size of %s is %s: ivshmem resize %s --size %s",
+		restore->in.place.path, wanted, restore->place.path, ivs_size_text(size, found),
+		show_shell_name(&restore->place, word), wanted);
 }
 
 static int restore_open(struct restore *restore)
@@ -204,8 +204,8 @@ static int check_room(const struct restore *restore)
 	uint64_t room;
 
 	if (restore->hidden && !restore->force) {
-		usage_failed("the last %s of %s are a server's roster now, but %s has other "
-			     "content for them: use --force to leave that content out",
+		usage_failed("the last %s of %s are now a server's roster, but %s has different "
+			     "content for them: use --force to restore only the rest",
 			     ivs_size_text(restore->header.size - restore->end, size),
 			     restore->place.path, restore->in.place.path);
 		return STATUS_FAILED;
@@ -233,7 +233,7 @@ static int restore_lock(const struct restore *restore)
 	if (result < 0)
 		return usage_failed("cannot lock %s: %s", restore->place.path, strerror(-result));
 	if (ivs_name_is_fd(restore->place.dir_fd, restore->place.name, restore->fd) != 1)
-		return usage_failed("%s has been removed or replaced meanwhile: try again",
+		return usage_failed("%s has been removed or replaced in the meantime: try again",
 				    restore->place.path);
 	return 0;
 }
@@ -353,7 +353,7 @@ static int restore_region(struct restore *restore)
 		status = restore_lock(restore);
 	if (status)
 		return status;
-	/* An interruption would leave a mixture of two contents. */
+	/* An interruption would leave a mixture of old and restored content. */
 	signals_hold(&before);
 	guard_start();
 	status = with_progress(restore, "restoring", restore->place.path, write_image);

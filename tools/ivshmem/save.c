@@ -118,17 +118,18 @@ static int find_users(struct save *save)
 	}
 	save->users = users_json(&users);
 	for (size_t i = 0; i < users.n; i++) {
-		/* A server maps its roster only. */
+		/* A server maps only its roster. */
 		if (users.list[i].maps && !users.list[i].server && !maps_n++)
 			ivs_host_users_text(&users.list[i], text);
 	}
 	if (maps_n > 1)
-		usage_failed("note: %s and %zu other%s map %s: what they write meanwhile may be "
-			     "saved or not",
+		usage_failed("note: %s and %zu other%s map %s: what they write during the save may "
+			     "or may not be saved",
 			     text, maps_n - 1, maps_n == 2 ? "" : "s", save->place.path);
 	else if (maps_n)
-		usage_failed("note: %s maps %s: what it writes meanwhile may be saved or not", text,
-			     save->place.path);
+		usage_failed(
+			"note: %s maps %s: what it writes during the save may or may not be saved",
+			text, save->place.path);
 	ivs_host_users_deinit(&users);
 	return save->users ? 0 : usage_failed("out of memory");
 }

@@ -26,7 +26,7 @@ extern char **environ;
 
 /**
  * struct child - a running virsh
- * @fds:   its standard output and its errors
+ * @fds:   its standard output and standard error
  * @text:  its output
  * @error: its errors
  */

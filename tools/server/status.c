@@ -199,7 +199,7 @@ static void print_limits(const json_t *status)
 	       show(status, "vacant_ids", vacant, CELL_LEN));
 }
 
-/* Print the doorbells that clients have not taken. QEMU takes none on vectors it lacks. */
+/* Print the doorbells that clients have not read. QEMU reads none beyond its vectors=. */
 static void print_untaken(json_t *peers)
 {
 	unsigned int n = 0;

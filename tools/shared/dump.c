@@ -56,7 +56,7 @@ static void dump_roster_page(struct ivs_peer *peer)
 	int result = ivs_peer_read_roster(peer, &page, NULL, 0);
 
 	if (result == IVS_PEER_E_BUSY)
-		printf("roster      page in the region, half-written: its server was killed\n");
+		printf("roster      page in the region, incomplete: its server was killed\n");
 	if (result)
 		return;
 	printf("roster      page in the region: generation %" PRIu64
@@ -98,9 +98,8 @@ static void dump_surplus_vectors(struct ivs_peer *peer)
 		       "vector %u and above are lost; start QEMU with vectors=%d\n",
 		       has_n, assigned_n, has_n, assigned_n);
 	else
-		printf("surplus     this peer has %u vectors and the server assigns %d: nobody can "
-		       "ring "
-		       "vector %d and above; start the server with -n %u\n",
+		printf("surplus     this peer has %u vectors and the server assigns %d: no peer "
+		       "can ring vector %d and above; start the server with -n %u\n",
 		       has_n, assigned_n, assigned_n, has_n);
 }
 

@@ -249,8 +249,8 @@ static enum outcome write_bytes(struct writer *writer, char *bytes, size_t len, 
 		return report_failure("put -x", "the number of hexadecimal digits is odd");
 	if (len > writer->left) {
 		snprintf(why, sizeof(why),
-			 "the data does not fit: %zu bytes can be written from the offset, of "
-			 "which %zu have been",
+			 "the data does not fit: only %zu bytes can be written at this offset, "
+			 "and %zu of them have been written",
 			 writer->range->len, writer->range->len - writer->left);
 		return report_failure("put", why);
 	}

@@ -139,7 +139,7 @@ static void discard_state(int fd)
 	const char nothing[sizeof(((struct ivs_handover_notes *)0)->magic)] = {0};
 
 	if (pwrite(fd, nothing, sizeof(nothing), 0) < 0)
-		ivs_log(IVS_LOG_WARNING, "cannot discard the state of the former server: %s",
+		ivs_log(IVS_LOG_WARNING, "cannot discard the state of the previous server: %s",
 			strerrordesc_np(errno));
 }
 
@@ -160,7 +160,7 @@ static bool resume_state(struct ivs_handover *handover)
 			return true;
 		discard_state(handover->state_fd);
 	}
-	ivs_log(IVS_LOG_WARNING, "cannot resume the state of the former server: its clients are "
+	ivs_log(IVS_LOG_WARNING, "cannot resume the state of the previous server: its clients are "
 				 "disconnected");
 	ivs_fd_close(&handover->state_fd);
 	handover->unstored_fds[IVS_HANDOVER_STATE] = -1;
@@ -234,8 +234,8 @@ void ivs_handover_close(struct ivs_handover *handover)
 }
 
 /*
- * Check that the address and the size are those that the former server had. The file's current size
- * does not matter: clients may have changed it.
+ * Check that the address and the size are those that the previous server had. The file's current
+ * size does not matter: clients may have changed it.
  */
 static bool is_same_region(const struct ivs_handover *handover, const char *address,
 			   const struct ivs_region_options *opts, int fd)
@@ -272,7 +272,7 @@ static int adopt_region(const struct ivs_handover *handover, const char *address
 static int restart_state(struct ivs_handover *handover, struct ivs_error *err)
 {
 	ivs_log(IVS_LOG_WARNING,
-		"the region is different from before (%s): the clients of the former server are "
+		"the region is different from before (%s): the clients of the previous server are "
 		"disconnected",
 		ivs_handover_notes(handover)->region);
 	discard_state(handover->state_fd);
@@ -294,7 +294,7 @@ int ivs_handover_open_region(struct ivs_handover *handover, const char *address,
 		return adopt_region(handover, address, &fd, out, err);
 	}
 	handover->unstored_fds[IVS_HANDOVER_REGION] = -1;
-	/* Open the region first: if this fails, the next start can resume the former state. */
+	/* Open the region first: if this fails, the next start can resume the previous state. */
 	result = ivs_region_open(address, opts, out, err);
 	if (!result && handover->resumed)
 		result = restart_state(handover, err);
@@ -366,7 +366,7 @@ static bool listens_at(int fd, const char *path)
 }
 
 /*
- * Return: whether the socket file at @path is that of the former server's @fd; @there: set to the
+ * Return: whether the socket file at @path is that of the previous server's @fd; @there: set to the
  * attributes of the socket file. If the notes name another file, they may be damaged. If @fd
  * nevertheless listens at @path, no new socket can be created there, because the service manager's
  * copy of @fd still listens.
@@ -406,7 +406,8 @@ int ivs_handover_take_listener(struct ivs_handover *handover, const char *path, 
 		return fd; /* the filter does not permit creating another socket */
 	}
 	ivs_log(IVS_LOG_WARNING,
-		"the former server did not listen at %s, or the socket is gone: creating a new one",
+		"the previous server did not listen at %s, or the socket is gone: creating a new "
+		"one",
 		path);
 	handover->unstored_fds[IVS_HANDOVER_LISTENER] = -1;
 	ivs_fd_close(&fd);

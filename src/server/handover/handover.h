@@ -72,12 +72,12 @@ enum ivs_handover_own {
  * @memory:    the roster's memory, which is part of the memfd
  * @service:   the service manager, if any
  * @inherited: fds that this process started with and that have not been taken yet
- * @resumed:   the server resumes the state of a former server
- * @in_place:  the former server ran in this process, before execve(2)
+ * @resumed:   the server resumes the state of a previous server
+ * @in_place:  the previous server ran in this process, before execve(2)
  * @unstored_fds: own fds that the manager still has to store; -1: nothing to store
- * @has_former:   the manager may have a former server's fd of this name and must first drop it
+ * @has_former:   the manager may have a previous server's fd of this name and must first drop it
  * @forget:    names of fds that the manager still has to drop
- * @rest:      fds of a former process's clients that are not resumed
+ * @rest:      fds of a previous process's clients that are not resumed
  * @log:       rate limit of log lines when clients leave
  */
 struct ivs_handover {
@@ -109,7 +109,7 @@ enum ivs_handover_error {
 };
 
 /**
- * ivs_handover_open() - take the state and fds of a former server, or start with new state
+ * ivs_handover_open() - take the state and fds of a previous server, or start with new state
  * @list_fd: the list from ivs_inherited_pass(), or -1
  *
  * If there is state that cannot be resumed, the function logs this and starts with new state.
@@ -137,9 +137,9 @@ IVS_MUST_USE int ivs_handover_read_notes(int fd, struct ivs_handover_notes *note
 struct ivs_handover_notes *ivs_handover_notes(const struct ivs_handover *handover);
 
 /**
- * ivs_handover_open_region() - take the former server's region, or open one
+ * ivs_handover_open_region() - take the previous server's region, or open one
  *
- * If the former region has another address or size, the former state is discarded.
+ * If the previous region has another address or size, the previous state is discarded.
  *
  * Return: 0, IVS_REGION_E_*, -errno.
  */
@@ -148,8 +148,8 @@ IVS_MUST_USE int ivs_handover_open_region(struct ivs_handover *handover, const c
 					  struct ivs_region **out, struct ivs_error *err);
 
 /**
- * ivs_handover_take_listener() - take the former server's listening socket, or the manager's
- * @path: path of the socket; a former socket at another path is closed
+ * ivs_handover_take_listener() - take the previous server's listening socket, or the manager's
+ * @path: path of the socket; a previous socket at another path is closed
  * @ours: set to the socket file if the server has to remove it, otherwise to all zeroes
  *
  * Return: the socket; -1: none.
@@ -169,7 +169,7 @@ void ivs_handover_store_listener(struct ivs_handover *handover, int sock_fd,
  */
 int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 
-/** ivs_handover_take_closer() - take the former program's pool of helper processes; -1: none */
+/** ivs_handover_take_closer() - take the previous program's pool of helper processes; -1: none */
 int ivs_handover_take_closer(struct ivs_handover *handover);
 
 /** ivs_handover_note_control() - note the file of a new control socket */
@@ -188,7 +188,7 @@ struct ivs_handover_client {
 
 /**
  * ivs_handover_take_client() - create a client from the fds of a client or a vacant seat of the
- * former server
+ * previous server
  *
  * Return: 0, IVS_HANDOVER_E_ABSENT, -errno. If the client's socket is missing, its eventfds are
  * left for the vacant seat.

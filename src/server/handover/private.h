@@ -22,7 +22,7 @@ static inline bool ivs_handover_is_our_name(const char *name)
 	return !strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX));
 }
 
-/** ivs_handover_store_own() - have the manager store @fd in place of a former server's fd */
+/** ivs_handover_store_own() - have the manager store @fd in place of a previous server's fd */
 void ivs_handover_store_own(struct ivs_handover *handover, enum ivs_handover_own own, int fd);
 
 /**

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Resuming the clients of a former process. */
+/* Resuming the clients of a previous process. */
 #ifndef IVS_SERVER_HANDOVER_RESUME_H
 #define IVS_SERVER_HANDOVER_RESUME_H
 

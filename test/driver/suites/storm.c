@@ -123,7 +123,7 @@ static bool all_seen(void *data)
 	return true;
 }
 
-/* For eventually(), because doorbells may still be in flight after their numbers have been read. */
+/* A condition for eventually(): doorbells may still be in flight after they have been counted. */
 static bool is_quiet(void *unused)
 {
 	uint64_t count = count_of(0);

@@ -20,7 +20,7 @@
 
 struct slot {
 	struct ivs_peer *peer;
-	bool rung[VECTORS_MAX]; /* vectors whose doorbells look_around() has taken */
+	bool rung[VECTORS_MAX]; /* vectors whose doorbells look_around() has read */
 };
 
 struct partner {

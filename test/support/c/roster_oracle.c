@@ -48,7 +48,7 @@ static void view_clear(struct oracle *o, unsigned int id)
 	memset(view->awaited, 0, sizeof(view->awaited[0]) * o->ids_end);
 }
 
-/* Overwrite the discarded memory, because its contents must no longer be needed. */
+/* Overwrite the discarded memory, so that a roster that still uses its content fails the test. */
 static void spoil(struct ivs_roster_memory *memory, size_t offset, size_t len, bool zero)
 {
 	memset(memory->base + offset, zero ? 0 : 0xa5, len);
@@ -89,8 +89,7 @@ static bool same_world(struct oracle *o)
 		if (ivs_roster_present(o->roster, id) != o->present[id])
 			return wrong(o, "present(%u) is not %d", id, o->present[id]);
 		if ((ivs_roster_next_vacant(o->roster, id) == id) != o->vacant[id])
-			return wrong(o, "whether the seat %u is vacant is not %d", id,
-				     o->vacant[id]);
+			return wrong(o, "vacant(%u) is not %d", id, o->vacant[id]);
 		if (o->present[id] && ivs_roster_greeted(o->roster, id) != (o->view[id].stage == 3))
 			return wrong(o, "greeted(%u) is not %d", id, o->view[id].stage == 3);
 	}
@@ -233,7 +232,7 @@ bool oracle_leave(struct oracle *o, unsigned int id)
 	if (o->trace)
 		fprintf(o->trace, "%u leaves\n", id);
 	if (ivs_roster_leave(o->roster, id) != kept)
-		return wrong(o, "whether seat %u stays is not %d", id, kept);
+		return wrong(o, "leave(%u) did not return %d", id, kept);
 	return has_left(o, id, kept, false);
 }
 

@@ -400,7 +400,8 @@ def stopped_in_greeting(place, visitors, vectors):
         raise AssertionError("the client still waits for messages") from None
     assert stopped.out.count("knows all")
     knows_all(clients)
-    return f"{visitors} came and went meanwhile: neither this client nor any other lost a message"
+    return (f"{visitors} came and went in the meantime: neither this client nor any other lost a "
+            "message")
 
 
 def fds_in_flight(place, clients, limit):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Images, the files of "ivshmem save", written according to src/image/format.h without any of the
-project's code; also damaged ones."""
+"""Images (the files that "ivshmem save" writes), valid and damaged, composed according to
+src/image/format.h without any of the project's code."""
 import struct
 
 MAGIC = b"IVSSAVED"

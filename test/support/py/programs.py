@@ -49,9 +49,9 @@ def is_blocked(pid):
 
 
 def fd_count(pid, patience=1):
-    """Return: the number of a process's open fds. They are counted while the process waits, because
-    a working process may temporarily have one more or one fewer. If it does not wait within
-    @patience seconds, return the current number."""
+    """Return: the number of a process's open fds. They are counted while the process is asleep,
+    because a working process may temporarily have one more or one fewer. If it does not sleep
+    within @patience seconds, return the current number."""
     deadline = time.monotonic() + patience
     while True:
         before = _schedule(pid)

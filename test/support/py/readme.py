@@ -45,8 +45,9 @@ def example(before):
 
 def user_script(install, commands, endless):
     """Return: a script that installs, as root, and runs commands as alice, or as root if they begin
-    with "sudo". @endless: {beginning of a command that does not end by itself: condition of the
-    shell that it fulfils}; then it is interrupted, and its output is printed."""
+    with "sudo". @endless: for commands that do not end by themselves, {beginning of the command:
+    shell condition}; once the condition is true, the command is interrupted, and its output is
+    printed."""
     script = [BEGIN, install + "\n"]
     for command in commands:
         word = shlex.quote(command)

@@ -11,9 +11,10 @@ udevadm verify /build/*.rules || true
 
 
 def verify(folder, files, directory):
-    """Let udevadm in a release.Folder verify files of rules, {name without .rules: text}, from this
-    empty directory. The users and groups that the rules name must exist. Return: the names of the
-    files with an error or a style problem, and udevadm's output."""
+    """Verify udev rules with the udevadm of a release.Folder. files: {name without .rules: text};
+    directory: an empty directory, to which the files are written. The users and groups that the
+    rules name must exist. Return: the names of the files with an error or a style problem, and
+    udevadm's output."""
     for name, text in files.items():
         (directory / f"{name}.rules").write_text(text, encoding="utf-8")
     said = folder.run(["sh", "-ec", _SCRIPT], 120, build=directory, lines=400)

@@ -250,7 +250,7 @@ def ring(fd):
 
 
 def eventfd_count(fd):
-    """Return: how often a doorbell has been rung that its owner has not read yet."""
+    """Return: how often a doorbell has been rung since its owner last read it."""
     text = pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text()
     return int(re.search("^eventfd-count: *([0-9a-f]+)$", text, re.MULTILINE)[1], 16)
 

@@ -115,7 +115,7 @@ Test(image_format, other_files)
 	memset(bytes, 0xff, sizeof(bytes));
 	memcpy(bytes, IVS_IMAGE_MAGIC "\2\0\0", 12);
 	cr_assert_eq(ivs_image_get_header(bytes, &out, &err), IVS_IMAGE_E_VERSION);
-	cr_assert(strstr(err.text, "version 2, but this program reads version 1 only"));
+	cr_assert(strstr(err.text, "version 2, but this program reads only version 1"));
 }
 
 Test(image_format, chunks)

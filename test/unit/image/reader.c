@@ -180,7 +180,7 @@ Test(image_reader, each_bit)
 	}
 }
 
-/* A file that ends anywhere is truncated, and the message says where. */
+/* A file that was cut off at any offset is reported as truncated, with that offset. */
 Test(image_reader, each_length)
 {
 	const struct world *world = make_world();

@@ -120,7 +120,7 @@ static const char *feed_good_chunk(struct ivs_v0_decoder *dec, const struct stre
 			return "wrong message";
 		(*messages_n)++;
 		if ((size_t)(in - s->bytes) != *messages_n * IVS_V0_LEN)
-			return "message does not end where its bytes end";
+			return "the message was not returned at its last byte";
 	}
 }
 

@@ -31,7 +31,7 @@ enum op_kind {
 	OP_JOIN = 0x00,	      /* a join; low bits: the number of vectors */
 	OP_JOIN_QUIET = 0x10, /* a join of a quiet client */
 	OP_LEAVE = 0x20,      /* a leave; low bits: the id minus the number of fillers */
-	OP_TELL = 0x30,	      /* a message sent; low bits as for OP_LEAVE, also of the next three */
+	OP_TELL = 0x30,	      /* a message is sent; low bits as for OP_LEAVE, here and below */
 	OP_TAKE = 0x40,	      /* a client takes a seat */
 	OP_TAKE_QUIET = 0x50, /* a quiet client takes a seat */
 	OP_GIVE_UP = 0x60,    /* a seat is given up */

@@ -189,7 +189,8 @@ Test(roster_restart, vacant_seats_are_kept)
 	HEARS(next, 0, ALL, "3.1 0.0 0.1");
 	take(next, 2, 2, false);
 	cr_assert_eq(ivs_roster_seat_serial(next, 2), 3);
-	ivs_roster_begin_send(next, 0); /* the quiet client is in doubt, so no seat is needed */
+	/* It is unknown what the quiet client has received, so no seat is needed. */
+	ivs_roster_begin_send(next, 0);
 	ivs_roster_free(next);
 	next = resume(&memory);
 	cr_assert_eq(ivs_roster_next_vacant(next, 0), IVS_ID_MAX + 1);

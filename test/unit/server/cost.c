@@ -118,7 +118,7 @@ Test(cost, processor_time_is_the_least_that_was_used, .timeout = TIMEOUT)
 {
 	const struct ivs_cost_mark mark = {1000, 500};
 
-	/* The process ran all the time, that is, for 600 since 1100. */
+	/* The process ran the whole time from 1100 to 1700: for 600. */
 	cr_assert_eq(ivs_cost_cpu(&mark, 1100, &(struct ivs_cost_mark){1700, 1200}), 600);
 	/* The process ran for 150 since the mark, of which at most 100 before 1100. */
 	cr_assert_eq(ivs_cost_cpu(&mark, 1100, &(struct ivs_cost_mark){1700, 650}), 50);

@@ -227,8 +227,8 @@ static void answer(const struct faults *faults)
 }
 
 /*
- * Without this process all calls of the helper processes fail, even exit(2), which sanitizers then
- * retry forever.
+ * Once this process has exited, all calls of the helper processes fail, even exit(2), which
+ * sanitizers then retry forever.
  */
 static void end_helpers(const struct faults *faults)
 {
