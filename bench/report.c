@@ -266,9 +266,8 @@ void bench_report_table(const struct bench_result *results, unsigned int results
 {
 	printf("CPU time in us per message, of the server and of the two floors; medians. "
 	       "Target: at most %.2f x sendmmsg.\n"
-	       "The spread is of the middle half of the rounds; \"x+conn\" is the ratio to "
-	       "sendmmsg "
-	       "including accepting or closing connections.\n\n",
+	       "The spread is the range of the middle half of the rounds; \"x+conn\" is the ratio "
+	       "to sendmmsg including accepting or closing connections.\n\n",
 	       CPU_TARGET);
 	printf("%-8s %7s %-6s %9s %10s %7s %8s %9s %8s %9s %-11s %8s   %s\n", "storm", "stalled",
 	       "part", "messages", "messages/s", "server", "sendmsg", "sendmmsg", "xsendmsg",

@@ -28,7 +28,7 @@ STAGES = ("opened", "met", "written", "read", "rung", "measured", "done")
 #: Longest path of a socket: sun_path has 108 bytes, including the terminating NUL.
 SOCKET_PATH_MAX = 107
 
-#: Seconds that the other peers have left to report after one peer has failed
+#: After one peer has failed, the other peers have this many seconds to report
 AFTERMATH = 5
 
 _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "$timeout" pci:

@@ -256,7 +256,7 @@ static void access_cure(const struct ivs_access *access, char out[IVS_ACCESS_TEX
 				 access->wanted & W_OK ? "to which" : "that", user,
 				 access->wanted & W_OK ? "write" : "enter");
 		else if (is_exchangeable(access))
-			snprintf(out, IVS_ACCESS_TEXT_LEN, ": its owner can let user %s use it",
+			snprintf(out, IVS_ACCESS_TEXT_LEN, ": its owner can give user %s access",
 				 user);
 		else
 			cure_mode(group, bits, path, out);

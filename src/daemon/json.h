@@ -17,7 +17,7 @@ json_t *ivs_json_text(const char *text);
  * users choose names, which may contain control characters of Unicode
  * @flags: as for json_dumpf()
  *
- * Return: 0, or -1 if memory is lacking or @out has an error.
+ * Return: 0, or -1 if memory is exhausted or @out has an error.
  */
 IVS_MUST_USE int ivs_json_write(const json_t *json, size_t flags, FILE *out);
 

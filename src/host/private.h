@@ -86,7 +86,8 @@ struct ivs_host_scan {
 /**
  * struct ivs_host_filter - selects the uses to keep
  * @wanted: returns whether to keep the use @use by @process. If @use->name is NULL, the file is
- *          held open, and the result says whether to look up the name and then to call this again
+ *          held open, and the result says whether to look up the name and then call this function
+ *          again
  */
 struct ivs_host_filter {
 	bool (*wanted)(const void *context, const struct ivs_host_process *process,

@@ -74,8 +74,8 @@ struct ivs_host_user {
  * @list:     the users, sorted by pid; a process appears at most once for each file
  * @n:        length of @list
  * @unseen_n: processes that could not be examined
- * @hidden:   /proc hides processes of other users (its option hidepid), so more processes may be
- *            unseen
+ * @hidden: /proc hides processes of other users (its option hidepid), so other processes may have
+ *            been missed
  */
 struct ivs_host_users {
 	struct ivs_host_user *list;

@@ -200,10 +200,10 @@ static int64_t unix_patience(const struct unix_state *state, int64_t now_ns)
 }
 
 /*
- * Wait until the worker has finished all queued jobs. If one wait ends before that, later calls do
- * not wait until the worker has caught up. A single call by the application can reach this function
- * many times, so the sum of all waits in a period is limited to PATIENCE_MS plus a tenth of the
- * period.
+ * Wait until the worker has finished all queued jobs. If one wait was too short for that, later
+ * calls do not wait at all as long as jobs are left. A single call by the application can reach
+ * this function many times, so the sum of all waits in a period is limited to PATIENCE_MS plus a
+ * tenth of the period.
  */
 static void unix_settle(struct unix_state *state)
 {

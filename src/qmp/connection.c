@@ -125,8 +125,9 @@ static const char *qmp_take_line(struct ivs_qmp *qmp, size_t *len)
 }
 
 /*
- * Receive the next message. A monitor that sends bytes without end and without a newline is stopped
- * by the limit of a line. Return: 0; IVS_QMP_E_TIMEOUT, _LOST, _PROTOCOL, _INTERRUPTED (only if
+ * Receive the next message. The limit on the length of a line stops a monitor that sends bytes
+ * endlessly without a newline. Return: 0; IVS_QMP_E_TIMEOUT, _LOST, _PROTOCOL, _INTERRUPTED (only
+ * if
  * @stop is not NULL); -errno.
  */
 static int qmp_next(struct ivs_qmp *qmp, int64_t deadline_ns, bool *stop,

@@ -25,7 +25,7 @@ struct plan {
 
 /*
  * The peers of which the client must be sent the leave: those it knows that are no longer visible,
- * or whose id has another owner. They are none if the client is quiet.
+ * or whose id has another owner. There are none if the client is quiet.
  */
 static uint64_t leaves_in(const void *set, unsigned int word)
 {

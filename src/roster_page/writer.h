@@ -84,7 +84,7 @@ void ivs_roster_page_writer_free(struct ivs_roster_page_writer *writer);
 
 /**
  * ivs_roster_page_writer_join() - add peer @id; does nothing if it is already present
- * @since: the generation at which the peer joined an earlier server; 0: the peer joins now
+ * @since: the generation at which the peer joined a previous server; 0: the peer joins now
  */
 void ivs_roster_page_writer_join(struct ivs_roster_page_writer *writer, unsigned int id,
 				 uint32_t vectors_n, uint64_t since);

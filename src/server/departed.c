@@ -21,7 +21,7 @@ static void count_leaving(struct ivs_server *server, struct ivs_client *client, 
 
 	if (client->leaving == leaving)
 		return;
-	/* The user is valid as long as anything counts for it. */
+	/* The user is valid as long as anything is counted for it. */
 	if (leaving && ivs_users_find(users, client->cred.uid, ivs_clock_ns(), &client->user))
 		return;
 	client->leaving = leaving;

@@ -208,7 +208,7 @@ void ivs_flight_end(struct ivs_server *server, struct ivs_client *client)
 	if (server->kept)
 		server->kept->link = &kept->next;
 	server->kept = kept;
-	/* Without the event, the fds in flight stay counted forever, too. */
+	/* Without the event, the fds in flight would be counted forever. */
 	if (ivs_loop_add(&server->loop, &kept->source, kept->sock_fd, EPOLLOUT | EPOLLET))
 		discard_socket(kept);
 }

@@ -7,7 +7,7 @@
  * for a QEMU, too: a client that misses leaves rings peers that are gone, which is harmless, but a
  * QEMU that is sent a leave can crash, with its VM. The exception is ivshmem-client, an example
  * program from QEMU's source, which shows leaves: it is known by the name of its executable, which
- * the server can read only of processes of its own user.
+ * the server can read only for processes of its own user.
  */
 #ifndef IVS_SERVER_QUIET_H
 #define IVS_SERVER_QUIET_H

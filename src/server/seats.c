@@ -14,9 +14,9 @@ IVS_SYSCALLS(ivs_seats_syscalls, {"kill", {IVS_ARG_IS(2, 0)}}, {"clock_gettime"}
 	     {"clock_gettime64"});
 
 /*
- * Resetting an eventfd wakes all that wait for it, and a peer can make that expensive with many
- * epoll instances. A seat that has taken longer SLOW_MAX times is given up. Once is not enough: a
- * host that takes the processor away for a while can look like that.
+ * Resetting an eventfd wakes everything that waits for it, and a peer can make that expensive with
+ * many epoll instances. A seat whose eventfds were slow to reset SLOW_MAX times is given up. A
+ * single slow reset is not enough, because the host may have taken the processor away for a while.
  */
 #define RESET_CPU_NS(vectors_n) (IVS_NS_PER_MS + (vectors_n)*INT64_C(5000))
 

@@ -5,11 +5,11 @@
  * lowest id.
  *
  * The seat of a departed quiet client is held back while its process exists: QEMU 11.1 without KVM
- * goes on polling the eventfds of a device that was unplugged, and crashes when they are rung. The
- * seat of a client that was dropped is held back, too, because the client may go on reading its
- * doorbells. QEMUs pay for each seat that they are told of, so seats that are held back count as
- * clients of their user, and a process that has caused IVS_SEATS_PROCESS_MAX of them gets its own
- * oldest one.
+ * continues to poll the eventfds of a device that was unplugged, and crashes when they are rung.
+ * The seat of a client that was dropped is held back, too, because the client may continue to read
+ * its doorbells. Each seat costs fds in the QEMUs that are told of it, so seats that are held back
+ * count as clients of their user, and a process for which IVS_SEATS_PROCESS_MAX seats are held back
+ * gets the oldest of them.
  *
  * Each vacant seat is a struct ivs_client without a socket. Its fds are those that the client had,
  * also in the service manager's store, and are given up when fds or ids are scarce.
@@ -39,7 +39,7 @@ extern const struct ivs_syscall ivs_seats_syscalls[];
 
 /**
  * ivs_server_leave_roster() - remove @client from the roster, and keep its eventfds as a vacant
- * seat if the seat stays; the client then has no vectors
+ * seat if the seat is needed; the client then has no vectors
  */
 void ivs_server_leave_roster(struct ivs_server *server, struct ivs_client *client);
 

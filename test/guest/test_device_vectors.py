@@ -79,7 +79,7 @@ def test_masked_vectors_stay_pending(place, record_property):
             masks.vector(vector, False)
             guest.expect(vector)
             record_property("case", f"ok vector {vector} masked: {times} doorbells are one "
-                                    "interrupt later, the other vector comes at once")
+                                    "interrupt later, the other vector immediately")
     masks.function(True)
     masks.master(True)
     rung()

@@ -494,8 +494,8 @@ def test_forbidden_calls_kill(place, lists, more, call):
     (["-F", "-r", "dir:/nonexistent"], 1, "the directory /nonexistent does not exist"),
 ])
 def test_restart_under_the_filter(place, options, status, text):
-    """Under the active filter, the program can be executed again and can start up, as far as the
-    creation of its resources. An upgraded server inherits these resources and need not create them.
+    """Under the active filter, the program can be executed again, and can start up until it has to
+    create its resources. An upgraded server inherits these resources and need not create them.
     """
     done = place.run(CONFINED, "ls", "run", place.server_program, *options)
     assert done.returncode == status, done

@@ -163,8 +163,8 @@ def test_process_that_reconnects_gets_its_own_seat(place):
 
 
 def test_seats_that_are_held_back_count_as_clients(place):
-    """The seats of QEMUs that have disconnected but still run count for --max-peers-per-user, but
-    not against their own process, which may plug in a device again."""
+    """The seats of QEMUs that have disconnected but still run count towards --max-peers-per-user,
+    but not against their own process, which may plug in a device again."""
     serve(place, "--max-peers-per-user", "3")
     quiet(place)
     processes = [qemu(place)[0] for _ in range(2)]

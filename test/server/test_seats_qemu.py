@@ -71,8 +71,8 @@ class Plugged:
 @pytest.mark.parametrize("checked", [False, True], ids=["plain", "malloc-check"])
 @pytest.mark.parametrize("version", QEMUS)
 def test_qemu_survives_joins_and_the_unplug(place, version, checked):
-    """While clients join and leave, the number of QEMU's fds does not grow; the unplugged QEMU does
-    not crash, nor when its heap is checked."""
+    """While clients join and leave, the number of QEMU's fds does not grow; QEMU does not crash
+    after the unplug, even if its heap is checked."""
     if checked and not list(pathlib.Path("/usr/lib").glob(f"*/{MALLOC_DEBUG}")):
         pytest.skip(f"glibc's {MALLOC_DEBUG} is not installed")
     qemu = QEMUS[version]()
@@ -111,7 +111,7 @@ def master(place, qemu, *arguments):
 @pytest.mark.parametrize("version", QEMUS)
 def test_master_is_saved_and_restored_while_peers_stay(place, version):
     """With --keep-id-0, a VM with the migration master is saved, and restored with the region's
-    content, while a peer stays connected that joined before the VM. QEMU refuses any other id."""
+    content, while a peer that joined before the VM stays connected. QEMU refuses any other id."""
     qemu, saved = QEMUS[version](), place.dir / "saved"
     place.server("-n", str(VECTORS), "-l", "1M", "--keep-id-0", str(os.getuid()))
     stays = join(place, VECTORS)

@@ -23,7 +23,7 @@ CONSTANTS = {
 
 
 def run(*words, stdin=None):
-    """Run a command, which must succeed. Return: its standard output and errors."""
+    """Run a command, which must succeed. Return: its standard output and standard error."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"}
     done = subprocess.run([str(word) for word in words], env=environment, check=False,
                           stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE,

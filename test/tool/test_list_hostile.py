@@ -128,8 +128,8 @@ MAPS_PATH_AT = 73  # where the path begins in a line in /proc/PID/maps
 @needs_root
 @pytest.mark.parametrize("who", [0, NOBODY])
 def test_path_that_looks_like_a_mapping(place, who):
-    """If a path is longer than what is read at once, no part of it is mistaken for a mapping of
-    another file."""
+    """If a path is longer than a single read, no part of it is mistaken for a mapping of another
+    file."""
     place.dir.chmod(0o755)
     tool = shutil.copy(TOOL, place.dir)
     make(place.shm_path)

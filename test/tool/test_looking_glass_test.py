@@ -246,7 +246,7 @@ def test_too_small(place, region, mode, needed, fits):
         return
     done = run(place, place.shm, "--mode", mode)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"has 1M, which is too small for {mode} ({needed} bytes)" in done.stderr
+    assert f"is 1M, which is too small for {mode} ({needed} bytes)" in done.stderr
     assert f'"ivshmem looking-glass {mode}" says how' in done.stderr
     assert region.read_bytes() == bytes(1 << 20)
 
@@ -256,7 +256,7 @@ def test_too_large(place, region):
     os.truncate(region, 2 << 30)
     done = run(place, place.shm)
     assert done.returncode == 1
-    assert "has 2G, and Looking Glass cannot use 2G or more" in done.stderr
+    assert "is 2G, and Looking Glass cannot use 2G or more" in done.stderr
     assert region.stat().st_blocks == 0
 
 

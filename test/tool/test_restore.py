@@ -48,7 +48,7 @@ def saved(place, data):
 
 
 def test_report(shm, place, data, saved):
-    """The command says what it did, and --json has the facts."""
+    """The command says what it did, and --json prints the same facts."""
     done = run("restore", saved, place.shm)
     assert re.fullmatch(rf"restored {shm} \(4M\) from {saved}, saved from file:{place.dir}/from at "
                         r"20\S+Z\n", done.stdout) and not done.stderr
@@ -120,7 +120,7 @@ def good():
 
 
 def flipped(at, data=None):
-    """The image with one bit flipped at this offset; a negative one is from the end."""
+    """The image with one bit flipped at this offset; a negative offset counts from the end."""
     data = bytearray(data or good())
     data[at] ^= 1
     return bytes(data)
@@ -351,7 +351,7 @@ def test_lock(shm, place, saved, data):
 
 
 def test_interruption_before_the_first_byte(shm, saved):
-    """A signal that arrives before the region is written ends the command at once."""
+    """A signal that arrives before the region is written ends the command immediately."""
     start = time.monotonic()
     status, _ = end_with_the_lock(shm, saved, lambda popen: popen.send_signal(signal.SIGINT),
                                   "--force")

@@ -351,8 +351,8 @@ def test_name_of_a_vm(shm, place, saved):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_lock(shm, place, saved):
-    """A process that is changing the region holds its lock; after a wait, that is noted. Any reader
-    can hold the lock, so it prevents nothing."""
+    """A process that is changing the region holds its lock; after a wait, a note says so. Any
+    reader can hold the lock, so the lock does not keep the command from saving."""
     with reader_with_lock(shm, "LOCK_EX"):
         done = run("save", place.shm, saved)
     assert f"note: another process holds the lock of {shm}" in done.stderr and saved.exists()

@@ -247,12 +247,13 @@ static int check_size(const struct settings *settings, uint64_t size)
 	ivs_text_shown(settings->address, address, sizeof(address));
 	ivs_size_text(size, has);
 	if (size > CLIENT_SIZE_MAX)
-		return usage_failed("%s has %s, and Looking Glass cannot use 2G or more: use a "
-				    "smaller region",
+		return usage_failed("the size of %s is %s, and Looking Glass cannot use 2G or "
+				    "more: use a smaller region",
 				    address, has);
 	if (size >= needed)
 		return 0;
-	return usage_failed("%s has %s, which is too small for %" PRIu32 "x%" PRIu32 " (%" PRIu64
+	return usage_failed("the size of %s is %s, which is too small for %" PRIu32 "x%" PRIu32
+			    " (%" PRIu64
 			    " bytes): choose a smaller --mode, or create a region of %s (\"ivshmem "
 			    "looking-glass %" PRIu32 "x%" PRIu32 "\" says how)",
 			    address, has, settings->publish.width, settings->publish.height, needed,

@@ -39,8 +39,8 @@ static const char help_text[] =
 	"  -h, --help           print this help\n"
 	"  -V, --version        print the version\n"
 	"\n"
-	"What programs write while the region is saved may be in the file or not: pause\n"
-	"VMs that write to it.\n"
+	"What programs write while the region is saved may or may not be in the file:\n"
+	"pause VMs that write to it.\n"
 	"\n"
 	"Example:\n"
 	"  ivshmem save my-region /var/backups/my-region.saved\n";

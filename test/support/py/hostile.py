@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hostile and slow clients: one function for each case. It runs the case against a server, asserts
-what must hold, and returns a short summary.
+"""Hostile and slow clients: one function for each case. Each function runs its case against a
+server, asserts what must hold, and returns a short summary.
 
 test_hostile_clients.py runs these functions as tests. scripts/compare-servers.py prints their
 results, even for another project's server. So no case uses the server's log to find out what a

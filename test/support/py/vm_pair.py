@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two QEMUs on this host, of which one is migrated to the other by "ivshmem migrate". They run only
-the firmware, so they start at once."""
+the firmware, so they start immediately."""
 import json
 import os
 import pathlib

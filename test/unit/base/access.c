@@ -126,8 +126,9 @@ Test(access, file_of_another_user_where_all_can_write)
 	set(dir, 0, 0, 01777);
 	become(NOBODY, NOBODY);
 	ivs_access_explain(path, R_OK | W_OK, text);
-	cr_expect_str_eq(text, "it belongs to 54321:54321, mode 0600: its owner can let user "
-			       "nobody use it");
+	cr_expect_str_eq(
+		text,
+		"it belongs to 54321:54321, mode 0600: its owner can give user nobody access");
 	become(0, 0);
 	set(path, 0, 0, 0600);
 	become(NOBODY, NOBODY);

@@ -132,8 +132,8 @@ Test(roster_ids, all_65536_ids_can_be_used, .timeout = TIMEOUT)
 
 /*
  * If enough clients stop reading while each still knows 300 different peers that have left, clients
- * know all ids. A newcomer then gets the id that the fewest know, and all are sent the leave before
- * the new owner's vectors.
+ * know all ids. A newcomer then gets the id that the fewest clients know, and all are sent the
+ * leave before the new owner's vectors.
  */
 Test(roster_ids, known_ids_are_reused_when_all_are_known, .timeout = TIMEOUT)
 {
@@ -310,7 +310,7 @@ Test(roster_ids, rest_of_a_seat_that_was_given_up_is_never_sent, .timeout = TIME
 	ivs_roster_free(r);
 }
 
-/* As for a server that keeps id 0 for a client that has not joined yet. */
+/* The case of a server that keeps id 0 for a client that has not joined yet. */
 Test(roster_ids, lowest_id_can_be_excluded, .timeout = TIMEOUT)
 {
 	const struct ivs_roster_newcomer newcomer = {.vectors_n = 1, .lowest = 1};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tests of resuming a roster from memory that another process left when it died at any point, and
- * from damaged memory. For random histories with restarts see model.c (--resume).
+ * Tests of resuming a roster from the memory of a process that has died, at any point, and from
+ * damaged memory. For random histories with restarts see model.c (--resume).
  */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -83,8 +83,8 @@ static int nest(int fd)
 }
 
 /*
- * Wait for an event in a series of short calls. If one of them is late by more than
- * @late_ms, store by how much there. Return: as ivs_peer_next().
+ * Wait for an event in a series of short calls. @late_ms: raised to the delay of the latest call,
+ * if that is larger. Return: as ivs_peer_next().
  */
 static int next_event(struct ivs_peer *peer, struct ivs_event *event, long *late_ms)
 {
