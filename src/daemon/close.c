@@ -78,7 +78,7 @@ static int release_or_keep(int *fd)
 	if (ivs_log_allows(&limit))
 		ivs_log(IVS_LOG_WARNING, "a received file descriptor stays open, because %s",
 			result == IVS_CLOSER_E_BLOCKED
-				? "the helper processes that close them are blocked by the "
+				? "the helper processes that close such fds are blocked by the "
 				  "processes that sent earlier ones"
 				: "there is too little memory, or too many file descriptors of "
 				  "this user are in flight");

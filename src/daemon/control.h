@@ -13,7 +13,7 @@
 #include "daemon/listener.h"
 #include "daemon/loop.h"
 
-#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* a new one then replaces the idlest */
+#define IVS_CONTROL_CONNECTIONS_MAX 8			   /* the idlest one is then replaced */
 #define IVS_CONTROL_FDS (1u + IVS_CONTROL_CONNECTIONS_MAX) /* number of fds that are always open */
 #define IVS_CONTROL_LINE_MAX 4096			   /* length of a line, without newline */
 

@@ -52,7 +52,10 @@ const struct ivs_image_header *ivs_image_reader_header(const struct ivs_image_re
 /** ivs_image_reader_name() - the name of the region, up to its first NUL; any bytes */
 const char *ivs_image_reader_name(const struct ivs_image_reader *reader);
 
-/** ivs_image_reader_chunk() - get the chunk that the last piece completed. Return: if it did so. */
+/**
+ * ivs_image_reader_chunk() - get the chunk that the last piece completed. Return: whether it
+ * completed one.
+ */
 IVS_MUST_USE bool ivs_image_reader_chunk(const struct ivs_image_reader *reader,
 					 struct ivs_image_chunk *out);
 

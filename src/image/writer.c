@@ -112,7 +112,10 @@ struct ivs_image_piece ivs_image_writer_add(struct ivs_image_writer *writer, uin
 
 	if (ivs_image_is_zero(content, len))
 		return (struct ivs_image_piece){writer->bytes, 0};
-	/* The result must be shorter than the chunk: otherwise there is no room, and that fails. */
+	/*
+	 * The result must be shorter than the chunk: otherwise there is no room for it, and
+	 * compressing fails.
+	 */
 	stored_len = ZSTD_compress2(writer->zstd, stored, len - 1, content, len);
 	if (ZSTD_isError(stored_len)) {
 		record.kind = IVS_IMAGE_PLAIN;

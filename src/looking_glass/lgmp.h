@@ -20,7 +20,7 @@
 #include "ivshmem/api.h"
 
 #define IVS_LGMP_VERSION 6
-#define IVS_LGMP_HEADER_LEN 5760 /* includes all queue descriptors; clients need it all */
+#define IVS_LGMP_HEADER_LEN 5760 /* includes all queue descriptors; clients need all of it */
 #define IVS_LGMP_QUEUES_MAX 5
 #define IVS_LGMP_SLOTS_MAX 32
 #define IVS_LGMP_CLIENTS_MAX 32

@@ -366,7 +366,7 @@ static int qmp_open(struct ivs_qmp *qmp, int64_t deadline_ns, struct ivs_error *
 	qmp->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (qmp->sock < 0)
 		return ivs_error_errno(err, errno, "cannot create a socket");
-	/* EAGAIN: other programs wait for this monitor already. */
+	/* EAGAIN: other programs are already waiting for this monitor. */
 	while (connect(qmp->sock, (const struct sockaddr *)&addr, sizeof(addr))) {
 		if (errno != EAGAIN && errno != EINTR)
 			return qmp_connect_error(qmp, errno, err);
@@ -491,6 +491,6 @@ int ivs_qmp_wait_event(struct ivs_qmp *qmp, const struct ivs_qmp_wanted *wanted,
 			qmp_keep_event(qmp, &message);
 		ivs_qmp_message_deinit(&message);
 	}
-	return ivs_error_set(err, IVS_QMP_E_TIMEOUT, "the event %s has not come in time",
+	return ivs_error_set(err, IVS_QMP_E_TIMEOUT, "the event %s did not arrive in time",
 			     wanted->name);
 }

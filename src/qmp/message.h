@@ -17,7 +17,7 @@ enum ivs_qmp_error {
 	IVS_QMP_E_LOST,	       /* the connection was closed: QEMU has ended, or dropped us */
 	IVS_QMP_E_PROTOCOL,    /* the process at the other end does not speak QMP */
 	IVS_QMP_E_REFUSED,     /* QEMU answered with an error: see struct ivs_qmp_refusal */
-	IVS_QMP_E_TIMEOUT,     /* the event has not come in time; the monitor still works */
+	IVS_QMP_E_TIMEOUT,     /* the event has not arrived in time; the monitor still works */
 	IVS_QMP_E_INTERRUPTED, /* the user has interrupted the wait for an event */
 };
 

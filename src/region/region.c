@@ -189,7 +189,7 @@ static int region_settle(struct ivs_region *region, const struct ivs_region_opti
 	if (!wanted)
 		return ivs_error_set(
 			err, IVS_REGION_E_SIZE,
-			"%s is empty: start the program that sets its size first, or give "
+			"%s is empty: first start the program that sets its size, or give "
 			"a size",
 			region->path);
 	if (!opts->size && !ivs_is_power_of_two(wanted))

@@ -224,7 +224,7 @@ def test_empty_region_is_grown(place):
      "exists with size 3M, which is not a power of two: use another name"),
     (3 * MIB, [], "a power of two"),
     (2048, [], "4K"),
-    (0, [], "is empty: start the program that sets its size first, or give a size"),
+    (0, [], "is empty: first start the program that sets its size, or give a size"),
     (MIB, ["--window", "0,2M"], "that is beyond the end of the region"),
     (0, ["--size", "1M", "--socket", "/nonexistent/b", "--region", "shm:x"],
      "cannot create the socket /nonexistent/b"),

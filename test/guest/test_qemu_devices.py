@@ -278,8 +278,8 @@ def test_vectors_that_qemu_lacks(place):
         done = place.run_server("--status", place.dir / "control")
         return [line for line in done.stdout.splitlines() if line.startswith("untaken")]
 
-    wait_until(lambda: untaken() == ["untaken  client 0 vector 1 (1); QEMU takes doorbells only "
-                                     "on the vectors that its option vectors= gives it"],
+    wait_until(lambda: untaken() == ["untaken  client 0 vector 1 (1); QEMU reads only the "
+                                     "doorbells of the vectors that its option vectors= specifies"],
                "as expected")
 
 

@@ -112,8 +112,8 @@ def test_status_is_a_table(place):
     assert lines[4] == "clients  3 now, 4 joined, 1 left (closed 1)"
     assert lines[5] == "refused  1 connections (max_peers 1)"
     assert re.fullmatch(r"sent     \d+ messages, 0 waits for the kernel", lines[6])
-    assert lines[7:] == ["untaken  client 1 vector 2 (7); QEMU takes doorbells only on the "
-                         "vectors that its option vectors= gives it"]
+    assert lines[7:] == ["untaken  client 1 vector 2 (7); QEMU reads only the doorbells of "
+                         "the vectors that its option vectors= specifies"]
     rows = table.splitlines()
     assert rows[0].split() == COLUMNS and len(rows) == 4
     ends = [rows[0].index(title) + len(title) for title in COLUMNS]
@@ -145,7 +145,7 @@ def test_untaken_doorbells_are_abbreviated(place):
         ring(doorbell)
     line, = [line for line in show(place).stdout.splitlines() if line.startswith("untaken")]
     assert line.startswith("untaken  client 0 vector 0 (1), client 0 vector 1 (1), ")
-    assert "client 1 vector 2 (1) and 2 more; QEMU takes" in line
+    assert "client 1 vector 2 (1) and 2 more; QEMU reads" in line
 
 
 def test_status_without_vectors(place):

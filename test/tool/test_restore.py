@@ -383,7 +383,7 @@ def test_kill_while_it_writes(shm, place, saved, data):
 def test_region_that_is_truncated_meanwhile(shm, saved):
     """A process that truncates the region cannot make the command crash."""
     status, err = end_with_the_lock(shm, saved, lambda _: os.truncate(shm, MIB), "--force")
-    assert status == 1 and f"{shm} has been truncated while it was restored\n" in err
+    assert status == 1 and f"{shm} was truncated while it was being restored\n" in err
     assert f"the content of {shm} is now a mixture" in err
 
 
@@ -416,7 +416,7 @@ def other_content(old):
     (lambda old: old[:-24], "it ends without its last record"),
     (lambda old: b"", "it is truncated"),
     (lambda old: image.image(bytes(PAGE)), "has changed: nothing is restored"),
-    (other_content, "has changed while it was restored"),
+    (other_content, "changed while it was being restored"),
 ], ids=["damaged", "truncated", "emptied", "other size", "other content"])
 def test_file_that_changes_meanwhile(shm, saved, change, message):
     """If the owner of the file changes it after it was checked, that is noticed, at the latest when

@@ -281,7 +281,7 @@ def test_interruption_without_unnamed_files(full, place, saved, call, number):
     ("linkat:error=EPERM", "cannot create {saved}: Operation not permitted"),
     ("renameat:error=EIO", "cannot create {saved}: Input/output error"),
     ("pread64:error=EIO:when=4", "cannot read /dev/shm/"),
-    ("pread64:retval=0:when=4", "has been truncated while it was saved"),
+    ("pread64:retval=0:when=4", "was truncated while it was being saved"),
 ])
 def test_errors(full, place, saved, call, message):
     """After any error the old file is there, and no other."""

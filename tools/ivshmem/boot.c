@@ -107,7 +107,7 @@ static int boot_compose(const struct boot_wish *wish, struct boot *boot)
 		return usage_failed("cannot find the path of this program: is /proc mounted?");
 	/* The owner of another system decides which program is at this path there. */
 	if (!boot->foreign && !program_is_safe(program, why))
-		return usage_failed("at boot root would run %s, which another user could replace: "
+		return usage_failed("at boot, root would run %s, which another user could replace: "
 				    "%s: install ivshmem (make deb), and run the installed "
 				    "program",
 				    program, why);

@@ -42,7 +42,7 @@ static int check_magic(const struct place *place)
 	ssize_t n = fd < 0 ? -1 : pread(fd, magic, sizeof(magic), 0);
 
 	if (n < 0)
-		return usage_failed("%s exists, and it cannot be read, to check that it was "
+		return usage_failed("%s exists, but cannot be read to check whether it was "
 				    "written by \"ivshmem save\": %s: remove it, or give another "
 				    "path",
 				    place->path, strerror(errno));

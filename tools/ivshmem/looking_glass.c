@@ -302,7 +302,7 @@ static void look_for_kvmfr(struct notes *notes)
 	else if (S_ISCHR(st.st_mode))
 		notes_add(notes, NULL,
 			  KVMFR_NODE " exists: the client opens it unless it is given the option "
-				     "-f. virtiofsd does not work in a VM whose region it is");
+				     "-f. virtiofsd does not work in a VM that uses it");
 }
 
 static bool is_root(const char *name)
@@ -338,8 +338,8 @@ static void look_for_traps(struct job *job)
 	look_at(job->region.path, &look);
 	if (look.file && !look.size)
 		notes_add(&job->notes, NULL,
-			  "\"%s\" is empty: the client cannot map it until it has its size, which "
-			  "the next step gives it",
+			  "\"%s\" is empty: the client cannot map it until its size is set, which "
+			  "the next step does",
 			  job->region.path);
 	if (is_root(job->region.owner))
 		notes_add(

@@ -31,7 +31,7 @@ static const char *advice(enum users_purpose purpose)
 {
 	if (purpose == USERS_OVERWRITE)
 		return "End these programs first. With --force their memory changes while they "
-		       "run, and they are\nnot told.\n";
+		       "run, and nothing\nnotifies them.\n";
 	return "End these programs first. With --force they keep the old memory, and share it "
 	       "with\nno program that starts later.\n";
 }

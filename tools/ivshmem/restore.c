@@ -243,7 +243,7 @@ static int write_failed(const struct restore *restore, int result)
 	const char *path = restore->place.path;
 
 	if (result == CONTENT_E_SHRUNK)
-		return usage_failed("%s has been truncated while it was restored", path);
+		return usage_failed("%s was truncated while it was being restored", path);
 	if (result == CONTENT_E_FULL)
 		return usage_failed("no memory is left for %s", path);
 	return usage_failed("cannot write %s: %s", path, strerror(-result));
@@ -270,7 +270,7 @@ static int check_same(const struct restore *restore)
 {
 	if (ivs_image_reader_sum(restore->in.reader) == restore->sum)
 		return 0;
-	return usage_failed("%s has changed while it was restored", restore->in.place.path);
+	return usage_failed("%s changed while it was being restored", restore->in.place.path);
 }
 
 static int write_image(struct restore *restore)

@@ -191,7 +191,7 @@ static int save_chunk(struct save *save, uint64_t number)
 	int result = content_read(save->fd, offset, save->chunk, len);
 
 	if (result == CONTENT_E_SHRUNK)
-		return usage_failed("%s has been truncated while it was saved: nothing is saved",
+		return usage_failed("%s was truncated while it was being saved: nothing is saved",
 				    save->place.path);
 	if (result)
 		return usage_failed("cannot read %s: %s", save->place.path, strerror(-result));

@@ -223,8 +223,8 @@ static void print_untaken(json_t *peers)
 	if (n > UNTAKEN_SHOWN)
 		printf(" and %u more", n - UNTAKEN_SHOWN);
 	if (n)
-		puts("; QEMU takes doorbells only on the vectors that its option vectors= gives "
-		     "it");
+		puts("; QEMU reads only the doorbells of the vectors that its option vectors= "
+		     "specifies");
 }
 
 static void print_totals(const json_t *status)
