@@ -65,7 +65,7 @@ static void fix_header(struct fixer *fixer, uint8_t *file, size_t size)
 	ivs_put_le64(file + IVS_IMAGE_SUM_AT, fixer->sum);
 }
 
-/* Correct the record at @at, and its content as far as the file has it. */
+/* Correct the record at @at, and its content as far as the file contains it. */
 static void fix_next(struct fixer *fixer, uint8_t *at, size_t left)
 {
 	size_t len;

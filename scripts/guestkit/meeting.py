@@ -35,7 +35,7 @@ _TASK = """meet --name "$peer" --peers "$peers" --vectors "$vectors" --timeout "
 """
 
 #: The guest's /stay, used with KEEP=1. The client exits at the end of its standard input, so tail
-#: keeps that open.
+#: keeps it open.
 _STAY = """echo "guest: waiting for doorbells"
 tail -f /dev/null | ivshmem-client -v -a pci:
 """

@@ -40,7 +40,7 @@ static int qmp_lost(struct ivs_qmp *qmp, struct ivs_error *err)
 	qmp->broken = true;
 	return ivs_error_set(err, IVS_QMP_E_LOST,
 			     "the monitor at %s closed the connection: QEMU has ended, or has "
-			     "dropped this program",
+			     "disconnected this program",
 			     qmp->path);
 }
 

@@ -14,7 +14,7 @@
 enum ivs_qmp_error {
 	IVS_QMP_E_ABSENT = 1,  /* no process listens at the path, or the path cannot be used */
 	IVS_QMP_E_HUNG,	       /* no answer in time: nothing is known about the command's effect */
-	IVS_QMP_E_LOST,	       /* the connection was closed: QEMU has ended, or dropped us */
+	IVS_QMP_E_LOST,	       /* the connection was closed: QEMU has ended, or disconnected us */
 	IVS_QMP_E_PROTOCOL,    /* the process at the other end does not speak QMP */
 	IVS_QMP_E_REFUSED,     /* QEMU answered with an error: see struct ivs_qmp_refusal */
 	IVS_QMP_E_TIMEOUT,     /* the event has not arrived in time; the monitor still works */

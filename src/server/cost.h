@@ -79,7 +79,7 @@ static inline int64_t ivs_cost_cpu(const struct ivs_cost_mark *mark, int64_t beg
 }
 
 /**
- * ivs_cost_record() - note that @msgs_n messages (at least 1), sent at @now_ns, took @cpu_ns in
+ * ivs_cost_record() - record that @msgs_n messages (at least 1), sent at @now_ns, took @cpu_ns in
  * total
  */
 void ivs_cost_record(struct ivs_cost *cost, int64_t now_ns, int64_t cpu_ns, unsigned int msgs_n);

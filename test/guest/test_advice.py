@@ -11,7 +11,7 @@ from support.py import device_guest
 from support.py.advice import command_in
 
 MIB = 1 << 20
-#: In a guest without an installed driver, modprobe(8) does not know it.
+#: Used where the driver is not installed, so modprobe(8) does not find it.
 BUILD_IT = "make driver; insmod build/driver/ivshmem.ko"
 FILES = {"etc/passwd": b"root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n",
          "etc/group": b"root:x:0:\nuser:x:1000:\nivshmem:x:990:\n"}

@@ -27,8 +27,8 @@ def scratch(begin):
 
 def eight_bits(pending):
     """Return: the difference after the probe has rung vector number last + 256. QEMU uses only 8
-    bits of the number, so the last vector becomes pending. The probe rings the last vector itself
-    only later."""
+    bits of the number, so the last vector becomes pending. The probe does not ring the last vector
+    itself until later."""
     return {"pending.1": (EIGHT_BITS, f"{pending}, status 0", "00000000, status 0")}
 
 

@@ -71,7 +71,8 @@ def over_unix(host, *options, arguments=()):
 
 
 def killed(host):
-    """Run over unix: with a server that is killed, so that it cannot announce its exit."""
+    """Run over unix:, as a client of a server that is then killed and so cannot announce its
+    exit."""
     address = host.serve(region=["-r", "memfd:"])
     host.take_away = lambda: (host.server.signal(signal.SIGKILL), host.server.wait())
     return host.run(address, "--transport", "unix", address)

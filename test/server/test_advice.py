@@ -301,7 +301,7 @@ def test_directory_without_a_hugetlbfs(place):
         server.err.wait("listening at")
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
-        advice.do(text, "there: before the start, (mount .*)")
+        advice.do(text, "there: first run (mount .*)")
         try:
             server = place.start(place.server_program, "-F", "-v", "-S", place.socket, *words,
                                  "-l", "2M")

@@ -41,7 +41,7 @@ def test_help_of_a_command(name):
 
 @pytest.mark.parametrize("name", commands())
 def test_unknown_option(name):
-    """The error message names an unknown option, and the exit status is that of a usage error."""
+    """An unknown option is a usage error; the message names the option."""
     done = run(name, "--no-such-option")
     assert done.returncode == 2 and not done.stdout
     assert f"ivshmem {name}: " in done.stderr and "--no-such-option" in done.stderr

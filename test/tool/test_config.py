@@ -75,7 +75,8 @@ def test_commands_have_the_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tmpfiles_makes_the_file(place, name):
-    """Given the line, systemd-tmpfiles creates exactly this file, with its owner and mode."""
+    """From the printed line, systemd-tmpfiles creates exactly this file, with its owner and
+    mode."""
     needs("systemd-tmpfiles")
     path = place.dir / name
     line = Pieces("config", "tmpfiles", f"file:{path}", "--owner", ME, "--group", MY_GROUP,
@@ -293,7 +294,7 @@ def test_window_of_a_port(size, window):
 
 
 def test_device_with_vectors_is_not_unplugged():
-    """QEMU may crash when a device with vectors is unplugged, so no piece unplugs one."""
+    """QEMU may crash when a device with vectors is unplugged, so no printed piece unplugs one."""
     for target in ("qemu", "libvirt"):
         pieces = Pieces("config", target, "demo", "--kind", "doorbell", "--size", "4M", "--hotplug")
         assert any("Do not unplug" in piece["where"] for piece in pieces.all)

@@ -316,7 +316,7 @@ def test_short_disk(full, place):
 
 
 def test_limit_of_file_size(full, place, saved):
-    """ulimit -f is reported, not fatal."""
+    """Reaching the limit of ulimit -f is reported, and does not kill the command."""
     done = place.run("sh", "-c", 'ulimit -f 2000; exec "$@"', "sh", TOOL, "save", place.shm, saved)
     assert done.returncode == 1 and "the limit on the size of files: ulimit -f" in done.stderr
     assert names(place) == ["saved"] and saved.read_bytes() == full

@@ -281,7 +281,7 @@ static int in_failed(const struct image_in *in, const struct ivs_error *err)
 	return usage_failed("%s cannot be restored: %s", in->place.path, err->text);
 }
 
-/* Read exactly @len bytes. Return: 0, -errno; -ENODATA if the file ends before. */
+/* Read exactly @len bytes. Return: 0, -errno; -ENODATA if the file ends before that. */
 static int in_read(const struct image_in *in, uint8_t *out, size_t len)
 {
 	while (len) {

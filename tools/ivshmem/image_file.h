@@ -54,7 +54,7 @@ int image_out_write(struct image_out *out, const uint8_t *bytes, size_t len);
  */
 int image_out_finish(struct image_out *out);
 
-/** image_out_close() - close the file; if it is not finished, it is gone */
+/** image_out_close() - close the file; an unfinished file is discarded */
 void image_out_close(struct image_out *out);
 
 /**

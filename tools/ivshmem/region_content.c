@@ -54,7 +54,7 @@ uint64_t content_next(int fd, uint64_t at, uint64_t end)
 {
 	off_t found = at < end ? lseek(fd, (off_t)at, SEEK_DATA) : -1;
 
-	if (found < 0) /* ENXIO: only holes follow. Other errors: the file system does not know. */
+	if (found < 0) /* ENXIO: only holes follow. Other errors: the file system cannot tell. */
 		return at < end && errno != ENXIO ? at : end;
 	return (uint64_t)found < end ? (uint64_t)found : end;
 }
@@ -91,7 +91,7 @@ void content_close(struct content *content)
 }
 
 /*
- * Find the next run of blocks that have a byte other than zero, from *at on.
+ * Find the next run of blocks, at or after *at, that each contain a byte other than zero.
  * Return: its length, with its offset in *at; 0 if there is none.
  */
 static size_t run_find(const uint8_t *bytes, size_t len, size_t *at)
@@ -150,7 +150,10 @@ static int page_lost(const struct content *content)
 	return CONTENT_E_FULL;
 }
 
-/* Add memory to a range. Not all file systems support that; then accesses to it show the lack. */
+/*
+ * Add memory to a range. Where the file system does not support that, a shortage only shows when
+ * the range is written.
+ */
 static int range_reserve(const struct content *content, uint64_t offset, size_t len)
 {
 	int result;
@@ -188,7 +191,7 @@ static int put_runs(struct content *content, uint64_t offset, const uint8_t *byt
 	return 0;
 }
 
-/* Fill those blocks with zeroes that have other bytes now, unless @keep has other bytes there. */
+/* Fill with zeroes the blocks that contain other bytes now, unless @keep does, too. */
 static int clear_step(struct content *content, uint64_t offset, size_t len, const uint8_t *keep)
 {
 	int result = content_read(content->fd, offset, content->scratch, len);

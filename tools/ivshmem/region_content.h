@@ -3,7 +3,7 @@
  * The content of a region: which parts may differ from zero, and overwriting it. Zeroes are never
  * written where there are zeroes already, so holes and reserved memory stay as they are.
  *
- * The region is read with pread(2) and written through a mapping: a hugetlbfs does not support
+ * The region is read with pread(2) and written through a mapping: hugetlbfs does not support
  * pwrite(2), and pwrite(2) waits for a lock that any user of the file can hold.
  */
 #ifndef TOOLS_IVSHMEM_REGION_CONTENT_H
@@ -42,7 +42,10 @@ uint64_t content_roster_len(int fd, uint64_t size);
 /** content_read() - read exactly @len bytes. Return: 0, CONTENT_E_SHRUNK, -errno. */
 IVS_MUST_USE int content_read(int fd, uint64_t offset, uint8_t *out, size_t len);
 
-/** content_next() - the first offset from @at on that may have a byte other than zero, or @end */
+/**
+ * content_next() - the first offset at or after @at that may contain a byte other than zero, or
+ * @end
+ */
 uint64_t content_next(int fd, uint64_t at, uint64_t end);
 
 /** content_open() - map the region, to be closed with content_close(). Return: 0 or -errno. */

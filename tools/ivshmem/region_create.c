@@ -24,7 +24,7 @@
 #include "tools/shared/owners.h"
 #include "tools/shared/usage.h"
 
-#define AGAIN (-1) /* another process has created or removed the region meanwhile */
+#define AGAIN (-1) /* another process has created or removed the region in the meantime */
 #define ROUNDS 5
 
 /**

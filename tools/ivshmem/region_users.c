@@ -76,7 +76,7 @@ enum others {
 /* The kernel grants a write lease only on a file that no other process has open or mapped. */
 static enum others ask_kernel(int fd)
 {
-	void (*before)(int) = signal(SIGIO, SIG_IGN); /* sent if the file is opened meanwhile */
+	void (*before)(int) = signal(SIGIO, SIG_IGN); /* sent if anyone opens the file */
 	enum others others = OTHERS_NONE;
 
 	if (fcntl(fd, F_SETLEASE, F_WRLCK))

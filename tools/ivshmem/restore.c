@@ -210,7 +210,7 @@ static int check_room(const struct restore *restore)
 			     restore->place.path, restore->in.place.path);
 		return STATUS_FAILED;
 	}
-	/* A file system without a limit has no blocks. */
+	/* A file system without a size limit reports 0 blocks. */
 	if (!restore->need || fstatvfs(restore->fd, &fs) || !fs.f_blocks)
 		return 0;
 	room = (uint64_t)fs.f_bavail * fs.f_frsize;

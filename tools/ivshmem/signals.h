@@ -7,7 +7,8 @@
 #include <stdbool.h>
 
 /**
- * signals_hold() - block the signals by which users end programs, and those of failed writes
+ * signals_hold() - block the signals with which users end programs (SIGINT, SIGTERM, SIGHUP,
+ * SIGQUIT), and those that failed writes raise
  *
  * Messages are kept, too (usage_hold()).
  */
@@ -16,10 +17,10 @@ void signals_hold(sigset_t *before);
 /** signals_release() - print the messages, unblock the signals; a pending one ends the process */
 void signals_release(const sigset_t *before);
 
-/** signals_pending() - return whether a signal is pending by which a user ends this program */
+/** signals_pending() - return whether a signal is pending with which a user ends this program */
 bool signals_pending(void);
 
-/** signals_add_stop() - add the signals by which users end programs to @set */
+/** signals_add_stop() - add to @set the signals with which users end programs */
 void signals_add_stop(sigset_t *set);
 
 #endif

@@ -24,7 +24,6 @@ void warn_of_ordinary_pages(const char *address, const struct ivs_region *region
 	snprintf(path, sizeof(path), "%s", address + (dir ? 4 : 5));
 	ivs_log(IVS_LOG_WARNING,
 		"the region in %s has ordinary pages, because no hugetlbfs is mounted there: "
-		"before "
-		"the start, mount -t hugetlbfs none %s",
+		"first run mount -t hugetlbfs none %s",
 		address + (dir ? 4 : 5), dir ? path : dirname(path));
 }

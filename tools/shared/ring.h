@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ringing peers as the arguments of a command say. */
+/* Rings the peers that the arguments of a command name. */
 #ifndef TOOLS_SHARED_RING_H
 #define TOOLS_SHARED_RING_H
 

@@ -15,8 +15,8 @@ static const char *const own_names[IVS_HANDOVER_OWN_N] = {
 };
 
 /*
- * Have the manager drop the former fd of this name, then store ours. @has_former and @unstored_fds
- * record what is left to do, so that a retry does not send anything twice.
+ * Have the manager drop the previous fd of this name, then store ours. @has_former and
+ * @unstored_fds record what is left to do, so that a retry does not send anything twice.
  */
 static int store_one(struct ivs_handover *handover, enum ivs_handover_own own)
 {

@@ -172,7 +172,7 @@ int ivs_handover_take_control(struct ivs_handover *handover, struct stat *name);
 /** ivs_handover_take_closer() - take the previous program's pool of helper processes; -1: none */
 int ivs_handover_take_closer(struct ivs_handover *handover);
 
-/** ivs_handover_note_control() - note the file of a new control socket */
+/** ivs_handover_note_control() - record the file of a new control socket */
 void ivs_handover_note_control(struct ivs_handover *handover, const struct stat *name);
 
 /**

@@ -10,8 +10,8 @@
 #include "server/private.h"
 
 /**
- * ivs_server_open_control() - listen on the control socket; after an upgrade, take over the former
- * one
+ * ivs_server_open_control() - listen on the control socket; after an upgrade, take over the
+ * previous one
  *
  * Return: 0, IVS_CONTROL_E_SOCKET, -errno.
  */

@@ -155,8 +155,8 @@ class Vm(Tool):
 
 
 class StandIn(Tool):
-    """A stand-in for QEMU, for what no QEMU here does: KVM, other versions, failures at a certain
-    command. Its settings are described in stand_in_qemu.py.
+    """A stand-in for QEMU, for what the QEMUs on this machine cannot show: KVM, other versions,
+    failures at a certain command. Its settings are described in stand_in_qemu.py.
 
     shell: commands to run first, in a mount namespace of its own; None: there is none
     """

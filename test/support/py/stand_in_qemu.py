@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stand-in for QEMU's monitor, run as a program of its own, for what no QEMU here does.
+"""A stand-in for QEMU's monitor, run as a program of its own, for what the QEMUs on this machine
+cannot show.
 
 usage: stand_in_qemu.py SOCKET SETTINGS
 
@@ -9,19 +10,19 @@ SETTINGS is a JSON object:
     kvm       whether query-kvm says that KVM is enabled
     state     what query-status says
     ports     the number of free ports, rp0 and so on
-    devices   {id: [driver, {property: value}]}: devices that are there at first
+    devices   {id: [driver, {property: value}]}: the initial devices
     objects, chardevs
-              lists of ids of what is there at first
-    enabled   whether the guest enables a device that is plugged in
+              lists of ids: the initial objects and chardevs
+    enabled   whether the guest enables devices that are plugged in
     release   what device_del leads to: "deleted" (an event), "silent" (deleted without an event),
               "refused" (by the guest), "never", "busy" (for three requests), "always busy",
               "pending" (rejected because a request is pending, then deleted)
-    fail      {command: kind}; kind is "refuse", "hang" or "close". The first one fails; "COMMAND#2"
-              is the second one
+    fail      {command: kind}; kind is "refuse", "hang" or "close". The first such command fails;
+              "COMMAND#2" stands for the second one
     released_after
-              a command ("COMMAND#2": its second one): after it, the guest releases all devices, as
-              if requests were pending; there is no event
-    high_fd   the number of an fd that is open too
+              a command ("COMMAND#2": the second such command) after which the guest releases all
+              devices, as if requests were pending, without an event
+    high_fd   the number of one more open fd
     fds       open this number of fds with each doorbell device, and close them with the device
 """
 import array

@@ -33,10 +33,10 @@ static bool running;
 static unsigned int fds_before;
 
 /*
- * What the monitor sends: first the greeting, then an answer to each line that it receives. An
- * answer of NULL is silence, and "" closes the connection; the answer to qmp_capabilities is not in
- * the list. "@" is replaced by the id of the command, "#" by that of the command before it. An
- * answer of "~" is empty lines without end.
+ * What the monitor sends: first the greeting, then an answer to each line that it receives, except
+ * to qmp_capabilities, which is answered without an entry in the list. NULL means that nothing is
+ * sent, "" that the connection is closed, and "~" that empty lines are sent without end. In an
+ * answer, "@" is replaced by the id of the command, and "#" by that of the command before it.
  */
 static const char *greeting;
 static const char *const *answers;

@@ -15,7 +15,7 @@
 
 #define RINGS_MAX (1u << 20)
 
-/* What the functions below say and count. */
+/* What the stand-ins below for functions of the library report, and what they count. */
 static unsigned int peers_n;
 static unsigned int vectors_n;
 static unsigned int later_vectors_n; /* from the second time on */
