@@ -133,7 +133,7 @@ void ivs_roster_set_owner(struct ivs_roster *roster, unsigned int id,
 /**
  * ivs_roster_leave() - remove client @id, which must be present
  *
- * Return: whether its seat stays, because a quiet client knows it. If not, its eventfds are no
+ * Return: whether its seat is kept, because a quiet client knows it. If not, its eventfds are no
  * longer needed. Call ivs_roster_give_up() on vacant seats for which ivs_roster_is_needed() is
  * false now.
  */

@@ -58,7 +58,8 @@ def test_directory(place, name):
 
 @pytest.mark.parametrize("name", COMPARERS)
 def test_file_of_another_user(place, name):
-    """That user may have the file mapped, so changing the owner or mode would not help."""
+    """Another user who owns the file may have it mapped, so changing its owner or mode would not
+    help."""
     make_file(place.shm_path, STRANGER)
     text = compare(place, name)
     assert "create it again" in text and not re.search(CHANGES, text), text
@@ -69,8 +70,8 @@ def test_file_of_another_user(place, name):
 @pytest.mark.parametrize("name", COMPARERS)
 @pytest.mark.parametrize("uid", [0, OWNER])
 def test_file_of_root_or_of_the_owner(place, name, uid):
-    """The owner and group of such a file can be changed. The command does not follow a link that
-    takes the file's place."""
+    """The owner and group of a file that belongs to root or to the right user can be changed. The
+    command does not follow a link that takes the file's place."""
     make_file(place.shm_path, uid)
     text = compare(place, name)
     assert (re.search(rf"chown -h (nobody|{OWNER}) {place.shm_path}", text) is None) == (
@@ -84,7 +85,7 @@ def test_file_of_root_or_of_the_owner(place, name, uid):
     (STRANGER, "remove it and create it again"),
 ])
 def test_region_that_the_client_cannot_open(place, uid, advice):
-    """The same applies to the advice about the Looking Glass client."""
+    """The advice about the Looking Glass client also depends on the file's owner."""
     make_file(place.shm_path, uid, 0o400)
     os.truncate(place.shm_path, 32 * MIB)
     process = place.start(TOOL, "looking-glass", "test", place.shm)

@@ -19,13 +19,13 @@ from support.py.region_tool import (MIB, TOOL, USER, reader_with_lock, run, run_
                                     run_traced, sleeps, user_of)
 
 OTHER = 65534
-OLD = b"\xee"  # what regions are full of before
+OLD = b"\xee"  # what regions contain before they are restored
 PAGE = 4096
 
 
 @pytest.fixture
 def shm(place):
-    """The path of a region of 4 MiB that is full of other bytes."""
+    """The path of a region of 4 MiB that is full of OLD."""
     run("create", place.shm, "--size", "4M")
     place.shm_path.write_bytes(OLD * (4 * MIB))
     yield place.shm_path
@@ -293,8 +293,8 @@ def test_roster_of_a_live_server(place):
 
 
 def test_content_where_the_roster_is(place):
-    """If the file has content where the server's roster is now, that is reported before anything
-    changes."""
+    """If the file has content where the server's roster is now, the command fails before it changes
+    anything."""
     (place.dir / "from").write_bytes(b"n" * MIB)
     run("save", f"file:{place.dir}/from", place.dir / "saved")
     server = place.server("-n", "1", "--roster", "-l", "1M")
@@ -309,8 +309,8 @@ def test_content_where_the_roster_is(place):
 
 
 def test_lack_of_memory(place, saved):
-    """If the region is sparse and its memory does not suffice, that is found before anything
-    changes."""
+    """If the region is sparse and there is not enough memory, the command fails before it changes
+    anything."""
     script = ('mount -t tmpfs -o size=1M shm /dev/shm && truncate -s 4M /dev/shm/a && '
               'printf old | dd of=/dev/shm/a conv=notrunc 2>/dev/null; '
               '"$TOOL" restore "$1" a; head -c 3 /dev/shm/a')
@@ -367,7 +367,7 @@ def test_interruption_while_it_writes(shm, place, saved, data):
 
 
 def test_kill_while_it_writes(shm, place, saved, data):
-    """After the process was killed while it wrote, the region can be restored again."""
+    """If the process is killed while writing, the region can be restored again afterwards."""
     on_file = ["-P", str(saved), "-e", "trace=read"]
     _, trace = run_traced(place, on_file, "restore", saved, place.shm)
     reads_n = trace.count("read(")
@@ -419,8 +419,8 @@ def other_content(old):
     (other_content, "changed while it was being restored"),
 ], ids=["damaged", "truncated", "emptied", "other size", "other content"])
 def test_file_that_changes_meanwhile(shm, saved, change, message):
-    """If the owner of the file changes it after it was checked, that is noticed, at the latest when
-    the region is complete."""
+    """If the owner of the file changes it after it was checked, the command detects this, at the
+    latest when the region is complete."""
     new = change(saved.read_bytes())
     status, err = end_with_the_lock(shm, saved, lambda _: rewrite(saved, new), "--force")
     assert status == 1 and message in err

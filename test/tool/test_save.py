@@ -42,7 +42,7 @@ def names(place):
 
 
 def restored(place, saved, size):
-    """Restore the file into a new region full of other bytes. Return: its content."""
+    """Restore the file into a new region full of 0xee. Return: its content."""
     path = place.dir / "restored"
     path.write_bytes(b"\xee" * size)
     run("restore", saved, f"file:{path}")
@@ -79,7 +79,7 @@ def test_round_trip(place, saved, size, content):
 
 
 def test_report(shm, place, saved):
-    """The command says what it did, and --json has the facts."""
+    """The command says what it has done, as text or, with --json, in JSON."""
     done = run("save", place.shm, saved)
     assert done.stdout == f"saved {shm} (4M) in {saved}: 0.0 MiB\n" and not done.stderr
     told = json.loads(run("save", place.shm, saved, "--json").stdout)
@@ -107,7 +107,7 @@ def test_format(place, saved):
 
 
 def test_mode(shm, place, saved):
-    """The file is for its owner only, because the region may be."""
+    """Only its owner may read the file, because this may also be true of the region."""
     run("save", place.shm, saved, preexec_fn=lambda: os.umask(0))
     assert saved.stat().st_mode & 0o7777 == 0o600 and shm.exists()
 
@@ -254,7 +254,7 @@ def unnamed_files_refused(place, *injections):
 
 
 def test_file_system_without_unnamed_files(full, place, saved):
-    """Where files need a name, a temporary one is used."""
+    """Where unnamed files are not supported, a temporary name is used."""
     with unnamed_files_refused(place) as options:
         done, _ = run_traced(place, options, "save", place.shm, saved)
     assert done.returncode == 0, done.stderr
@@ -266,7 +266,8 @@ def test_file_system_without_unnamed_files(full, place, saved):
 @pytest.mark.parametrize("call", ["write:signal={}:when=2", "fsync:signal={}:when=1",
                                   "write:error=ENOSPC:signal={}:when=3"])
 def test_interruption_without_unnamed_files(full, place, saved, call, number):
-    """Where files need a name, an interruption leaves no temporary file, and either file."""
+    """Where unnamed files are not supported, an interruption leaves no temporary file, and either
+    the old or the new file."""
     with unnamed_files_refused(place, call.format(number)) as options:
         done, _ = run_traced(place, options, "save", place.shm, saved)
     assert done.returncode != 0 and names(place) == ["saved", "trace"]
@@ -284,7 +285,7 @@ def test_interruption_without_unnamed_files(full, place, saved, call, number):
     ("pread64:retval=0:when=4", "was truncated while it was being saved"),
 ])
 def test_errors(full, place, saved, call, message):
-    """After any error the old file is there, and no other."""
+    """After any error, the old file is the only file."""
     done, _ = run_traced(place, [*calls_on(place, call), "-e", "inject=" + call], "save",
                          place.shm, saved)
     assert done.returncode == 1 and message.format(saved=saved) in done.stderr, done
@@ -297,7 +298,7 @@ def test_errors(full, place, saved, call, message):
     ("renameat:error=EIO", "cannot create {saved}: Input/output error"),
 ])
 def test_errors_without_unnamed_files(full, place, saved, call, message):
-    """Where files need a name, the temporary file is removed after any error."""
+    """Where unnamed files are not supported, the temporary file is removed after any error."""
     with unnamed_files_refused(place, call) as options:
         done, _ = run_traced(place, options, "save", place.shm, saved)
     assert done.returncode == 1 and message.format(saved=saved) in done.stderr, done
@@ -305,7 +306,8 @@ def test_errors_without_unnamed_files(full, place, saved, call, message):
 
 
 def test_short_disk(full, place):
-    """A disk that is full is reported with how far it got and what to do; nothing is left there."""
+    """If the disk is full, the message says how much was written and what to do; no file is
+    left."""
     script = ('mount -t tmpfs -o size=2M disk "$1" && "$TOOL" save "$2" "$1/saved"; echo $?; '
               'ls -A "$1"; df --output=used "$1" | tail -n 1')
     (place.dir / "disk").mkdir()

@@ -191,7 +191,9 @@ static int put_runs(struct content *content, uint64_t offset, const uint8_t *byt
 	return 0;
 }
 
-/* Fill with zeroes the blocks that contain other bytes now, unless @keep does, too. */
+/*
+ * Fill with zeroes the blocks that are not zeroes now, except those that are not zeroes in @keep.
+ */
 static int clear_step(struct content *content, uint64_t offset, size_t len, const uint8_t *keep)
 {
 	int result = content_read(content->fd, offset, content->scratch, len);

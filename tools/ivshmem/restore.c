@@ -66,7 +66,8 @@ static const struct option options[] = {
  * @given:   the region, as given on the command line
  * @header:  what the header of the image says
  * @sum:     checksum of the whole image
- * @end:     where the server's roster begins, which stays as it is; otherwise the region's size
+ * @end:     where the server's roster begins, which is left unchanged; if there is no roster, the
+ *           region's size
  * @need:    memory that has to be added to the region
  * @hidden:  the image has content where the roster is now
  * @changed: the content of the region may have changed

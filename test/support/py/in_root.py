@@ -24,7 +24,7 @@ def check(result):
 
 
 def bind(source, target):
-    """Mount a directory in a second place as well, for this process and its children."""
+    """Also mount a directory in a second place, for this process and its children."""
     check(LIBC.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND | MS_REC, None))
 
 
