@@ -139,7 +139,7 @@ static double leave_to_whole(const struct bench_result *result, enum bench_kind 
 	       (floor_ns * (double)storm->leave.messages_n + (double)floor->close_ns);
 }
 
-/* Return: ratio to the server's time without stalled clients. */
+/* Return: the ratio to the server's time without stalled clients. */
 static double join_to_alone(const struct bench_result *result, enum bench_kind kind,
 			    unsigned int round)
 {

@@ -428,7 +428,7 @@ def test_intx_unmasked_by_eventfd(place):
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1)
     os.eventfd_write(resample, 1)
     assert client.info() and fired(fd) == 0
-    assert fired(resample) == 1, "the device still reads the former eventfd"
+    assert fired(resample) == 1, "the device still reads the previous eventfd"
     before = device.fds()
     client.set_irqs(INTX, EVENTFD | UNMASK, 0, 1, fds=[resample])
     client.set_irqs(INTX, NONE | TRIGGER, 0, 0)

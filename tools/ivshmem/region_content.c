@@ -14,7 +14,7 @@
 #include "roster_page/format.h"
 #include "tools/shared/guard.h"
 
-#define BLOCK 4096u /* what is written, or left as it is */
+#define BLOCK 4096u /* either written or left unchanged as a whole */
 #define STAT_BLOCK 512
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -166,7 +166,7 @@ static int range_reserve(const struct content *content, uint64_t offset, size_t 
 	return result && (errno == ENOSPC || errno == EDQUOT) ? CONTENT_E_FULL : 0;
 }
 
-/* Write runs of blocks, and find out whether there are other blocks. */
+/* Write the blocks that are not zeroes, and find out whether there are any other blocks. */
 static int put_runs(struct content *content, uint64_t offset, const uint8_t *bytes, size_t len,
 		    bool *zeroes)
 {

@@ -85,13 +85,13 @@ static void test_fork(void)
 	check(memory[7] == 0x7777, "fork: the parent reads the child's data");
 	check(!in_child(child_unmaps, memory), "fork: the child unmaps its copy");
 	check(memory[7] == 0x7777, "fork: the parent's mapping is unaffected");
-	check(type_now() == IVS_MEMORY_WB, "fork: the parent's mapping is still accounted");
+	check(type_now() == IVS_MEMORY_WB, "fork: the parent's mapping is still counted");
 	check(!madvise((void *)memory, len, MADV_DONTFORK), "MADV_DONTFORK succeeds");
 	check(in_child(child_touches, memory) == 1000 + SIGSEGV,
 	      "MADV_DONTFORK: the child has no mapping");
-	check(type_now() == IVS_MEMORY_WB, "MADV_DONTFORK: the parent's mapping is accounted");
+	check(type_now() == IVS_MEMORY_WB, "MADV_DONTFORK: the parent's mapping is counted");
 	munmap((void *)memory, len);
-	check(type_now() == IVS_MEMORY_NONE, "fork: no mapping is left in the accounting");
+	check(type_now() == IVS_MEMORY_NONE, "fork: no mapping is counted any more");
 }
 
 static void test_parts(void)
@@ -106,7 +106,7 @@ static void test_parts(void)
 	check(memory[0] == 1 && memory[len / 4 - 1] == 2, "split: both pages are mapped");
 	check(physical(bytes + len - PAGE) == physical(bytes) + len - PAGE,
 	      "split: both pages have their physical address");
-	check(type_now() == IVS_MEMORY_WB, "split: accounted");
+	check(type_now() == IVS_MEMORY_WB, "split: counted");
 	munmap(bytes, PAGE);
 	check(type_now() == IVS_MEMORY_WB, "split: one page is left");
 	munmap(bytes + len - PAGE, PAGE);
@@ -143,10 +143,10 @@ static void test_mremap(void)
 		check(((volatile uint32_t *)moved)[1] == 0x1111, "mremap: same contents");
 		moved[len / 2 - 1] = 9;
 		check(!strcmp(cache_type(moved), "WB"), "mremap: write-back");
-		check(type_now() == IVS_MEMORY_WB, "mremap: accounted");
+		check(type_now() == IVS_MEMORY_WB, "mremap: counted");
 		munmap(moved, len);
 	}
-	check(type_now() == IVS_MEMORY_NONE, "mremap: accounted once");
+	check(type_now() == IVS_MEMORY_NONE, "mremap: counted once");
 }
 
 static int child_writes_first(volatile uint32_t *memory)
@@ -270,9 +270,9 @@ static void test_close(void)
 	close(other);
 	memory[3] = 0x3333;
 	check(memory[3] == 0x3333, "close: the mapping outlives its fd");
-	check(type_now() == IVS_MEMORY_WB, "close: accounted");
+	check(type_now() == IVS_MEMORY_WB, "close: counted");
 	munmap((void *)memory, len);
-	check(type_now() == IVS_MEMORY_NONE, "close: not accounted after munmap");
+	check(type_now() == IVS_MEMORY_NONE, "close: not counted after munmap");
 }
 
 /* A process must not be able to access memory beyond the region. */

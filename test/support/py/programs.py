@@ -254,7 +254,7 @@ class Server(Process):
         region = region or ["-M", place.shm]
         program = place.server_program
         if nofile and not user and os.geteuid() == 0:
-            # The kernel counts fds in flight per user: use a user that no concurrent test has.
+            # The kernel counts fds in flight per user: use a user that no concurrent test uses.
             user = 200000 + os.getpid()
             place.dir.chmod(0o777)
         if user:  # the user may lack permission to enter the build directory

@@ -199,7 +199,7 @@ Test(roster_restart, vacant_seats_are_kept)
 	free(memory.base);
 }
 
-/* The process dies after a seat was taken, before a client was sent the former owner's leave. */
+/* The process dies after a seat was taken, before a client was sent the previous owner's leave. */
 Test(roster_restart, outdated_peers_are_kept)
 {
 	struct ivs_roster_memory memory = {.grow = ivs_roster_heap_grow};
