@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stand-in for QEMU's monitor, for answers that no QEMU here gives. Run as a program named
-qemu-system-x86_64, it counts as a VM of this host.
+"""A stand-in for QEMU's monitor, for answers that the QEMUs on this machine do not give. Run as a
+program named qemu-system-x86_64, it counts as a VM of this host.
 
 usage: stand_in_vm.py SOCKET SCRIPT QEMU-ARGUMENT...
 
 SCRIPT is JSON: {command: [answer, ...]}. Each call of a command takes the next answer; the last one
 is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop" | "ignore"}: refuse
 the command, end the process, never answer again, close the connection, or do not answer this
-command. With "events": [name, ...], these events are sent before. Other commands have a default
-answer.
+command. With "events": [name, ...], these events are sent before the answer. Other commands have a
+default answer.
 """
 import json
 import os
