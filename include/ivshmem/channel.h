@@ -125,6 +125,34 @@ IVS_PUBLIC uint32_t ivs_channels_sections(const struct ivs_channels *channels);
 IVS_PUBLIC IVS_MUST_USE int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms);
 
 /**
+ * ivs_channels_begin_wait() - like ivs_channels_wait(), for programs that wait with poll(2)
+ * @wait_ms: set to the longest time to wait, in ms, if the result is IVS_CHANNEL_E_TIMEOUT
+ *
+ * If the result is IVS_CHANNEL_E_TIMEOUT, poll ivs_channels_fd(), with other fds, for at most
+ * @wait_ms. In any case, call ivs_channels_end_wait() then, and try the channels again. No other
+ * call for the channels may be made in between.
+ *
+ * Return: IVS_CHANNEL_E_TIMEOUT: nothing can be done now; 0: do not wait, because a channel has
+ * something to report.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_channels_begin_wait(struct ivs_channels *channels, int *wait_ms);
+
+/**
+ * ivs_channels_end_wait() - process what has happened during the wait
+ *
+ * Return: 0, IVS_CHANNEL_E_SECTION, _PEER; -errno.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_channels_end_wait(struct ivs_channels *channels);
+
+/**
+ * ivs_channels_fd() - the fd to poll between ivs_channels_begin_wait() and ivs_channels_end_wait()
+ *
+ * Return: ivs_peer_fd() of the peer, for poll(2) with POLLIN; -1 if the peer has none. poll(2)
+ * ignores -1, so that only the time limit ends the wait.
+ */
+IVS_PUBLIC int ivs_channels_fd(const struct ivs_channels *channels);
+
+/**
  * struct ivs_queue_options - the size of a queue; zeroes: the defaults
  * @messages_n:  number of messages that fit, at least; rounded up to a power of two; 0: 16
  * @message_len: maximum length of a message in bytes, up to IVS_CHANNEL_MESSAGE_MAX; 0: 1024

@@ -222,6 +222,11 @@ void ivs_channels_close(struct ivs_channels *channels)
 	free(channels);
 }
 
+int ivs_channels_fd(const struct ivs_channels *channels)
+{
+	return ivs_peer_fd(channels->peer);
+}
+
 uint32_t ivs_channels_section(const struct ivs_channels *channels)
 {
 	return channels->section;
@@ -470,32 +475,40 @@ static bool can_be_rung(const struct ivs_channels *channels)
 	return channels->holder.vector >= 0 && ivs_peer_caps(channels->peer) & IVS_CAP_WAIT;
 }
 
-static int take_pause(struct ivs_channels *channels, int64_t left_ns)
+/* Return: the length of the next pause; the one after it is twice as long. */
+static int64_t next_pause_ns(struct ivs_channels *channels)
 {
-	int64_t ns = channels->pause_ns < left_ns ? channels->pause_ns : left_ns;
+	int64_t ns = channels->pause_ns;
 
-	pause_ns(ns);
-	channels->pause_ns *= 2;
-	if (channels->pause_ns > PAUSE_MAX_NS)
-		channels->pause_ns = PAUSE_MAX_NS;
-	return ivs_channels_poll(channels);
+	channels->pause_ns = ns * 2 < PAUSE_MAX_NS ? ns * 2 : PAUSE_MAX_NS;
+	return ns;
+}
+
+int ivs_channels_patience(struct ivs_channels *channels, bool rings)
+{
+	if (!can_be_rung(channels))
+		return (int)((next_pause_ns(channels) + IVS_NS_PER_MS - 1) / IVS_NS_PER_MS);
+	return rings ? SLEEP_MAX_MS : UNKNOWN_MS;
 }
 
 int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool rings)
 {
 	int64_t left_ns = deadline_ns == IVS_CLOCK_NEVER ? INT64_MAX : deadline_ns - ivs_clock_ns();
-	int max_ms = rings ? SLEEP_MAX_MS : UNKNOWN_MS;
+	int64_t max_ns;
 	int result = check_own(channels);
 
 	if (result)
 		return result;
 	if (left_ns <= 0)
 		return IVS_CHANNEL_E_TIMEOUT;
-	if (!can_be_rung(channels))
-		return take_pause(channels, left_ns);
-	result = next_event(channels, left_ns > max_ms * (int64_t)IVS_NS_PER_MS
-					      ? max_ms
-					      : ivs_clock_left_ms(deadline_ns));
+	if (!can_be_rung(channels)) {
+		max_ns = next_pause_ns(channels);
+		pause_ns(max_ns < left_ns ? max_ns : left_ns);
+		return ivs_channels_poll(channels);
+	}
+	max_ns = ivs_channels_patience(channels, rings) * (int64_t)IVS_NS_PER_MS;
+	result = next_event(channels, left_ns > max_ns ? (int)(max_ns / IVS_NS_PER_MS)
+						       : ivs_clock_left_ms(deadline_ns));
 	if (result && result != IVS_CHANNEL_E_TIMEOUT)
 		return result;
 	return ivs_channels_poll(channels);

@@ -144,6 +144,12 @@ static inline void ivs_channels_awake(struct ivs_channels *channels)
 }
 
 /**
+ * ivs_channels_patience() - how long this peer may sleep before it has to look again, in ms
+ * @rings: as for ivs_channels_sleep()
+ */
+IVS_MUST_USE int ivs_channels_patience(struct ivs_channels *channels, bool rings);
+
+/**
  * ivs_channels_sleep() - wait until this peer is rung, or another joins or leaves
  * @deadline_ns: IVS_CLOCK_NEVER: none
  * @rings:       the other sides know that this peer sleeps, and will ring it

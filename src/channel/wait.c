@@ -96,6 +96,22 @@ static bool is_any_ready(const struct ivs_channels *channels)
 	return false;
 }
 
+int ivs_channels_begin_wait(struct ivs_channels *channels, int *wait_ms)
+{
+	bool rings = set_all_sleep(channels);
+
+	if (is_any_ready(channels))
+		return 0;
+	*wait_ms = ivs_channels_patience(channels, rings);
+	return IVS_CHANNEL_E_TIMEOUT;
+}
+
+int ivs_channels_end_wait(struct ivs_channels *channels)
+{
+	set_all_awake(channels);
+	return ivs_channels_poll(channels);
+}
+
 int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
 {
 	int64_t deadline_ns = ivs_clock_deadline(timeout_ms);

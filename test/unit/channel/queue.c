@@ -320,6 +320,20 @@ Test(channel_queue, section_without_room_refuses_a_queue)
 	cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", NULL, &sender), 0);
 }
 
+Test(channel_queue, program_can_wait_with_poll)
+{
+	int wait_ms = -1;
+
+	open_pair(4, 8);
+	cr_expect_eq(ivs_channels_begin_wait(all.channels[1], &wait_ms), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_geq(wait_ms, 1);
+	cr_expect_eq(ivs_channels_end_wait(all.channels[1]), 0);
+	send_number(sender, 1);
+	cr_expect_eq(ivs_channels_begin_wait(all.channels[1], &wait_ms), 0);
+	cr_expect_eq(ivs_channels_end_wait(all.channels[1]), 0);
+	expect_number(receiver, 1);
+}
+
 Test(channel_queue, names_are_checked)
 {
 	static const char *const wrong[] = {"", "a\n", "\x7f",
