@@ -9,6 +9,7 @@
  * peers can write, so a hostile peer can also destroy or change messages between other peers.
  *
  *   queue   messages from one or more senders to one receiver; none is lost
+ *   topic   messages from one publisher to subscribers that come and go; the publisher never waits
  *   stream  bytes in both directions, like a connected socket; it has two ends
  *
  * Peers find each other by the name of a channel, in any order. On a region without doorbells
@@ -24,6 +25,7 @@
 #ifndef IVSHMEM_CHANNEL_H
 #define IVSHMEM_CHANNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +44,7 @@ struct ivs_channels;
 struct ivs_queue;
 struct ivs_stream_listener;
 struct ivs_stream;
+struct ivs_topic;
 
 enum ivs_channel_error {
 	IVS_CHANNEL_E_TIMEOUT = 1, /* the time limit expired */
@@ -339,6 +342,100 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
 
 /** ivs_stream_section() - the section of the other side: its id, if it has one */
 IVS_PUBLIC uint32_t ivs_stream_section(const struct ivs_stream *stream);
+
+/**
+ * struct ivs_topic_options - the size of a topic; zeroes: the defaults
+ * @messages_n:  number of messages that are kept, at least; rounded up to a power of two; 0: 16. A
+ *               subscriber that is further behind misses messages
+ * @message_len: maximum length of a message in bytes, up to IVS_CHANNEL_MESSAGE_MAX; 0: 1024
+ */
+struct ivs_topic_options {
+	uint32_t messages_n;
+	uint32_t message_len;
+};
+
+/**
+ * ivs_topic_open_publisher() - create a topic, and be its publisher
+ *
+ * The topic has up to 64 subscribers that are rung; further ones look every 10 ms.
+ *
+ * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_publisher(struct ivs_channels *channels,
+						     const char *name,
+						     const struct ivs_topic_options *opts,
+						     struct ivs_topic **out);
+
+/**
+ * struct ivs_subscriber_options - what a subscriber receives; zeroes: the defaults
+ * @newest: only the newest message; older ones that have not been received are skipped
+ * @last:   begin with the last message that was published before the subscriber came, if any
+ */
+struct ivs_subscriber_options {
+	bool newest;
+	bool last;
+};
+
+/**
+ * ivs_topic_open_subscriber() - receive the messages of a topic, which may be created later
+ * @opts: NULL: the defaults
+ *
+ * Return: 0, IVS_CHANNEL_E_NAME, _FULL, _SECTION; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_subscriber(struct ivs_channels *channels,
+						      const char *name,
+						      const struct ivs_subscriber_options *opts,
+						      struct ivs_topic **out);
+
+/** ivs_topic_close() - close a publisher or subscriber. NULL is ignored. */
+IVS_PUBLIC void ivs_topic_close(struct ivs_topic *topic);
+
+/**
+ * ivs_topic_reserve() - the memory for the next message, to write it in place
+ *
+ * The oldest message is overwritten. Until ivs_topic_commit(), a further call returns the same
+ * memory.
+ *
+ * Return: room for the topic's longest message, aligned to 8 bytes.
+ */
+IVS_PUBLIC void *ivs_topic_reserve(struct ivs_topic *topic);
+
+/** ivs_topic_commit() - publish the message of @len bytes in the memory that was reserved */
+IVS_PUBLIC void ivs_topic_commit(struct ivs_topic *topic, size_t len);
+
+/**
+ * ivs_topic_publish() - publish a copy of a message
+ *
+ * Return: 0, IVS_CHANNEL_E_TOO_LONG.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_topic_publish(struct ivs_topic *topic, const void *message,
+					      size_t len);
+
+/**
+ * ivs_topic_receive() - copy the next message
+ * @buffer:     room for @room bytes
+ * @len:        set to the message's length; with IVS_CHANNEL_E_TOO_LONG it is more than @room, and
+ *              the message can still be received
+ * @timeout_ms: 0: do not wait; -1: no limit
+ *
+ * If the publisher overwrites messages faster than they can be copied, the result is
+ * IVS_CHANNEL_E_TIMEOUT, even without a time limit.
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _TOO_LONG, _FULL (the section has no endpoint left),
+ * _SECTION, _PEER; -errno (-EINTR). IVS_CHANNEL_E_ENDED: the publisher is gone, and its last
+ * message has been received; IVS_CHANNEL_E_BROKEN: it has stored impossible values. Each of these
+ * two is returned once, and then the subscriber waits for another publisher.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_topic_receive(struct ivs_topic *topic, void *buffer, size_t room,
+					      size_t *len, int timeout_ms);
+
+/**
+ * ivs_topic_missed() - number of messages that a subscriber has not received, because it was too
+ * far behind, or skipped because it wants the newest only
+ *
+ * It counts from the message with which the subscriber began.
+ */
+IVS_PUBLIC uint64_t ivs_topic_missed(const struct ivs_topic *topic);
 
 #ifdef __cplusplus
 }

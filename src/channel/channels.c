@@ -313,8 +313,10 @@ void ivs_channels_ring_name(struct ivs_channels *channels, enum ivs_endpoint_rol
 	struct ivs_endpoint_view view;
 	uint64_t life;
 
-	if (ivs_channels_find(channels, role, name, false, &at, &life, &view))
+	while (ivs_channels_find(channels, role, name, false, &at, &life, &view)) {
 		ivs_channels_ring(channels, at.section);
+		at = (struct ivs_endpoint_ref){.section = (uint16_t)(at.section + 1)};
+	}
 }
 
 /* Endpoints of the peer's section */
@@ -358,14 +360,38 @@ static bool is_known(const struct ivs_channels *channels, unsigned int index,
 			       IVS_ENDPOINT_ACCEPTED) == ivs_endpoint_ref_pack(&reader);
 }
 
+/* Return: whether no subscriber reads an own closed topic any more. */
+static bool has_no_reader(const struct ivs_channels *channels, unsigned int index)
+{
+	struct ivs_endpoint_state state = ivs_endpoint_get_state(ivs_channels_own(channels), index);
+	struct ivs_endpoint_ref own = ivs_channels_ref(channels, index, state.incarnation);
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+
+	for (; ivs_channels_find(channels, IVS_ROLE_READER, NULL, false, &at, &life, &view);
+	     at.index++) {
+		if (ivs_endpoint_ref_pack(&view.target) == ivs_endpoint_ref_pack(&own) &&
+		    view.target_life == channels->life)
+			return false;
+	}
+	return true;
+}
+
+/* Return: whether the other side of an own closed endpoint is done with it. */
 static bool is_done(const struct ivs_channels *channels, unsigned int index)
 {
 	const void *section = ivs_channels_own(channels);
 	const uint64_t *endpoint = ivs_section_foreign(section, index);
 
-	return ivs_endpoint_get_state(section, index).role == IVS_ROLE_READER
-		       ? is_known(channels, index, endpoint)
-		       : is_read(channels, endpoint);
+	switch (ivs_endpoint_get_state(section, index).role) {
+	case IVS_ROLE_READER:
+		return is_known(channels, index, endpoint);
+	case IVS_ROLE_PUBLISHER:
+		return has_no_reader(channels, index);
+	default:
+		return is_read(channels, endpoint);
+	}
 }
 
 static void end_lingering(struct ivs_channels *channels)

@@ -90,8 +90,8 @@ void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 void ivs_channels_ring(struct ivs_channels *channels, unsigned int section);
 
 /**
- * ivs_channels_ring_name() - ring the peer that has this name, because a new endpoint of this peer
- * wants to be found: the other peer may sleep, and does not know this one
+ * ivs_channels_ring_name() - ring the peers that wait for this name, because this peer has a new
+ * endpoint that they do not know
  */
 void ivs_channels_ring_name(struct ivs_channels *channels, enum ivs_endpoint_role role,
 			    const char *name);

@@ -60,6 +60,11 @@ bool ivs_inlet_is_intact(const struct ivs_inlet *inlet)
 	       ivs_section_life(section) == inlet->writer_life;
 }
 
+void ivs_inlet_publish(const struct ivs_inlet *inlet)
+{
+	ivs_shared_store(own_word(inlet, IVS_ENDPOINT_POSITION), inlet->lane.position);
+}
+
 bool ivs_inlet_has_ended(const struct ivs_inlet *inlet)
 {
 	return !is_open(inlet);
@@ -147,7 +152,7 @@ bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps)
 
 void ivs_inlet_close(struct ivs_inlet *inlet)
 {
-	if ((inlet->lane.position || inlet->claimed) && !is_accepted(inlet))
+	if (!inlet->shared && (inlet->lane.position || inlet->claimed) && !is_accepted(inlet))
 		ivs_channels_linger(inlet->channels, inlet->index, IVS_ROLE_READER,
 				    inlet->incarnation);
 	else

@@ -12,6 +12,7 @@
  * @index:       place in this peer's table of endpoints
  * @writer:      the writer's endpoint
  * @writer_life: life of the writer's section
+ * @shared:      other readers may read the lane as well: its writer accepts none of them
  * @claimed:     no other reader may read the lane later, even if this one reads nothing
  * @untold:      released messages of which a sleeping writer has not been told
  */
@@ -22,6 +23,7 @@ struct ivs_inlet {
 	struct ivs_endpoint_ref writer;
 	uint64_t writer_life;
 	struct ivs_lane_reader lane;
+	bool shared;
 	bool claimed;
 	bool untold;
 };
@@ -46,6 +48,9 @@ void ivs_inlet_close(struct ivs_inlet *inlet);
  * or died, and all its messages have been read; IVS_CHANNEL_E_BROKEN.
  */
 IVS_MUST_USE int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len);
+
+/** ivs_inlet_publish() - publish the position of a reader that the writer does not wait for */
+void ivs_inlet_publish(const struct ivs_inlet *inlet);
 
 /** ivs_inlet_has_ended() - whether the writer will write nothing more */
 IVS_MUST_USE bool ivs_inlet_has_ended(const struct ivs_inlet *inlet);

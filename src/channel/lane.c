@@ -3,6 +3,8 @@
 
 #include "channel/shared.h"
 
+#define UNFINISHED UINT32_MAX /* in place of the length, while the message is being written */
+
 /*
  * The word of a slot: the number of the message in the upper half, its length in the lower. The
  * number of the message at position p is base + 1 + p, modulo 2^32. An unused slot has the number
@@ -26,6 +28,15 @@ static const uint64_t *next_word(const struct ivs_lane_reader *reader)
 							(uint64_t)reader->shape.slot_len);
 }
 
+uint32_t ivs_lane_slots_for(uint32_t n)
+{
+	uint32_t slots_n = 2;
+
+	while (slots_n < n && slots_n <= IVS_LANE_SLOTS_MAX)
+		slots_n *= 2;
+	return slots_n <= IVS_LANE_SLOTS_MAX ? slots_n : 0;
+}
+
 bool ivs_lane_is_possible(const struct ivs_lane_shape *shape)
 {
 	return shape->slots_n >= 2 && shape->slots_n <= IVS_LANE_SLOTS_MAX &&
@@ -42,6 +53,17 @@ void ivs_lane_prepare(struct ivs_lane_writer *writer, void *slots,
 	for (uint64_t i = 0; i < shape->slots_n; i++)
 		ivs_shared_store(word_at(slots, shape, i),
 				 (uint64_t)(number_at(shape, i) - shape->slots_n) << 32);
+}
+
+void *ivs_lane_begin(const struct ivs_lane_writer *writer)
+{
+	uint64_t *word = word_at(writer->slots, &writer->shape, writer->position);
+	uint64_t number = number_at(&writer->shape, writer->position);
+
+	ivs_shared_store(word, number << 32 | UNFINISHED);
+	/* The fence orders the store before those of the message. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	return word + 1;
 }
 
 void ivs_lane_commit(struct ivs_lane_writer *writer, uint32_t len)
@@ -74,6 +96,8 @@ int ivs_lane_peek(const struct ivs_lane_reader *reader, const void **message, ui
 	if (ahead)
 		return ahead % reader->shape.slots_n || ahead > INT32_MAX ? IVS_LANE_E_BROKEN
 									  : IVS_LANE_E_LAPPED;
+	if ((uint32_t)value == UNFINISHED)
+		return IVS_LANE_E_EMPTY;
 	if ((uint32_t)value > reader->shape.slot_len - IVS_LANE_HEAD_LEN)
 		return IVS_LANE_E_BROKEN;
 	*message = word + 1;

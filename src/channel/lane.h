@@ -51,6 +51,9 @@ static inline uint32_t ivs_lane_slot_len(uint32_t message_len)
 	       IVS_LANE_SLOT_ALIGN;
 }
 
+/** ivs_lane_slots_for() - a number of slots that is at least @n; 0: more than a lane may have */
+IVS_MUST_USE uint32_t ivs_lane_slots_for(uint32_t n);
+
 /** ivs_lane_len() - number of bytes that the slots occupy */
 static inline uint64_t ivs_lane_len(const struct ivs_lane_shape *shape)
 {
@@ -90,6 +93,13 @@ IVS_MUST_USE static inline void *ivs_lane_reserve(const struct ivs_lane_writer *
 		return NULL;
 	return writer->slots + slot * writer->shape.slot_len + IVS_LANE_HEAD_LEN;
 }
+
+/**
+ * ivs_lane_begin() - the memory for the next message of a lane whose writer waits for no reader
+ *
+ * Readers that look at the slot see that its former message is gone.
+ */
+void *ivs_lane_begin(const struct ivs_lane_writer *writer);
 
 /** ivs_lane_commit() - publish the message of @len bytes in the memory that was reserved */
 void ivs_lane_commit(struct ivs_lane_writer *writer, uint32_t len);

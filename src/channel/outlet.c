@@ -37,7 +37,8 @@ int ivs_outlet_open(struct ivs_outlet *outlet, struct ivs_channels *channels,
 	outlet->index = ivs_channels_take_endpoint(channels, &outlet->incarnation);
 	if (!outlet->index)
 		return IVS_CHANNEL_E_FULL;
-	if (!ivs_arena_take(&channels->arena, outlet->index, ivs_lane_len(&view.shape), &view.at)) {
+	if (!ivs_arena_take(&channels->arena, outlet->index,
+			    ivs_endpoint_part_len(opts->role, &view.shape), &view.at)) {
 		ivs_channels_give_back(channels, outlet->index);
 		return IVS_CHANNEL_E_FULL;
 	}

@@ -69,21 +69,11 @@ static struct ivs_queue *new_queue(struct ivs_channels *channels, const char *na
 	return queue;
 }
 
-/* Return: a power of two that is at least @n; 0: there is none that a lane may have. */
-static uint32_t slots_for(uint32_t n)
-{
-	uint32_t slots_n = 2;
-
-	while (slots_n < n && slots_n <= IVS_LANE_SLOTS_MAX)
-		slots_n *= 2;
-	return slots_n <= IVS_LANE_SLOTS_MAX ? slots_n : 0;
-}
-
 int ivs_queue_open_sender(struct ivs_channels *channels, const char *name,
 			  const struct ivs_queue_options *opts, struct ivs_queue **out)
 {
-	uint32_t slots_n = slots_for(opts && opts->messages_n ? opts->messages_n
-							      : MESSAGES_DEFAULT);
+	uint32_t slots_n = ivs_lane_slots_for(opts && opts->messages_n ? opts->messages_n
+								       : MESSAGES_DEFAULT);
 	uint32_t len = opts && opts->message_len ? opts->message_len : MESSAGE_LEN_DEFAULT;
 	struct ivs_queue *queue;
 	int result;

@@ -179,13 +179,13 @@ static bool is_inside(const struct ivs_endpoint_view *view, uint64_t section_len
 {
 	return ivs_lane_is_possible(&view->shape) && view->at % IVS_LANE_SLOT_ALIGN == 0 &&
 	       view->at >= IVS_SECTION_ARENA_AT && view->at <= section_len &&
-	       ivs_lane_len(&view->shape) <= section_len - view->at;
+	       ivs_endpoint_part_len(view->state.role, &view->shape) <= section_len - view->at;
 }
 
 static bool has_lane(enum ivs_endpoint_role role)
 {
 	return role == IVS_ROLE_QUEUE_SENDER || role == IVS_ROLE_CONNECTOR ||
-	       role == IVS_ROLE_ACCEPTOR;
+	       role == IVS_ROLE_ACCEPTOR || role == IVS_ROLE_PUBLISHER;
 }
 
 bool ivs_endpoint_get(const void *section, uint64_t section_len, unsigned int index,

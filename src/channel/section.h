@@ -17,6 +17,7 @@
 #define IVS_SECTION_ENDPOINTS_N 64 /* the first one has the place of the header */
 #define IVS_SECTION_ARENA_AT (IVS_SECTION_ENDPOINT_LEN * IVS_SECTION_ENDPOINTS_N)
 #define IVS_SECTION_NAME_MAX 39 /* bytes of an endpoint's name */
+#define IVS_SUBSCRIBERS_MAX 64
 
 /** enum ivs_section_word - words of the header, by index */
 enum ivs_section_word {
@@ -51,6 +52,8 @@ enum ivs_endpoint_role {
 	IVS_ROLE_CONNECTOR,	 /* writer of a stream, of the side that connects */
 	IVS_ROLE_ACCEPTOR,	 /* writer of a stream, of the side that accepts: its target is the
 				  * connector */
+	IVS_ROLE_PUBLISHER,	 /* writer of a topic with this name */
+	IVS_ROLE_SUBSCRIBER,	 /* waits for publishers with this name; it has no lane */
 	IVS_ROLES_N,
 };
 
@@ -147,6 +150,17 @@ IVS_MUST_USE struct ivs_endpoint_state ivs_endpoint_get_state(const void *sectio
  */
 IVS_MUST_USE bool ivs_endpoint_get(const void *section, uint64_t section_len, unsigned int index,
 				   struct ivs_endpoint_view *out);
+
+/**
+ * ivs_endpoint_part_len() - number of bytes that a writer needs: its slots, and after those of a
+ * publisher the references of the IVS_SUBSCRIBERS_MAX subscribers that it knows
+ */
+static inline uint64_t ivs_endpoint_part_len(enum ivs_endpoint_role role,
+					     const struct ivs_lane_shape *shape)
+{
+	return ivs_lane_len(shape) +
+	       (role == IVS_ROLE_PUBLISHER ? IVS_SUBSCRIBERS_MAX * sizeof(uint64_t) : 0);
+}
 
 /*
  * The word IVS_ENDPOINT_SLEEPS: the incarnation in the upper half; 1 in the lower half if the

@@ -41,6 +41,7 @@ struct ivs_peer {
 	void (*run)(struct ivs_peer *peer);
 	struct ivs_channels *channels;
 	struct ivs_queue *queue;
+	struct ivs_topic *topic;
 	struct ivs_stream_listener *listener;
 	struct ivs_stream *streams[STREAMS_MAX];
 	uint32_t next_from[PEERS_N]; /* receiver: number of the next message of each sender */
@@ -59,7 +60,7 @@ static struct {
 	uint32_t switch_in; /* switch to another peer once in so many steps */
 	uint32_t kill_at;   /* kill peer 0 at this step; 0: never */
 	bool hostile;
-	bool streams;
+	enum { QUEUES, STREAMS, TOPICS, KINDS_N } kind;
 	bool over; /* the run is ended although peers have not */
 	const char *failure;
 } sim;

@@ -9,7 +9,8 @@
  *
  * Honest: the receiver gets every message of each sender once, in order and complete, until the
  * sender closes the queue or is killed. With streams, a server returns to each client the bytes
- * that it wrote, also after the client has shut the stream down. No peer sleeps forever while there
+ * that it wrote, also after the client has shut the stream down. With topics, each subscriber gets
+ * each message, or counts it as missed. No peer sleeps forever while there
  * is work for it.
  * Hostile: one peer rewrites random words of the region between any two accesses of the others.
  * They must end without a crash, an access outside the region, or an endless loop.
@@ -234,6 +235,67 @@ static void run_server(struct ivs_peer *peer)
 	ivs_stream_listener_close(peer->listener);
 }
 
+/* Peer 0 publishes, the others subscribe. */
+static void run_publisher(struct ivs_peer *peer)
+{
+	const struct ivs_topic_options opts = {2u << random_below(3), sizeof(struct message)};
+	int result = ivs_topic_open_publisher(peer->channels, "topic", &opts, &peer->topic);
+
+	for (uint32_t i = 0; !result && i < 4 * MESSAGES_N; i++) {
+		struct message message = make_message(0, i);
+
+		result = ivs_topic_publish(peer->topic, &message, sizeof(message));
+		peer->sent += !result;
+		if (random_below(4) == 0 && !sim.over)
+			yield();
+	}
+	if (result && !sim.hostile && !sim.over)
+		fail("the publisher failed");
+	ivs_topic_close(peer->topic);
+	peer->topic = NULL;
+}
+
+/* A subscriber can begin with any message. Each later one is received, or counted as missed. */
+static void check_published(const struct ivs_peer *peer, const struct message *got, size_t len,
+			    uint32_t *first, uint32_t received_n)
+{
+	struct message expected = make_message(0, got->number);
+
+	if (len != sizeof(*got) || memcmp(got, &expected, sizeof(expected)))
+		fail("a message of a topic is torn");
+	if (!received_n)
+		*first = got->number - (uint32_t)ivs_topic_missed(peer->topic);
+	if (*first + received_n + ivs_topic_missed(peer->topic) != got->number)
+		fail("a message of a topic is lost, doubled, or out of order");
+}
+
+static void run_subscriber(struct ivs_peer *peer)
+{
+	const struct ivs_subscriber_options opts = {random_below(2), random_below(2)};
+	int result = ivs_topic_open_subscriber(peer->channels, "topic", &opts, &peer->topic);
+	struct message message;
+	uint32_t received_n = 0;
+	uint32_t first = 0;
+	size_t len;
+
+	/* A subscriber that comes after the publisher has gone would wait forever. */
+	while (!result && !sim.over && !sim.peers[0].ended && !sim.peers[0].left) {
+		result = wait_like_poll(peer, false);
+		while (!result) {
+			result = ivs_topic_receive(peer->topic, &message, sizeof(message), &len, 0);
+			if (!result && !sim.hostile)
+				check_published(peer, &message, len, &first, received_n++);
+		}
+		if (result == IVS_CHANNEL_E_TIMEOUT || result == IVS_CHANNEL_E_ENDED ||
+		    (sim.hostile && result > 0))
+			result = 0;
+	}
+	if (result && !sim.hostile && !sim.over)
+		fail("a subscriber failed");
+	ivs_topic_close(peer->topic);
+	peer->topic = NULL;
+}
+
 static void run_peer(unsigned int id)
 {
 	struct ivs_peer *peer = &sim.peers[id];
@@ -253,14 +315,16 @@ static void run_peer(unsigned int id)
 
 static void start_peer(unsigned int id)
 {
+	static void (*const firsts[])(struct ivs_peer *) = {run_sender, run_client, run_publisher};
+	static void (*const lasts[])(struct ivs_peer *) = {run_receiver, run_server,
+							   run_subscriber};
 	struct ivs_peer *peer = &sim.peers[id];
 	void *stack = peer->stack;
 
 	*peer = (struct ivs_peer){.id = (int)id, .stack = stack};
-	if (sim.streams)
-		peer->run = id == PEERS_N - 1 ? run_server : run_client;
-	else
-		peer->run = id == PEERS_N - 1 ? run_receiver : run_sender;
+	peer->run = id == PEERS_N - 1 ? lasts[sim.kind] : firsts[sim.kind];
+	if (sim.kind == TOPICS && id)
+		peer->run = run_subscriber;
 	getcontext(&peer->context);
 	peer->context.uc_stack.ss_sp = stack;
 	peer->context.uc_stack.ss_size = STACK_LEN;
@@ -288,7 +352,7 @@ static void check_end(void)
 			fail("a peer sleeps although there is something to do");
 	}
 	/* The queue of a sender that dies before the receiver finds it is lost. */
-	if (!sim.hostile && !sim.streams && receiver->next_from[0] &&
+	if (!sim.hostile && sim.kind == QUEUES && receiver->next_from[0] &&
 	    receiver->next_from[0] < sim.peers[0].sent)
 		fail("messages of a killed sender were lost");
 }
@@ -302,7 +366,7 @@ static void run_once(unsigned long seed, bool hostile)
 	sim.steps = 0;
 	sim.switch_in = 1u << (1 + random_below(9));
 	sim.kill_at = !hostile && random_below(2) ? 1 + random_below(8000) : 0;
-	sim.streams = random_below(2);
+	sim.kind = random_below(KINDS_N);
 	memset(sim.region, 0, REGION_LEN);
 	for (unsigned int i = 0; i < PEERS_N; i++)
 		start_peer(i);

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Tests of topics in a plain region: subscribers that come, go and are slow; wrong values. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <time.h>
+
+#include "channel/channels.h"
+#include "channel/shared.h"
+#include "support/c/channel_pair.h"
+
+#define REGION_LEN (1u << 20)
+
+static struct test_channels all;
+static struct ivs_topic *publisher;
+static struct ivs_topic *subscriber;
+static struct ivs_topic *other;
+
+static void open_all(void)
+{
+	all = test_channels_open(REGION_LEN, 3);
+	publisher = subscriber = other = NULL;
+}
+
+static void close_all(void)
+{
+	ivs_topic_close(publisher);
+	ivs_topic_close(subscriber);
+	ivs_topic_close(other);
+	test_channels_close(&all);
+}
+
+TestSuite(channel_topic, .init = open_all, .fini = close_all);
+
+static void open_publisher(uint32_t messages_n)
+{
+	const struct ivs_topic_options opts = {messages_n, 8};
+
+	cr_assert_eq(ivs_topic_open_publisher(all.channels[0], "t", &opts, &publisher), 0);
+}
+
+static void open_subscriber(bool newest, bool last)
+{
+	const struct ivs_subscriber_options opts = {newest, last};
+
+	cr_assert_eq(ivs_topic_open_subscriber(all.channels[1], "t", &opts, &subscriber), 0);
+}
+
+static void publish(uint64_t n)
+{
+	cr_assert_eq(ivs_topic_publish(publisher, &n, sizeof(n)), 0);
+}
+
+static int receive(struct ivs_topic *topic, uint64_t *n)
+{
+	size_t len;
+	int result = ivs_topic_receive(topic, n, sizeof(*n), &len, 0);
+
+	cr_expect(result || len == sizeof(*n));
+	return result;
+}
+
+static void expect(struct ivs_topic *topic, uint64_t expected)
+{
+	uint64_t n = UINT64_MAX;
+	int result = receive(topic, &n);
+
+	cr_assert_eq(result, 0, "%s instead of %lu", ivs_channel_strerror(result), expected);
+	cr_expect_eq(n, expected, "%lu instead of %lu", n, expected);
+}
+
+static void expect_result(struct ivs_topic *topic, int expected)
+{
+	uint64_t n;
+	int result = receive(topic, &n);
+
+	cr_expect_eq(result, expected, "%s", ivs_channel_strerror(result));
+}
+
+Test(channel_topic, every_subscriber_gets_every_message)
+{
+	open_publisher(4);
+	open_subscriber(false, false);
+	cr_assert_eq(ivs_topic_open_subscriber(all.channels[2], "t", NULL, &other), 0);
+	for (uint64_t n = 0; n < 100; n++) {
+		publish(n);
+		expect(subscriber, n);
+		expect(other, n);
+	}
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(ivs_topic_missed(subscriber), 0);
+}
+
+Test(channel_topic, subscriber_begins_when_it_comes)
+{
+	open_publisher(8);
+	publish(1);
+	publish(2);
+	open_subscriber(false, false);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	publish(3);
+	expect(subscriber, 3);
+}
+
+Test(channel_topic, late_subscriber_gets_the_last_message)
+{
+	open_publisher(8);
+	publish(1);
+	publish(2);
+	open_subscriber(false, true);
+	expect(subscriber, 2);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+}
+
+Test(channel_topic, slow_subscriber_misses_the_oldest_and_counts_them)
+{
+	uint64_t n = 0;
+	uint64_t got = 0;
+
+	open_publisher(8);
+	open_subscriber(false, false);
+	for (uint64_t i = 0; i < 100; i++)
+		publish(i);
+	while (!receive(subscriber, &n)) {
+		cr_expect_eq(n, got + ivs_topic_missed(subscriber));
+		got++;
+	}
+	cr_expect_eq(n, 99);
+	cr_expect_geq(got, 4);
+	cr_expect_eq(got + ivs_topic_missed(subscriber), 100);
+}
+
+Test(channel_topic, newest_only)
+{
+	open_publisher(8);
+	open_subscriber(true, false);
+	for (uint64_t i = 0; i < 3; i++)
+		publish(i);
+	expect(subscriber, 2);
+	for (uint64_t i = 3; i < 50; i++)
+		publish(i);
+	expect(subscriber, 49);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(ivs_topic_missed(subscriber), 48);
+}
+
+Test(channel_topic, subscriber_may_come_before_the_publisher)
+{
+	open_subscriber(false, false);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	open_publisher(8);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	publish(1);
+	expect(subscriber, 1);
+}
+
+Test(channel_topic, subscriber_goes_to_the_next_publisher)
+{
+	open_publisher(8);
+	open_subscriber(false, false);
+	publish(1);
+	ivs_topic_close(publisher);
+	expect(subscriber, 1);
+	expect_result(subscriber, IVS_CHANNEL_E_ENDED);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	open_publisher(8);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	publish(2);
+	expect(subscriber, 2);
+}
+
+Test(channel_topic, message_that_is_longer_than_the_buffer_stays)
+{
+	uint8_t small[4];
+	size_t len;
+
+	open_publisher(8);
+	open_subscriber(false, false);
+	publish(7);
+	cr_expect_eq(ivs_topic_receive(subscriber, small, sizeof(small), &len, 0),
+		     IVS_CHANNEL_E_TOO_LONG);
+	cr_expect_eq(len, 8);
+	expect(subscriber, 7);
+	cr_expect_eq(ivs_topic_publish(publisher, small, 9), IVS_CHANNEL_E_TOO_LONG);
+}
+
+Test(channel_topic, message_that_is_being_written_is_not_received)
+{
+	void *memory;
+
+	open_publisher(2);
+	open_subscriber(false, false);
+	publish(1);
+	publish(2);
+	memory = ivs_topic_reserve(publisher); /* in the place of message 1 */
+	memset(memory, 0xff, 8);
+	expect(subscriber, 2);
+	cr_expect_eq(ivs_topic_missed(subscriber), 1);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(memory, ivs_topic_reserve(publisher));
+	ivs_topic_commit(publisher, 8);
+	expect(subscriber, UINT64_MAX);
+}
+
+Test(channel_topic, subscribers_come_and_go)
+{
+	open_publisher(8);
+	for (unsigned int i = 0; i < 300; i++) {
+		open_subscriber(i % 2, false);
+		publish(i);
+		expect(subscriber, i);
+		ivs_topic_close(subscriber);
+	}
+	subscriber = NULL;
+}
+
+Test(channel_topic, publishers_come_and_go)
+{
+	open_subscriber(false, false);
+	for (unsigned int i = 0; i < 300; i++) {
+		open_publisher(64);
+		expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+		publish(i);
+		expect(subscriber, i);
+		ivs_topic_close(publisher);
+		expect_result(subscriber, IVS_CHANNEL_E_ENDED);
+	}
+	publisher = NULL;
+}
+
+Test(channel_topic, impossible_position_breaks_the_topic)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+	uint64_t *endpoint;
+
+	open_publisher(2);
+	open_subscriber(false, false);
+	for (uint64_t i = 0; i < 5; i++)
+		publish(i);
+	cr_assert(ivs_channels_find(all.channels[1], IVS_ROLE_PUBLISHER, "t", false, &at, &life,
+				    &view));
+	endpoint = ivs_section_endpoint(ivs_channels_own(all.channels[0]), at.index);
+	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], 0);
+	expect_result(subscriber, IVS_CHANNEL_E_BROKEN);
+}
