@@ -191,8 +191,13 @@ def test_ports(place):
     vm = Vm(place, "-device", "pcie-root-port,id=small,chassis=7,slot=3", "-device",
             "pcie-root-port,id=off,chassis=4,slot=4,hotplug=off", bare=True)
     make_region(place, 16 * MIB)
-    wait_until(lambda: vm.qmp.command("query-pci")[0]["devices"][1]["pci_bridge"]["bus"][
-        "prefetchable_range"]["base"], "the firmware has assigned windows")
+
+    def has_window():
+        window = vm.qmp.command("query-pci")[0]["devices"][1]["pci_bridge"]["bus"][
+            "prefetchable_range"]
+        return 0 < window["base"] < window["limit"]
+
+    wait_until(has_window, "the firmware has assigned windows")
     reason = vm.refused("attach", "--region", place.shm)
     assert ("the window of the port small has 2M, but the region has 16M: start the VM with "
             "-device pcie-root-port,id=ivshmem-port,chassis=8,slot=8,pref64-reserve=16M; or use "
