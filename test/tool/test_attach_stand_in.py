@@ -248,6 +248,26 @@ def test_guest_does_not_answer(place, release, noted):
     assert len(vm.state()["chardevs"]) == (1 if unknown else 2)  # with a note about QEMU's fds
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, None])
+@pytest.mark.parametrize("devices", [PLAIN, DOORBELL])
+def test_pending_request_is_seen(place, devices, number):
+    """QEMU does not show that a request is pending. The tool notes it in the VM, even if it is
+    killed, and does not plug in anything until the device is gone."""
+    make_region(place)
+    vm, words = detachable(place, devices, release="never", kvm=True)
+    if number:
+        process = vm.start(*words, "--timeout", "600")
+        vm.await_command("device_del")
+        process.signal(number)
+        process.wait()
+    else:
+        vm.refused(*words, "--timeout", "1", status=3, environment=FAST)
+    state = vm.state()
+    assert "d0-fds-0" in state["chardevs"] and state["counts"]["device_del"] == 1
+    reason = vm.refused("attach", "--region", place.shm)
+    assert 'the unplug of d0 is not complete: run "ivshmem detach --qmp' in reason
+
+
 @pytest.mark.parametrize("noted", [False, True])
 def test_refused_request_after_a_note(place, noted):
     """If QEMU refuses the request, such as while the VM is migrated, a note of this run is removed,

@@ -22,6 +22,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "tools/ivshmem/detach_fds.h"
+#include "tools/ivshmem/detach_note.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
@@ -105,22 +106,14 @@ static int check_unplugs(struct monitor *monitor)
 	char id[IVS_CONFIG_ID_MAX + 1] = "";
 	struct ivs_error err;
 	json_t *list;
-	json_t *entry;
-	size_t i;
+	size_t at = 0;
+	bool found;
 
 	if (ivs_qmp_execute(&monitor->qmp, &list, &err, "query-chardev", NULL))
 		return usage_failed("%s", err.text);
-	json_array_foreach(list, i, entry)
-	{
-		const char *name = json_string_value(json_object_get(entry, "label"));
-		const char *note = name ? strstr(name, BACKEND_FDS) : NULL;
-
-		if (note && note[strlen(BACKEND_FDS)] && (size_t)(note - name) < sizeof(id) &&
-		    !note[strlen(BACKEND_FDS) + strspn(note + strlen(BACKEND_FDS), "0123456789")])
-			snprintf(id, sizeof(id), "%.*s", (int)(note - name), name);
-	}
+	found = detach_note_next(list, &at, id);
 	json_decref(list);
-	if (!*id)
+	if (!found)
 		return 0;
 	return usage_failed("the unplug of %s is not complete: run \"ivshmem detach --qmp %s %s\" "
 			    "first, which makes it safe to plug in other devices",

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "tools/shared/ask.h"
-#include "tools/shared/usage.h"
 
 #define UNITS "/run/ivshmem-*/control"
 #define UNITS_MAX 32
@@ -16,6 +15,7 @@
 static unsigned int take_reply(const json_t *reply, struct server_view *view)
 {
 	const json_t *peers = json_object_get(reply, "peers");
+	const char *text = json_string_value(json_object_get(reply, "socket"));
 	unsigned int others_n = 0;
 	unsigned int own_n = 0;
 	json_t *peer;
@@ -35,50 +35,55 @@ static unsigned int take_reply(const json_t *reply, struct server_view *view)
 		else if (!json_is_false(told) && view->told != TOLD_YES)
 			view->told = TOLD_SILENT;
 	}
-	if (own_n)
-		view->others_n += others_n;
+	if (!own_n)
+		return 0;
+	view->others_n += others_n;
+	*view->socket = '\0';
+	if (!view->servers_n++ && text && strlen(text) < sizeof(view->socket))
+		memcpy(view->socket, text, strlen(text) + 1);
 	return own_n;
 }
 
-static int ask_server(const char *path, bool given, unsigned int *own_n, struct server_view *view)
+static int ask_server(const char *path, bool given, unsigned int *own_n, struct server_view *view,
+		      struct ivs_error *err)
 {
 	const struct ask ask = {path, "an ivshmem-server", "server", "clients"};
-	struct ivs_error err;
 	struct reply reply;
 	unsigned int n = 0;
-	int result = ask_request(&ask, "{\"request\":\"status\"}\n", &reply, &err);
+	int result = ask_request(&ask, "{\"request\":\"status\"}\n", &reply, err);
 
 	if (!result)
 		n = take_reply(reply.json, view);
 	reply_deinit(&reply);
 	if (result && given)
-		return usage_failed("%s", err.text);
+		return 1;
 	if (given || n)
 		snprintf(view->path, sizeof(view->path), "%s", path);
 	*own_n += n;
 	return 0;
 }
 
-int server_view_get(const char *control, pid_t pid, unsigned int devices_n, struct server_view *out)
+int server_view_get(const char *control, pid_t pid, unsigned int devices_n, struct server_view *out,
+		    struct ivs_error *err)
 {
 	unsigned int own_n = 0;
-	int status = 0;
+	int result = 0;
 	glob_t units;
 
 	*out = (struct server_view){.told = pid ? TOLD_NO : TOLD_UNKNOWN, .pid = pid};
 	if (!pid)
 		return 0;
 	if (control) {
-		status = ask_server(control, true, &own_n, out);
+		result = ask_server(control, true, &own_n, out, err);
 		devices_n = 1;
 	} else if (!glob(UNITS, 0, NULL, &units)) {
-		for (size_t i = 0; !status && i < units.gl_pathc && i < UNITS_MAX; i++)
-			status = ask_server(units.gl_pathv[i], false, &own_n, out);
+		for (size_t i = 0; !result && i < units.gl_pathc && i < UNITS_MAX; i++)
+			result = ask_server(units.gl_pathv[i], false, &own_n, out, err);
 		globfree(&units);
 	}
 	if (own_n < devices_n && out->told == TOLD_NO)
 		out->told = TOLD_UNKNOWN;
-	return status;
+	return result;
 }
 
 static void why_unknown(const struct server_view *server, const char *id, char why[UNPLUG_WHY_LEN])

@@ -17,17 +17,24 @@ enum told {
 	TOLD_SILENT,
 };
 
+#define SERVER_SOCKET_LEN 256
+
 /**
  * struct server_view - what the servers say about a QEMU
  * @pid:      QEMU's pid; 0: unknown
  * @path:     control socket that was asked, for messages; "" if none could be asked
  * @others_n: clients of these servers that are other processes
+ * @socket:  path of the socket for clients of the server that has this QEMU as a client; "" if
+ *           there is none, or more than one
+ * @servers_n: number of servers that have this QEMU as a client
  */
 struct server_view {
 	enum told told;
 	pid_t pid;
 	char path[256];
 	unsigned int others_n;
+	char socket[SERVER_SOCKET_LEN];
+	unsigned int servers_n;
 };
 
 /**
@@ -37,10 +44,10 @@ struct server_view {
  * @devices_n: number of doorbell devices of this QEMU: if its servers report fewer clients with
  *             this pid, one of them has not been asked
  *
- * Return: 0, or an exit status after printing the reason.
+ * Return: 0, or 1 if the server at @control cannot be asked.
  */
-int server_view_get(const char *control, pid_t pid, unsigned int devices_n,
-		    struct server_view *out);
+IVS_MUST_USE int server_view_get(const char *control, pid_t pid, unsigned int devices_n,
+				 struct server_view *out, struct ivs_error *err);
 
 /**
  * struct unplug_facts - what decides whether a doorbell device can be unplugged

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The order: device_del; DEVICE_DELETED; placeholders for the closed fds; QEMU still answers a
- * second later; then the character device or object is removed. The numbers of fds to replace are
- * noted in the name of a character device without function, so that another run of the command
- * knows them if the guest releases the device only after this one has ended.
+ * second later; then the character device or object is removed. A note in the VM tells other runs
+ * of the tool that a request may be pending, and which fds to replace if the guest releases the
+ * device only after this one has ended.
  */
 #include "tools/ivshmem/detach_steps.h"
 
@@ -12,243 +12,13 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/parse.h"
-#include "tools/ivshmem/detach_check.h"
-#include "tools/ivshmem/detach_fds.h"
+#include "tools/ivshmem/detach_examine.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
-#define TOKEN_LEN 8
 #define POLL_MS 1000
 #define BUSY_MS 200
 #define SETTLE_MS 1000
-
-/**
- * struct work - the state of an unplug
- * @fill:    placeholders are needed
- * @before:  fds of QEMU before the request
- * @exact:   the device had its fds when @before was read, so the fds to replace are those that are
- *           gone since then
- * @highest: the highest fd that may have to be replaced; -1: none
- * @note:    the character device that notes @noted, which was @highest; "" if there is none
- * @earlier: an earlier run has made a note, so its request may be pending
- * @requested: the guest may have a request of this run
- */
-struct work {
-	struct monitor *monitor;
-	struct detach *detach;
-	bool fill;
-	struct fds before;
-	bool exact;
-	int highest;
-	int noted;
-	char note[MONITOR_BACKEND_LEN + 16];
-	bool earlier;
-	bool requested;
-};
-
-static bool is_doorbell(const struct detach *detach)
-{
-	return !strcmp(detach->type, "ivshmem-doorbell");
-}
-
-/* Whether @name is @id, then @kind, then @digits_n or any number of digits of this base. */
-static bool name_is(const char *name, const char *id, const char *kind, size_t digits_n)
-{
-	size_t id_len = strlen(id);
-	size_t kind_len = strlen(kind);
-	const char *rest;
-
-	if (strncmp(name, id, id_len) || strncmp(name + id_len, kind, kind_len))
-		return false;
-	rest = name + id_len + kind_len;
-	if (!*rest)
-		return false;
-	return digits_n ? strlen(rest) == digits_n && !rest[strspn(rest, "0123456789abcdef")]
-			: !rest[strspn(rest, "0123456789")];
-}
-
-/* Compare names that differ in their last number only. */
-static bool is_later(const char *name, const char *other)
-{
-	size_t len = strlen(name);
-	size_t other_len = strlen(other);
-
-	return len == other_len ? strcmp(name, other) > 0 : len > other_len;
-}
-
-/* Find a character device or object that was created for the device; of several, the last one. */
-static int find_named(struct work *work, bool chardev, const char *kind, size_t digits_n, char *out,
-		      size_t out_len, struct ivs_error *err)
-{
-	struct ivs_qmp *qmp = &work->monitor->qmp;
-	json_t *list;
-	json_t *entry;
-	size_t i;
-	int result;
-
-	*out = '\0';
-	result = chardev ? ivs_qmp_execute(qmp, &list, err, "query-chardev", NULL)
-			 : ivs_qmp_list(qmp, "/objects", &list, err);
-	if (result)
-		return result;
-	json_array_foreach(list, i, entry)
-	{
-		const char *name = json_string_value(
-			json_object_get(entry, chardev ? "label" : "name"));
-
-		if (name && strlen(name) < out_len &&
-		    name_is(name, work->detach->id, kind, digits_n) && is_later(name, out))
-			snprintf(out, out_len, "%s", name);
-	}
-	json_decref(list);
-	return 0;
-}
-
-/* Find the note of an earlier request, and what it says. */
-static int find_note(struct work *work, struct ivs_error *err)
-{
-	uint64_t highest;
-	int result = find_named(work, true, BACKEND_FDS, 0, work->note, sizeof(work->note), err);
-
-	if (!result && *work->note &&
-	    ivs_parse_uint(strrchr(work->note, '-') + 1, 0, 1 << 20, &highest))
-		work->highest = work->noted = (int)highest;
-	work->earlier = *work->note;
-	return result;
-}
-
-/* Find what the device uses, before it is gone. */
-static int find_backend(struct work *work, struct ivs_error *err)
-{
-	struct detach *detach = work->detach;
-	char device[MONITOR_DEVICE_LEN];
-	char value[DETACH_BACKEND_LEN];
-	const char *slash;
-	int result;
-
-	monitor_device_path(detach->id, device);
-	detach->chardev = is_doorbell(detach);
-	if (!strcmp(detach->type, "vfio-user-pci"))
-		return 0;
-	result = ivs_qmp_get_text(&work->monitor->qmp, device,
-				  detach->chardev ? "chardev" : "memdev", value, sizeof(value),
-				  err);
-	if (result)
-		return result;
-	slash = detach->chardev ? NULL : strrchr(value, '/');
-	snprintf(detach->backend, sizeof(detach->backend), "%s", slash ? slash + 1 : value);
-	return 0;
-}
-
-/* Count the doorbell devices in a container of devices. */
-static int count_doorbells(struct work *work, const char *path, unsigned int *n,
-			   struct ivs_error *err)
-{
-	char type[IVS_QMP_TYPE_LEN];
-	json_t *list;
-	json_t *entry;
-	size_t i;
-	int result = ivs_qmp_list(&work->monitor->qmp, path, &list, err);
-
-	if (result)
-		return result;
-	json_array_foreach(list, i, entry)
-	{
-		if (ivs_qmp_child_type(entry, type))
-			*n += !strcmp(type, "ivshmem-doorbell");
-	}
-	json_decref(list);
-	return 0;
-}
-
-/* Read which fds are open. */
-static void read_before(struct work *work)
-{
-	fds_deinit(&work->before);
-	if (work->monitor->pid)
-		(void)!fds_read(work->monitor->pid, &work->before);
-}
-
-static int check_doorbell(struct work *work)
-{
-	const struct detach *detach = work->detach;
-	struct monitor *monitor = work->monitor;
-	struct server_view view;
-	struct unplug_facts facts = {
-		.version = monitor->qmp.version,
-		.kvm = monitor->kvm,
-		.no_rings = detach->no_rings,
-		.server = &view,
-	};
-	char why[UNPLUG_WHY_LEN];
-	unsigned int devices_n = 0;
-	struct ivs_error err;
-	int status;
-
-	if (count_doorbells(work, MONITOR_DEVICES, &devices_n, &err) ||
-	    count_doorbells(work, "/machine/peripheral-anon", &devices_n, &err))
-		return usage_failed("%s", err.text);
-	status = server_view_get(detach->control, monitor->pid, devices_n, &view);
-	if (status)
-		return status;
-	work->fill = unplug_needs_placeholders(&monitor->qmp.version, monitor->kvm);
-	facts.fds_known = work->before.n;
-	if (work->highest < fds_highest(&work->before))
-		work->highest = fds_highest(&work->before);
-	if (*unplug_why_not(&facts, detach->id, why))
-		return usage_failed("%s", why);
-	if (work->fill && work->highest >= FDS_FILL_MAX)
-		return usage_failed("QEMU (pid %d) has a file descriptor with the number %d, so "
-				    "more than %d might have to be replaced after the unplug: "
-				    "leave %s plugged in until the VM is shut down, which is safe",
-				    (int)monitor->pid, work->highest, FDS_FILL_MAX, detach->id);
-	return 0;
-}
-
-/* A vfio-user device with interrupts makes QEMU abort. */
-static int check_vfio_user(struct work *work)
-{
-	const json_t *device;
-	struct ivs_error err;
-	json_t *buses;
-	int status = 0;
-
-	if (ivs_qmp_execute(&work->monitor->qmp, &buses, &err, "query-pci", NULL))
-		return usage_failed("%s", err.text);
-	device = monitor_find_pci(buses, work->detach->id);
-	if (!device)
-		status = usage_failed("the guest has not found %s, so it is not known whether it "
-				      "has doorbells, with which QEMU would abort: start the "
-				      "guest's operating system; or leave it until the VM is shut "
-				      "down",
-				      work->detach->id);
-	else if (monitor_has_bar(device, 1))
-		status = usage_failed("QEMU aborts when a vfio-user device with doorbells, such as "
-				      "%s, is unplugged: leave it until the VM is shut down, which "
-				      "is safe",
-				      work->detach->id);
-	json_decref(buses);
-	return status;
-}
-
-static int check(struct work *work)
-{
-	struct detach *detach = work->detach;
-	char state[IVS_QMP_STATE_LEN];
-	struct ivs_error err;
-
-	if (ivs_qmp_state(&work->monitor->qmp, state, &err) || find_backend(work, &err) ||
-	    find_note(work, &err))
-		return usage_failed("%s", err.text);
-	if (strcmp(state, "running"))
-		return usage_failed("the VM is not running (%s), so its guest cannot release %s: "
-				    "continue the VM first",
-				    state, detach->id);
-	if (is_doorbell(detach))
-		return check_doorbell(work);
-	return strcmp(detach->type, "vfio-user-pci") ? 0 : check_vfio_user(work);
-}
 
 /* From the first change on, an interruption must not leave anything half done. */
 static int hold(struct work *work)
@@ -256,25 +26,21 @@ static int hold(struct work *work)
 	return work->monitor->held ? 0 : monitor_hold(work->monitor);
 }
 
-/* Note which fds are open before the request. There is a note of an earlier run until this one. */
+/* Note that there is a request, and which fds are open before it. */
 static int make_note(struct work *work)
 {
-	char earlier[sizeof(work->note)];
 	struct ivs_error err;
 
-	read_before(work);
-	if (!work->before.n)
-		return usage_failed("cannot read /proc/%d/fd any more", (int)work->monitor->pid);
-	if (work->highest < fds_highest(&work->before))
-		work->highest = fds_highest(&work->before);
-	if (*work->note && work->noted >= work->highest)
-		return 0;
-	memcpy(earlier, work->note, sizeof(earlier));
-	snprintf(work->note, sizeof(work->note), "%s" BACKEND_FDS "%d", work->detach->id,
-		 work->highest);
-	if (ivs_qmp_execute(&work->monitor->qmp, NULL, &err, "chardev-add", "{s:s, s:{s:s, s:{}}}",
-			    "id", work->note, "backend", "type", "null", "data") ||
-	    (*earlier && monitor_remove(work->monitor, true, earlier, &err)))
+	if (work->fill) {
+		work_read_fds(work);
+		if (!work->before.n)
+			return usage_failed("cannot read /proc/%d/fd any more",
+					    (int)work->monitor->pid);
+		if (work->highest < fds_highest(&work->before))
+			work->highest = fds_highest(&work->before);
+	}
+	if (detach_note_make(&work->monitor->qmp, work->detach->id, work->fill ? work->highest : 0,
+			     &work->note, &err))
 		return usage_failed("%s", err.text);
 	return 0;
 }
@@ -282,8 +48,8 @@ static int make_note(struct work *work)
 /* Remove the note, unless the guest may still release the device because of a request. */
 static void drop_note(const struct work *work)
 {
-	if (*work->note && !work->earlier && !work->requested && !work->monitor->qmp.hung)
-		(void)!monitor_remove(work->monitor, true, work->note, NULL);
+	if (*work->note.name && !work->earlier && !work->requested && !work->monitor->qmp.hung)
+		(void)!monitor_remove(work->monitor, true, work->note.name, NULL);
 }
 
 /* What is left if the monitor does not answer any more. */
@@ -498,7 +264,7 @@ static int finish(struct work *work)
 		status = check_alive(work);
 	if (status)
 		return status;
-	if (*work->note && monitor_remove(work->monitor, true, work->note, &err))
+	if (*work->note.name && monitor_remove(work->monitor, true, work->note.name, &err))
 		return failed_with(work, err.text);
 	if (*detach->backend &&
 	    monitor_remove(work->monitor, detach->chardev, detach->backend, &err))
@@ -514,16 +280,17 @@ static int finish_earlier(struct work *work)
 	struct ivs_error err;
 
 	detach->chardev = true;
-	if (find_note(work, &err) || find_named(work, true, BACKEND_CHARDEV, TOKEN_LEN,
-						detach->backend, sizeof(detach->backend), &err))
+	if (work_find_note(work, &err) ||
+	    detach_find_backend(&monitor->qmp, detach->id, true, detach->backend,
+				sizeof(detach->backend), &err))
 		return usage_failed("%s", err.text);
 	if (!*detach->backend) {
 		detach->chardev = false;
-		if (find_named(work, false, BACKEND_MEMORY, TOKEN_LEN, detach->backend,
-			       sizeof(detach->backend), &err))
+		if (detach_find_backend(&monitor->qmp, detach->id, false, detach->backend,
+					sizeof(detach->backend), &err))
 			return usage_failed("%s", err.text);
 	}
-	if (!*detach->backend && !*work->note)
+	if (!*detach->backend && !*work->note.name)
 		return usage_failed("the VM has no device \"%s\"", detach->id);
 	work->fill = work->highest >= 0;
 	if (work->fill && (!monitor->pid || fds_room(monitor->pid) < 0))
@@ -534,30 +301,41 @@ static int finish_earlier(struct work *work)
 	return hold(work) ? STATUS_FAILED : finish(work);
 }
 
-static int detach_do(struct work *work)
+/* Find the device, and what it is. @status: set if it is not one that can be unplugged. */
+static bool find_device(struct work *work, int *status)
 {
 	struct detach *detach = work->detach;
 	struct ivs_error err;
-	int status;
 
 	/* If the device is found after this, its fds are among these. */
-	read_before(work);
+	work_read_fds(work);
+	*status = 0;
 	if (ivs_qmp_find(&work->monitor->qmp, MONITOR_DEVICES, detach->id, detach->type, &err))
-		return usage_failed("%s", err.text);
-	if (!*detach->type)
-		return finish_earlier(work);
-	if (strcmp(detach->type, "ivshmem-plain") && !is_doorbell(detach) &&
-	    strcmp(detach->type, "vfio-user-pci"))
-		return usage_failed("the device \"%s\" is not an ivshmem device but %s: use QEMU's "
-				    "command device_del",
-				    detach->id, detach->type);
-	status = check(work);
+		*status = usage_failed("%s", err.text);
+	else if (*detach->type && strcmp(detach->type, "ivshmem-plain") &&
+		 !work_is_doorbell(work) && strcmp(detach->type, "vfio-user-pci"))
+		*status = usage_failed("the device \"%s\" is not an ivshmem device but %s: use "
+				       "QEMU's command device_del",
+				       detach->id, detach->type);
+	return !*status && *detach->type;
+}
+
+static int detach_do(struct work *work)
+{
+	struct detach *detach = work->detach;
+	int status;
+
+	if (!find_device(work, &status))
+		return status ? status : finish_earlier(work);
+	status = work_examine(work);
 	if (!status)
 		status = hold(work);
 	/* Ask again as late as possible: other clients may have connected. */
-	if (!status && is_doorbell(detach))
-		status = check_doorbell(work);
-	if (!status && work->fill)
+	if (!status && work_is_doorbell(work))
+		status = work_examine_doorbell(work);
+	if (*detach->why)
+		usage_failed("%s", detach->why);
+	if (!status)
 		status = make_note(work);
 	if (status)
 		return status;
@@ -566,17 +344,25 @@ static int detach_do(struct work *work)
 	progress_end();
 	if (status == STATUS_FAILED)
 		drop_note(work);
+	detach->gone = !status;
 	return status ? status : finish(work);
+}
+
+/* Start from what is not known yet. */
+static struct work begin(struct monitor *monitor, struct detach *detach)
+{
+	*detach->type = *detach->backend = *detach->why = *detach->server = '\0';
+	detach->gone = false;
+	detach->filled_n = 0;
+	return (struct work){
+		.monitor = monitor, .detach = detach, .highest = -1, .note.highest = -1};
 }
 
 int detach_device(struct monitor *monitor, struct detach *detach)
 {
-	struct work work = {.monitor = monitor, .detach = detach, .highest = -1, .noted = -1};
-	int status;
+	struct work work = begin(monitor, detach);
+	int status = detach_do(&work);
 
-	*detach->type = *detach->backend = '\0';
-	detach->filled_n = 0;
-	status = detach_do(&work);
 	fds_deinit(&work.before);
 	return status;
 }

@@ -78,6 +78,7 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 	char why[UNPLUG_WHY_LEN];
 	unsigned int devices_n = 0;
 	struct xml_part part;
+	struct ivs_error err;
 	char type[16];
 	bool system;
 	int status;
@@ -96,9 +97,8 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 		return status;
 	for (const char *at = xml; xml_next(at, "shmem", &part); at = part.text + part.len)
 		devices_n += memmem(part.text, part.len, "ivshmem-doorbell", 16) != NULL;
-	status = server_view_get(detach->control, find_pid(domain, system), devices_n, &view);
-	if (status)
-		return status;
+	if (server_view_get(detach->control, find_pid(domain, system), devices_n, &view, &err))
+		return usage_failed("%s", err.text);
 	return *unplug_why_not(&facts, detach->id, why) ? usage_failed("%s", why) : 0;
 }
 

@@ -177,6 +177,10 @@ class StandIn(Tool):
         finally:
             qmp.close()
 
+    def await_command(self, name):
+        """Wait until the stand-in has been given a command."""
+        self._process.out.wait(name)
+
     def check_nothing_left(self):
         """Check that the stand-in has neither devices, objects nor character devices."""
         state = self.state()

@@ -198,6 +198,7 @@ def send(sock, message):
 def answer(sock, monitor, request, fds):
     """Answer a command. Return: whether to keep this connection."""
     command = request["execute"]
+    print(command, flush=True)
     count = monitor.counts[command] = monitor.counts.get(command, 0) + 1
     fail = monitor.settings["fail"]
     name = command if count == 1 else f"{command}#{count}"
