@@ -68,6 +68,26 @@ static void check_libvirt(const struct pair *pair)
 	}
 }
 
+/* What is left out cannot be compared. */
+static void check_limits(const struct pair *pair)
+{
+	const struct ivs_migration_side *sides[] = {pair->source, pair->destination};
+	static const char *const roles[] = {"source", "destination"};
+
+	for (unsigned int i = 0; i < 2; i++) {
+		if (sides[i]->devices_left)
+			wrong(pair,
+			      "the %s has more than %d ivshmem devices, so not all of them can be "
+			      "compared: detach some (ivshmem detach), or use QEMU's own commands",
+			      roles[i], IVS_MIGRATION_DEVICES_MAX);
+		if (sides[i]->blocks_left)
+			wrong(pair,
+			      "the %s has more than %d RAM blocks, so its memory cannot be "
+			      "compared: start it with fewer devices, or use QEMU's own commands",
+			      roles[i], IVS_MIGRATION_BLOCKS_MAX);
+	}
+}
+
 static void check_version(const struct pair *pair)
 {
 	const struct ivs_migration_side *from = pair->source;
@@ -339,6 +359,7 @@ static const struct rule {
 	void (*other_side)(const struct pair *pair);
 } rules[] = {
 	{.name = "libvirt", .whole = check_libvirt},
+	{.name = "limits", .whole = check_limits},
 	{.name = "version", .whole = check_version},
 	{.name = "source", .whole = check_source_state},
 	{.name = "active", .whole = check_active},

@@ -89,12 +89,18 @@ static bool parse_line(const char *at, const char *end, struct ivs_migration_blo
 
 void ivs_migration_parse_blocks(const char *text, struct ivs_migration_side *side)
 {
-	side->blocks_n = 0;
-	while (*text && side->blocks_n < IVS_MIGRATION_BLOCKS_MAX) {
-		const char *end = text + strcspn(text, "\n");
+	struct ivs_migration_block block;
 
-		if (parse_line(text, end, &side->blocks[side->blocks_n]))
-			side->blocks_n++;
+	side->blocks_n = 0;
+	side->blocks_left = false;
+	while (*text) {
+		const char *end = text + strcspn(text, "\n");
+		bool found = parse_line(text, end, &block);
+
+		if (found && side->blocks_n < IVS_MIGRATION_BLOCKS_MAX)
+			side->blocks[side->blocks_n++] = block;
+		else
+			side->blocks_left |= found;
 		text = *end ? end + 1 : end;
 	}
 }

@@ -72,6 +72,7 @@ struct ivs_migration_block {
  * @defer:          it has -incoming defer
  * @only_migratable: it has -only-migratable
  * @libvirt:        libvirt has started it
+ * @devices_left, @blocks_left: it has more devices or RAM blocks than fit below
  */
 struct ivs_migration_side {
 	unsigned int major;
@@ -84,6 +85,8 @@ struct ivs_migration_side {
 	bool defer;
 	bool only_migratable;
 	bool libvirt;
+	bool devices_left;
+	bool blocks_left;
 	unsigned int devices_n;
 	unsigned int blocks_n;
 	struct ivs_migration_device devices[IVS_MIGRATION_DEVICES_MAX];
@@ -105,7 +108,8 @@ unsigned int ivs_migration_mark(struct ivs_migration_side *source,
 /**
  * ivs_migration_parse_blocks() - parse the output of "info ramblock"
  *
- * Lines that are not understood are ignored, and so are blocks beyond IVS_MIGRATION_BLOCKS_MAX.
+ * Lines that are not understood are ignored. Blocks beyond IVS_MIGRATION_BLOCKS_MAX are left out,
+ * and blocks_left says so.
  */
 void ivs_migration_parse_blocks(const char *text, struct ivs_migration_side *side);
 

@@ -324,6 +324,19 @@ def test_blocked(stage):
     assert runs == "as before"
 
 
+@pytest.mark.parametrize("script, sentence", [
+    ({"qom-list": [[{"name": f"d{i}", "type": "child<ivshmem-plain>"} for i in range(17)], []],
+      "qom-get": [0]}, "has more than 16 ivshmem devices"),
+    ({"human-monitor-command": ["".join(f"b{i} 4 KiB 0x0 0x1 0x2\r\n" for i in range(257))]},
+     "has more than 256 RAM blocks"),
+], ids=["devices", "blocks"])
+def test_limits(stage, script, sentence):
+    """What the tool cannot compare as a whole is not migrated."""
+    done, runs = stage(script, {}).run()
+    assert runs == "as before" and f"  the source {sentence}" in done.stderr, done
+    assert "limits" in {each["name"] for each in json.loads(done.stdout)["problems"]}
+
+
 def test_forwarded(stage):
     """A VM behind a forwarder is migrated only with --force, and the end of the forwarder is not
     that of the VM."""

@@ -270,7 +270,9 @@ static int learn_devices(struct side *side, const char *parent, struct ivs_error
 		if (!name || !ivs_qmp_child_type(entry, type) || strncmp(type, "ivshmem-", 8) != 0)
 			continue;
 		doorbell = !strcmp(type, "ivshmem-doorbell");
-		if (side->facts.devices_n < IVS_MIGRATION_DEVICES_MAX && !result)
+		if (side->facts.devices_n == IVS_MIGRATION_DEVICES_MAX)
+			side->facts.devices_left = true;
+		else if (!result)
 			result = learn_device(side, parent, name, doorbell, err);
 	}
 	json_decref(list);

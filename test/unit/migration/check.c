@@ -210,6 +210,11 @@ static void region_as_large(void)
 	source.blocks[1].size = 64 << 20;
 }
 
+static void too_many(void)
+{
+	source.devices_left = destination.blocks_left = true;
+}
+
 /* @names: the problems, in order, each followed by a space */
 static const struct row {
 	void (*change)(void);
@@ -217,6 +222,7 @@ static const struct row {
 	const char *text;
 } rows[] = {
 	{nothing, "", ""},
+	{too_many, "limits limits ", "the source has more than 16 ivshmem devices"},
 	{version, "version ", "the source is QEMU 11.1, but the destination is QEMU 11.2"},
 	{postmigrate, "source ", "in the state \"postmigrate\": it must be running or paused"},
 	{active, "active ", "already under way (\"active\")"},

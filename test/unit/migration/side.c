@@ -73,10 +73,12 @@ Test(migration_side, limits)
 					i);
 	ivs_migration_parse_blocks(text, &side);
 	cr_assert_eq(side.blocks_n, IVS_MIGRATION_BLOCKS_MAX);
+	cr_assert(side.blocks_left);
 	memset(line, 'n', IVS_MIGRATION_NAME_LEN);
 	strcpy(line + IVS_MIGRATION_NAME_LEN - 1, " 4 KiB 0x1 0x2 0x3\n");
 	ivs_migration_parse_blocks(line, &side);
 	cr_assert_eq(side.blocks_n, 1, "a name that just fits");
+	cr_assert_not(side.blocks_left);
 	strcpy(line + IVS_MIGRATION_NAME_LEN, " 4 KiB 0x1 0x2 0x3\n");
 	line[IVS_MIGRATION_NAME_LEN - 1] = 'n';
 	ivs_migration_parse_blocks(line, &side);
