@@ -422,7 +422,8 @@ static int end_completed(struct migration *migration)
 				     "its messages");
 			return resume_source(migration);
 		}
-		if (side_is_dead(migration->destination))
+		/* If it has died only after it was looked at, look again. */
+		if (fate == FATE_ENDED && side_is_dead(migration->destination))
 			return report_started(migration, "");
 		loaded_n = fate == FATE_LOADED ? loaded_n + 1 : 0;
 		if (loaded_n == SETTLED_N && source->running)
