@@ -166,12 +166,7 @@ static void check_master(const struct pair *pair)
 {
 	if (pair->from->replug)
 		return;
-	if (!pair->from->master && pair->from->doorbell)
-		wrong(pair,
-		      "%s of the source is a peer, whose memory QEMU does not migrate: detach it "
-		      "(ivshmem detach), migrate, and attach a new device at the destination",
-		      pair->from->id);
-	else if (!pair->from->master)
+	if (!pair->from->master)
 		wrong(pair,
 		      "%s of the source is a peer, whose memory QEMU does not migrate: start the "
 		      "destination without this device, and it is unplugged before and plugged "
@@ -212,7 +207,7 @@ static void check_replug(const struct pair *pair)
 		      "the destination lacks %s, and it cannot be unplugged from the source "
 		      "because it is on the root bus (slot %s): start the destination with it",
 		      from->id, from->slot);
-	else if (!*from->file)
+	else if (!from->doorbell && !*from->file)
 		wrong(pair,
 		      "the destination lacks %s, and its region has no file that could be plugged "
 		      "in again: start the destination with it",
@@ -299,6 +294,36 @@ static bool is_ram(const char *name)
 	return !strchr(name, '/') && strcmp(name, "pc.bios") != 0 && strcmp(name, "pc.rom") != 0;
 }
 
+/* Whether the block is that of an ivshmem device: "0000:00:" and its slot, then a slash. */
+static bool is_of_device(const struct ivs_migration_side *side, const char *name)
+{
+	for (unsigned int i = 0; i < side->devices_n; i++) {
+		size_t len = strlen(side->devices[i].slot);
+		const char *slash = strchr(name, '/');
+
+		if ((size_t)(slash - name) > len && slash[-(ptrdiff_t)len - 1] == ':' &&
+		    !strncmp(slash - len, side->devices[i].slot, len))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A memory backend keeps its block when its device is gone, and QEMU goes on sending it. Other
+ * memory of devices has names with a dot, such as "vga.vram".
+ */
+static void check_left(const struct pair *pair, const struct ivs_migration_block *block)
+{
+	const char *slash = strchr(block->name, '/');
+
+	if (slash && slash != block->name && !strchr(slash, '.') &&
+	    !find_block(pair->destination, block->name) && !is_of_device(pair->source, block->name))
+		wrong(pair,
+		      "the destination has no memory named \"%s\": if it is left from a device "
+		      "that was unplugged from the source, remove it there (object-del, id \"%s\")",
+		      block->name, slash + 1);
+}
+
 static void check_memory(const struct pair *pair)
 {
 	for (unsigned int i = 0; i < pair->source->blocks_n; i++) {
@@ -306,6 +331,7 @@ static void check_memory(const struct pair *pair)
 		const struct ivs_migration_block *to = find_block(pair->destination, from->name);
 		char sizes[2][IVS_SIZE_TEXT_LEN];
 
+		check_left(pair, from);
 		if (!is_ram(from->name))
 			continue;
 		if (!to)

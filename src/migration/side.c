@@ -21,7 +21,7 @@ unsigned int ivs_migration_mark(struct ivs_migration_side *source,
 	for (unsigned int i = 0; i < source->devices_n; i++) {
 		struct ivs_migration_device *device = &source->devices[i];
 
-		device->replug = !device->doorbell &&
+		device->replug = !(device->doorbell && device->master) &&
 				 !ivs_migration_find(destination, device->slot);
 		n += device->replug;
 	}

@@ -26,10 +26,10 @@
  * @backend:  of a plain device: id of the memory backend
  * @share:    of a plain device: the backend has share=on
  * @size:     size of the region
- * @port:     of a plain device: path of the object that has its bus, such as
- *            "/machine/peripheral/rp0"
- * @bus:      of a plain device: name of its bus
- * @file:     of a plain device: the file of its region; "" if it has none
+ * @port:     path of the object that has its bus, such as "/machine/peripheral/rp0"
+ * @bus:      name of its bus
+ * @file:     the file of its region; "" if it has none. Of a doorbell device it is known only if
+ *            it is unplugged and plugged again
  * @option:   of a plain device: an option of its backend with which it cannot be plugged in again,
  *            such as "offset="; "" if there is none
  * @replug:   it is unplugged before the migration, and plugged again after it, because the

@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from support.py import device_guest
+from support.py.attach import start_server
 from support.py.config import TOOL
 from support.py.device_guest import PORT, HostRinger, Ringer, all_ring_all, pattern
 from support.py.programs import SHM
@@ -61,24 +62,35 @@ def test_doorbell_master(place, own, record_property):
             path.unlink()
 
 
-def test_plain_region_that_stays(place, record_property):
-    """A plain device is unplugged from the source and plugged into the destination. A host process
-    writes to the region all the time, and nothing that it writes is lost."""
+#: A second port
+PORT2 = ["-device", "pcie-root-port,id=rp1,chassis=2,slot=2"]
+
+
+def test_regions_that_stay(place, record_property):
+    """A plain device, and a doorbell device that is a peer, are unplugged from the source and
+    plugged into the destination. A host process writes to the plain region all the time, and
+    nothing that it writes is lost. The VM is a peer of the same server again."""
     path = place.dir / "region"
     path.write_bytes(bytes(MIB))
     monitors = [place.dir / f"{name}.qmp" for name in "ab"]
     memory = f"memory-backend-file,id=m0,mem-path={path},size=1M,share=on"
+    server, control = start_server(place)
+    host = place.add(RawClient(server.socket, VECTORS).greeting())
+    peer = [word.replace("addr=5", "bus=rp1") for word in doorbell(server.socket, master="off")]
     source = device_guest.start(
-        place, [*PORT, "-object", memory, "-device", "ivshmem-plain,id=pl0,memdev=m0,bus=rp0"],
+        place, [*PORT, *PORT2, "-object", memory, "-device",
+                "ivshmem-plain,id=pl0,memdev=m0,bus=rp0", *peer],
         qmp=str(monitors[0]), own=True).insert()
     source.run(f"probe fill {NODE} 0 {MIB} 7")
-    destination = device_guest.launch(place, [*PORT, "-incoming", "defer"], qmp=str(monitors[1]),
-                                      own=True)
+    all_ring_all([Ringer(source, 1), HostRinger(host)], VECTORS)
+    destination = device_guest.launch(place, [*PORT, *PORT2, "-incoming", "defer"],
+                                      qmp=str(monitors[1]), own=True)
     for guest in (source.guest, destination.guest):
         guest.qmp().close()
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as shared:
         process = place.start(TOOL, "migrate", "--qmp", monitors[0], "--to",
-                              f"unix:{place.dir}/migration", "--to-qmp", monitors[1])
+                              f"unix:{place.dir}/migration", "--to-qmp", monitors[1], "--control",
+                              control, "--no-rings")
         count = 0
         while process.popen.poll() is None:
             count += 1
@@ -90,6 +102,11 @@ def test_plain_region_that_stays(place, record_property):
         assert struct.unpack_from("<Q", shared)[0] == count
         destination.run(f"probe fill {NODE} 0 4096 8")
         assert shared[:4096] == pattern(8, 0, 4096)
+        destination.run("until [ -e /dev/ivshmem1 ]; do sleep 0.05; done")
+        host.close()
+        host = place.add(RawClient(server.socket, VECTORS).greeting())
+        all_ring_all([Ringer(destination, 1), HostRinger(host)], VECTORS)
+        record_property("case", "ok the VM is a peer again")
         destination.check_log()
     source.close()
     record_property("case", "ok the region is the same, for all")

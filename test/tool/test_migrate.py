@@ -5,13 +5,15 @@ import json
 import mmap
 import os
 import signal
+import struct
 import time
 
 import pytest
 
 from support.py.config import TOOL
 from support.py.programs import SHM, wait_until
-from support.py.vm_pair import MIB, Pair, Vm, doorbell, plain, refusals, servers
+from support.py.vm_pair import (MIB, PORT, Pair, Vm, acknowledge, behind_port, devices_of, doorbell,
+                                plain, refusals, servers)
 from support.py.wire import RawClient
 
 
@@ -38,17 +40,25 @@ def test_plain(pair):
 
 def test_doorbell(place, pair):
     """The region of a doorbell device arrives at the destination's server, and each vector of the
-    VM is rung once."""
-    sockets, paths = servers(place)
+    VM is rung once. The roster page of the source's server arrives, too, but is overwritten by
+    that server when the tool joins it to ring."""
+    sockets, paths = servers(place, "--roster")
     with open(paths[0], "r+b") as file:
         file.write(b"hello")
     pair.start(doorbell(sockets[0]), doorbell(sockets[1]))
+    place.add(RawClient(str(sockets[0]), 2).greeting())
+
+    def connected(path):
+        return struct.unpack_from("<I", path.read_bytes(), MIB - 4096 + 44)[0]
+
+    wait_until(lambda: [connected(path) for path in paths] == [2, 1], "the rosters are written")
     done = pair.migrate("--json")
     told = json.loads(done.stdout)
     assert (told["result"], told["runs"], told["rung"]) == ("migrated", "destination", 2), done
     assert told["problems"] == [] and told["passes"] >= 1 and told["transferred"] > 0
     assert told["total"] >= 33 * MIB and told["total_ms"] > 0
     assert paths[1].read_bytes()[:5] == b"hello" and pair.states() == ("postmigrate", "running")
+    wait_until(lambda: [connected(path) for path in paths] == [2, 1], "the rosters are right")
 
 
 def test_return_path_is_set(pair):
@@ -259,6 +269,9 @@ def test_peers_are_stopped_meanwhile(place, pair):
     pair.source.qmp.command("migrate-set-parameters", **{"max-bandwidth": 1 << 30})
     assert process.wait() == 0, process.err.text()
     assert [peer.state() for peer in peers] == ["running", "paused"]
+    for peer in peers:
+        assert f"(monitor {peer.path}) still has the old region, which the migrated VM no longer " \
+            "uses: migrate it, too" in process.err.text()
     assert pair.states() == ("postmigrate", "running")
 
 
@@ -271,35 +284,11 @@ def test_peer_is_the_source(pair):
         done.stderr
 
 
-PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,addr=3"]
-
-
-def behind_port(path, **changes):
-    """QEMU's arguments for a plain device behind the port."""
-    return [word.replace("addr=4", "bus=rp0") for word in plain(path, **changes)]
-
-
-def devices_of(vm):
-    """Return: the ids of the VM's ivshmem devices."""
-    return [each["name"] for each in vm.qmp.command("qom-list", path="/machine/peripheral")
-            if each["type"].startswith("child<ivshmem-")]
-
-
-def acknowledge(vm):
-    """Have the VM release its device behind the port: the firmware does not do that by itself, but
-    a reset completes what was requested."""
-    def is_gone():
-        vm.qmp.command("system_reset")
-        return "pl0" not in devices_of(vm)
-
-    wait_until(is_gone, "the device is unplugged")
-
-
 @pytest.mark.parametrize("master", ["on", "off"])
 def test_unplug_and_plug(pair, master):
     """A plain device that the destination lacks is unplugged and plugged in again. Its region is
     not copied, so other programs may use it meanwhile, and both sides have the same one."""
-    pair.start([*PORT, *behind_port(pair.regions[0], master=master)], PORT)
+    pair.start([*PORT, *behind_port(plain(pair.regions[0], master=master))], PORT)
     with open(pair.regions[0], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         plan = pair.migrate("--plan").stdout
         assert "unplug pl0 (1M) from the source" in plan and "copy the memory\n" in plan
@@ -322,7 +311,7 @@ def test_unplug_and_plug(pair, master):
 ], ids=["removed", "replaced", "truncated"])
 def test_file_that_cannot_be_plugged_again(pair, change, sentence):
     """If the file is not that of the region any more, the guest would get other memory."""
-    pair.start([*PORT, *behind_port(pair.regions[0])], PORT)
+    pair.start([*PORT, *behind_port(plain(pair.regions[0]))], PORT)
     change(pair.regions[0])
     done = pair.migrate("--json")
     assert refusals(done) == ["file"] and sentence in done.stderr, done
@@ -332,7 +321,7 @@ def test_file_that_cannot_be_plugged_again(pair, change, sentence):
 def test_backend_that_cannot_be_plugged_again(pair):
     """An option of the backend would be lost."""
     device = [word.replace("share=on", "share=on,pmem=off,readonly=on")
-              for word in behind_port(pair.regions[0])]
+              for word in behind_port(plain(pair.regions[0]))]
     pair.start([*PORT, *device], PORT)
     done = pair.migrate("--json")
     assert refusals(done) == ["file"] and "its memory backend has readonly=" in done.stderr, done
@@ -340,7 +329,7 @@ def test_backend_that_cannot_be_plugged_again(pair):
 
 def test_unplug_is_undone(pair):
     """If the migration fails, the device is plugged in again."""
-    pair.start([*PORT, *behind_port(pair.regions[0], master="off"),
+    pair.start([*PORT, *behind_port(plain(pair.regions[0], master="off")),
                 *plain(pair.regions[1], "pl1", "m1", slot="7")],
                [*PORT, *plain(pair.place.dir / "other.region", "pl1", "m1", slot="7")])
     pair.regions[1].write_bytes(os.urandom(MIB))
@@ -356,19 +345,32 @@ def test_unplug_is_undone(pair):
 
 @pytest.mark.usefixtures("fast_clock")
 def test_unplug_that_is_not_acknowledged(pair):
-    """A guest that does not acknowledge the unplug is not migrated: the request stays pending."""
-    pair.start([*PORT, *behind_port(pair.regions[0])], PORT)
-    done = pair.migrate("--json")
-    assert done.returncode == 1 and json.loads(done.stdout)["runs"] == "as before"
-    assert "the unplug of pl0 is requested, but the guest has not acknowledged it within 30 s" in \
-        done.stderr
-    assert "nothing has been migrated. The source runs: VM from" in done.stderr
+    """A guest that does not acknowledge the unplug is not migrated: the request stays pending. The
+    command can be repeated while the device is there, and says so when it has gone meanwhile."""
+    pair.start([*PORT, *behind_port(plain(pair.regions[0]))], PORT)
+    for _ in range(2):
+        done = pair.migrate("--json")
+        assert done.returncode == 3 and json.loads(done.stdout)["runs"] == "as before"
+        assert "pl0 was requested to leave, but the guest has not released it in time" in \
+            done.stderr
+        assert "nothing has been migrated. The source runs: VM from" in done.stderr
     assert pair.states() == ("running", "inmigrate") and devices_of(pair.source) == ["pl0"]
+    acknowledge(pair.source)
+    done = pair.migrate("--json")
+    assert "pending" in refusals(done)
+    assert f'run "ivshmem detach --qmp {pair.source.path} pl0" first' in done.stderr
+    assert pair.place.run(TOOL, "detach", "--qmp", pair.source.path, "pl0").returncode == 0
+    done = pair.migrate("--json")
+    assert refusals(done) == ["memory"] and 'it there (object-del, id "m0")' in done.stderr, done
+    pair.source.qmp.command("object-del", id="m0")
+    wait_until(lambda: "/m0" not in pair.source.qmp.command(
+        "human-monitor-command", **{"command-line": "info ramblock"}), "QEMU has freed the memory")
+    assert pair.migrate().returncode == 0
 
 
 def test_interruption_of_an_unplug(pair):
     """An interruption ends the wait for the guest."""
-    pair.start([*PORT, *behind_port(pair.regions[0])], PORT)
+    pair.start([*PORT, *behind_port(plain(pair.regions[0]))], PORT)
     process = pair.place.start(*pair.words())
     wait_until(lambda: "ppoll" in (wait := open(f"/proc/{process.pid}/wchan").read()) or
                "poll" in wait, "it waits")
@@ -377,14 +379,14 @@ def test_interruption_of_an_unplug(pair):
 
 
 @pytest.mark.parametrize("change, name, sentence", [
-    (lambda pair: pair.start([*PORT, *behind_port(pair.regions[0])], []), "port",
+    (lambda pair: pair.start([*PORT, *behind_port(plain(pair.regions[0]))], []), "port",
      "the destination has no port /machine/peripheral/rp0 in the same slot"),
-    (lambda pair: pair.start([*PORT, *behind_port(pair.regions[0])],
+    (lambda pair: pair.start([*PORT, *behind_port(plain(pair.regions[0]))],
                              [PORT[0], PORT[1].replace("addr=3", "addr=6")]),
      "port", "start it with the same ports"),
-    (lambda pair: pair.start([*PORT, *behind_port(pair.regions[0], master="off")],
+    (lambda pair: pair.start([*PORT, *behind_port(plain(pair.regions[0], master="off"))],
                              [*PORT, "-only-migratable"]), "replug", "which has -only-migratable"),
-    (lambda pair: pair.start(["-S", *PORT, *behind_port(pair.regions[0])], PORT), "source",
+    (lambda pair: pair.start(["-S", *PORT, *behind_port(plain(pair.regions[0]))], PORT), "source",
      'in the state "prelaunch"'),
 ], ids=["no port", "other port", "only-migratable", "paused"])
 def test_what_cannot_be_plugged_again(pair, change, name, sentence):

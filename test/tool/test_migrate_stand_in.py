@@ -2,10 +2,12 @@
 """ivshmem migrate with stand-ins for QEMU's monitor: what no QEMU here does, or not at the right
 moment. In each case the tool says which VM runs, and never has both run."""
 import json
+import signal
 
 import pytest
 
 from support.py import stand_in_vm
+from support.py.attach import Control
 from support.py.config import TOOL
 
 ACTIVE = {"status": "active", "ram": {"total": 1 << 30, "remaining": 1 << 29}}
@@ -352,6 +354,85 @@ def test_forwarded(stage):
     assert runs == "unknown", done
     acts.source.end()
     assert not acts.called(acts.source, "cont")
+
+
+#: A port, and a doorbell device behind it that is a peer
+PORT = {"qom-get /machine/peripheral/rp0 addr": [8],
+        "qom-get /machine/peripheral/rp0 parent_bus": ["/machine/q35/pcie.0"]}
+PEER = {**PORT,
+        "qom-list /machine/peripheral": [[{"name": "db0", "type": "child<ivshmem-doorbell>"}]],
+        "qom-get /machine/peripheral/db0 parent_bus": ["/machine/peripheral/rp0/rp0"],
+        "qom-get /machine/peripheral/db0/ivshmem.bar2[0] size": [1 << 20],
+        "device_del": [{"events": [{"event": "DEVICE_DELETED", "data": {"device": "db0"}}]}],
+        "query-migrate": [{}, ACTIVE, COMPLETED],
+        **{f"qom-get /machine/peripheral/db0 {name}": [value] for name, value in
+           (("addr", 0), ("master", "off"), ("vectors", 2), ("chardev", "c0"))}}
+BLOCK = "0000:00:01.0:00.0/ivshmem.bar2 4 KiB 0x0 0x100000 0x100000\r\n"
+
+
+def peer_stage(place, stage, source=None, destination=None):
+    """Start VMs with KVM, of which the source is a peer of a server with other clients. Return: the
+    stage, and the tool's options."""
+    server = place.server("-n", "2", "-l", "1M")
+    acts = stage({**PEER, **(source or {})},
+                 {**PORT, "query-status": [WAITS, WAITS, RUNNING], **(destination or {})})
+    peers = [{"pid": acts.source.pid, "told_leaves": False}, {"pid": 1, "told_leaves": False}]
+    control = place.add(Control(place.dir / "control", lambda: {
+        "peers": peers, "socket": str(server.socket), "region": {"path": None}}))
+    return acts, ["--control", control.path]
+
+
+def test_peer_with_kvm(place, stage):
+    """With KVM, a peer is unplugged and plugged in although others may ring it. QEMU frees its
+    memory some time after the device has gone, and is migrated after that only."""
+    acts, words = peer_stage(place, stage, {"human-monitor-command": ["", BLOCK, BLOCK, ""]})
+    done, runs = acts.run(*words)
+    assert done.returncode == 0 and runs == "destination", done
+    acts.source.end()
+    acts.destination.end()
+    calls = [name for name in acts.source.out.text().splitlines() if name in (
+        "chardev-add", "device_del", "chardev-remove", "human-monitor-command", "migrate", "getfd")]
+    assert calls == ["human-monitor-command", "chardev-add", "device_del", "chardev-remove",
+                     "chardev-remove", *["human-monitor-command"] * 3, "migrate"]
+    assert acts.called(acts.destination, "chardev-add") == 1
+    assert acts.called(acts.destination, "device_add") == 1
+
+
+def test_memory_is_not_freed(place, stage):
+    """If QEMU does not free the memory, the destination would not accept it, so the VM is not
+    migrated, and gets its device back."""
+    devices = "qom-list /machine/peripheral"
+    acts, words = peer_stage(place, stage, {
+        "human-monitor-command": ["", BLOCK], devices: [*PEER[devices] * 6, []]})
+    done, runs = acts.run(*words)
+    assert done.returncode == 1 and runs == "as before", done
+    assert "QEMU has not freed the memory of db0 within 10 s of the unplug" in done.stderr
+    acts.source.end()
+    assert acts.called(acts.source, "device_add") == 1 and not acts.called(acts.source, "migrate")
+
+
+@pytest.mark.parametrize("command", ["chardev-add", "device_add"])
+def test_peer_cannot_be_plugged_in(place, stage, command):
+    """If the destination refuses the device, it runs without, and the message says so."""
+    acts, words = peer_stage(place, stage, {}, {command: [REFUSE]})
+    done, runs = acts.run(*words)
+    assert done.returncode == 1 and runs == "destination", done
+    assert f"QEMU refuses {command}: as the script says" in done.stderr
+    assert "runs without db0, which cannot be plugged in again: the reason is above" in done.stderr
+
+
+def test_peer_is_interrupted(place, stage):
+    """An interruption while the guest is expected to release the device leaves the VM as it is."""
+    acts, words = peer_stage(place, stage, {"device_del": [{}]})
+    process = place.start(*acts.words, *words)
+    acts.source.out.wait("device_del")
+    process.signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT
+    assert "interrupted: db0 was requested to leave" in process.err.text()
+    assert json.loads(process.out.text())["runs"] == "as before"
+    acts.source.end()
+    assert not acts.called(acts.source, "migrate") and not acts.called(acts.source,
+                                                                       "chardev-remove")
 
 
 @pytest.mark.parametrize("role", ["source", "peer"])

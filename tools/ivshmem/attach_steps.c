@@ -233,20 +233,21 @@ static int add_backend(struct monitor *monitor, struct attach *attach, struct iv
 static int add_device(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
 	const struct attach_target *target = &attach->target;
-	const char *master = target->master ? "on" : NULL;
+	const char *master = target->master ? "on" : target->peer ? "off" : NULL;
 	const char *driver = attach_target_driver(target);
 	int result;
 
 	if (target->kind == IVS_CONFIG_PLAIN)
 		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
-					 "{s:s, s:s, s:s, s:s, s:s*}", "driver", driver, "id",
+					 "{s:s, s:s, s:s, s:s, s:s*, s:s*}", "driver", driver, "id",
 					 attach->id, "bus", attach->bus, "memdev", attach->backend,
-					 "master", master);
+					 "master", master, "addr", attach->wanted_addr);
 	else if (target->kind == IVS_CONFIG_DOORBELL)
 		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
-					 "{s:s, s:s, s:s, s:s, s:i, s:s*}", "driver", driver, "id",
-					 attach->id, "bus", attach->bus, "chardev", attach->backend,
-					 "vectors", (int)target->vectors, "master", master);
+					 "{s:s, s:s, s:s, s:s, s:i, s:s*, s:s*}", "driver", driver,
+					 "id", attach->id, "bus", attach->bus, "chardev",
+					 attach->backend, "vectors", (int)target->vectors, "master",
+					 master, "addr", attach->wanted_addr);
 	else
 		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
 					 "{s:s, s:s, s:s, s:{s:s, s:s}}", "driver", driver, "id",
@@ -349,6 +350,19 @@ static int take_steps(struct monitor *monitor, struct attach *attach, struct ivs
 	return result;
 }
 
+int attach_check(struct monitor *monitor, struct attach *attach)
+{
+	int status = check_driver(monitor, attach);
+
+	if (!status)
+		status = check_vm(monitor, attach);
+	if (!status)
+		status = check_same_file(monitor, &attach->target);
+	if (!status)
+		status = check_unplugs(monitor);
+	return status ? status : choose_id(monitor, attach);
+}
+
 int attach_device(struct monitor *monitor, struct attach *attach)
 {
 	struct ivs_error err;
@@ -356,9 +370,7 @@ int attach_device(struct monitor *monitor, struct attach *attach)
 	int result;
 
 	attach->bar2 = -1;
-	if ((status = check_driver(monitor, attach)) || (status = check_vm(monitor, attach)) ||
-	    (status = check_same_file(monitor, &attach->target)) ||
-	    (status = check_unplugs(monitor)) || (status = choose_id(monitor, attach)) ||
+	if ((status = attach_check(monitor, attach)) ||
 	    (status = choose_backend(monitor, attach)) ||
 	    (status = attach_port_find(monitor, attach->wanted_bus, attach->target.size,
 				       attach->bus)) ||

@@ -11,6 +11,7 @@
  * struct attach - a device that is being plugged in
  * @wanted_id:   id, as given; NULL: a free one is chosen
  * @wanted_bus:  bus, as given; NULL: a free one is chosen
+ * @wanted_addr: its slot there; NULL: any
  * @timeout_ms:  time limit for the guest
  * @id, @bus:    set to those of the device
  * @backend:     set to the id of the object or character device; "" if there is none
@@ -22,6 +23,7 @@ struct attach {
 	struct attach_target target;
 	const char *wanted_id;
 	const char *wanted_bus;
+	const char *wanted_addr;
 	int timeout_ms;
 	char id[IVS_CONFIG_ID_MAX + 1];
 	char bus[BUS_LEN];
@@ -31,6 +33,14 @@ struct attach {
 	bool running;
 	json_int_t bar2;
 };
+
+/**
+ * attach_check() - check what can be checked before there is anything to undo, except the port;
+ * nothing is changed
+ *
+ * Return: 0, or an exit status after printing the reason.
+ */
+int attach_check(struct monitor *monitor, struct attach *attach);
 
 /**
  * attach_device() - plug the device in, and wait until the guest has enabled it

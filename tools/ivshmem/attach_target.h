@@ -12,6 +12,7 @@
 /**
  * struct attach_target - what is to be plugged in; start from zeroes
  * @region, @server, @device: as given; one of them is not NULL
+ * @peer:    the VM is a peer even if the server gives it id 0
  * @vectors: number of vectors; 0: as many as the server has
  * @kind:    set to the kind of device
  * @path:    set to the absolute path of the region, or of a socket
@@ -24,6 +25,7 @@ struct attach_target {
 	const char *server;
 	const char *device;
 	bool master;
+	bool peer;
 	unsigned int vectors;
 	enum ivs_config_kind kind;
 	char path[PATH_MAX];

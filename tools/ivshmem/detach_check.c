@@ -11,11 +11,19 @@
 #define UNITS_MAX 32
 #define STAYS "; or leave it plugged in until the VM is shut down, which is safe, as a reset is"
 
+/* Get an absolute path. @out: "" if there is none. */
+static void take_path(const json_t *object, const char *name, char *out, size_t out_len)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	if (text && *text == '/' && strlen(text) < out_len)
+		memcpy(out, text, strlen(text) + 1);
+}
+
 /* Add what one server says. Return: the number of its clients with this pid. */
 static unsigned int take_reply(const json_t *reply, struct server_view *view)
 {
 	const json_t *peers = json_object_get(reply, "peers");
-	const char *text = json_string_value(json_object_get(reply, "socket"));
 	unsigned int others_n = 0;
 	unsigned int own_n = 0;
 	json_t *peer;
@@ -38,9 +46,12 @@ static unsigned int take_reply(const json_t *reply, struct server_view *view)
 	if (!own_n)
 		return 0;
 	view->others_n += others_n;
-	*view->socket = '\0';
-	if (!view->servers_n++ && text && strlen(text) < sizeof(view->socket))
-		memcpy(view->socket, text, strlen(text) + 1);
+	*view->socket = *view->region = '\0';
+	if (!view->servers_n++) {
+		take_path(reply, "socket", view->socket, sizeof(view->socket));
+		take_path(json_object_get(reply, "region"), "path", view->region,
+			  sizeof(view->region));
+	}
 	return own_n;
 }
 

@@ -18,6 +18,7 @@ enum told {
 };
 
 #define SERVER_SOCKET_LEN 256
+#define SERVER_REGION_LEN 512
 
 /**
  * struct server_view - what the servers say about a QEMU
@@ -26,6 +27,7 @@ enum told {
  * @others_n: clients of these servers that are other processes
  * @socket:  path of the socket for clients of the server that has this QEMU as a client; "" if
  *           there is none, or more than one
+ * @region:  path of that server's region; "" if it has none
  * @servers_n: number of servers that have this QEMU as a client
  */
 struct server_view {
@@ -34,6 +36,7 @@ struct server_view {
 	char path[256];
 	unsigned int others_n;
 	char socket[SERVER_SOCKET_LEN];
+	char region[SERVER_REGION_LEN];
 	unsigned int servers_n;
 };
 

@@ -100,6 +100,7 @@ int work_examine_doorbell(struct work *work)
 	if (server_view_get(detach->control, monitor->pid, devices_n, &view, &err))
 		return refuse(work, "%s", err.text);
 	memcpy(detach->server, view.socket, sizeof(view.socket));
+	memcpy(detach->region, view.region, sizeof(view.region));
 	work->fill = unplug_needs_placeholders(&monitor->qmp.version, monitor->kvm);
 	facts.fds_known = work->before.n;
 	if (work->highest < fds_highest(&work->before))

@@ -19,6 +19,7 @@
  * @filled_n:   number of placeholders that QEMU keeps
  * @why:        why it is not unplugged, if nothing was requested; ""
  * @server:     of a doorbell device: path of its server's socket; "" if it is not known
+ * @region:     of a doorbell device: path of its server's region; "" if it is not known
  * @gone:       the device is gone because of this call
  */
 struct detach {
@@ -32,6 +33,7 @@ struct detach {
 	unsigned int filled_n;
 	char why[UNPLUG_WHY_LEN];
 	char server[SERVER_SOCKET_LEN];
+	char region[SERVER_REGION_LEN];
 	bool gone;
 };
 

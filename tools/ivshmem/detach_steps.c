@@ -20,12 +20,6 @@
 #define BUSY_MS 200
 #define SETTLE_MS 1000
 
-/* From the first change on, an interruption must not leave anything half done. */
-static int hold(struct work *work)
-{
-	return work->monitor->held ? 0 : monitor_hold(work->monitor);
-}
-
 /* Note that there is a request, and which fds are open before it. */
 static int make_note(struct work *work)
 {
@@ -298,7 +292,7 @@ static int finish_earlier(struct work *work)
 				    "/proc/PID/fd of QEMU before it removes %s: run it as root or "
 				    "as QEMU's user",
 				    detach->id, detach->backend);
-	return hold(work) ? STATUS_FAILED : finish(work);
+	return monitor_hold(monitor) ? STATUS_FAILED : finish(work);
 }
 
 /* Find the device, and what it is. @status: set if it is not one that can be unplugged. */
@@ -329,7 +323,7 @@ static int detach_do(struct work *work)
 		return status ? status : finish_earlier(work);
 	status = work_examine(work);
 	if (!status)
-		status = hold(work);
+		status = monitor_hold(work->monitor);
 	/* Ask again as late as possible: other clients may have connected. */
 	if (!status && work_is_doorbell(work))
 		status = work_examine_doorbell(work);
@@ -351,11 +345,24 @@ static int detach_do(struct work *work)
 /* Start from what is not known yet. */
 static struct work begin(struct monitor *monitor, struct detach *detach)
 {
-	*detach->type = *detach->backend = *detach->why = *detach->server = '\0';
+	*detach->type = *detach->backend = *detach->why = *detach->server = *detach->region = '\0';
 	detach->gone = false;
 	detach->filled_n = 0;
 	return (struct work){
 		.monitor = monitor, .detach = detach, .highest = -1, .note.highest = -1};
+}
+
+int detach_check(struct monitor *monitor, struct detach *detach)
+{
+	struct work work = begin(monitor, detach);
+	int status;
+
+	if (find_device(&work, &status))
+		status = work_examine(&work);
+	else if (!status)
+		status = usage_failed("the VM has no device \"%s\"", detach->id);
+	fds_deinit(&work.before);
+	return status;
 }
 
 int detach_device(struct monitor *monitor, struct detach *detach)

@@ -9,6 +9,13 @@
 #define STATUS_PENDING 3 /* the guest has not acknowledged the request in time */
 
 /**
+ * detach_check() - check whether the device can be unplugged; nothing is changed
+ *
+ * Return: 0, or an exit status; the reason is in @detach->why, or has been printed.
+ */
+int detach_check(struct monitor *monitor, struct detach *detach);
+
+/**
  * detach_device() - unplug the device, and remove what it used
  *
  * If the device is gone, because the guest has released it after an earlier request, remove what

@@ -28,6 +28,9 @@ enum {
 	OPTION_TO,
 	OPTION_TO_QMP,
 	OPTION_PEER,
+	OPTION_TO_SERVER,
+	OPTION_CONTROL,
+	OPTION_NO_RINGS,
 	OPTION_PLAN,
 	OPTION_TIMEOUT,
 	OPTION_FORCE,
@@ -39,10 +42,10 @@ static const char help_text[] =
 	"\n"
 	"Migrates a VM whose ivshmem devices have master=on, with the content of their\n"
 	"regions, to a QEMU that was started with -incoming defer and has a region or\n"
-	"server of its own. A plain device that the destination lacks is unplugged before\n"
-	"and plugged in again after the migration; its region is not copied. Everything is\n"
-	"checked first. Whatever happens, one of the two VMs runs at the end, and the\n"
-	"messages say which.\n"
+	"server of its own. A plain device, or a doorbell device that is a peer, which the\n"
+	"destination lacks is unplugged before and plugged in again after the migration; its\n"
+	"region is not copied. Everything is checked first. Whatever happens, one of the two\n"
+	"VMs runs at the end, and the messages say which.\n"
 	"\n"
 	"      --qmp SOCK       monitor of the VM (-qmp unix:SOCK,server=on,wait=off)\n"
 	"      --to URI         where the destination is to listen: unix:PATH,\n"
@@ -51,6 +54,11 @@ static const char help_text[] =
 	"      --peer SOCK      monitor of another VM that uses the same region: it is\n"
 	"                       stopped meanwhile, so that nothing it writes is lost; may be\n"
 	"                       repeated\n"
+	"      --to-server SOCK server into which a doorbell device that is a peer is plugged\n"
+	"                       at the destination (the server that it had)\n"
+	"      --control SOCK   control socket of the server that it had (those of the units,\n"
+	"                       /run/ivshmem-NAME/control)\n"
+	"      --no-rings       no peer rings that device now: see ivshmem detach --help\n"
 	"      --plan           only check, and print each step and what is true after it\n"
 	"      --timeout S      cancel the migration after S seconds\n"
 	"      --force          even if other programs may write to the region meanwhile,\n"
@@ -67,6 +75,9 @@ static const struct option options[] = {
 	{"to", required_argument, NULL, OPTION_TO},
 	{"to-qmp", required_argument, NULL, OPTION_TO_QMP},
 	{"peer", required_argument, NULL, OPTION_PEER},
+	{"to-server", required_argument, NULL, OPTION_TO_SERVER},
+	{"control", required_argument, NULL, OPTION_CONTROL},
+	{"no-rings", no_argument, NULL, OPTION_NO_RINGS},
 	{"plan", no_argument, NULL, OPTION_PLAN},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"force", no_argument, NULL, OPTION_FORCE},
@@ -86,6 +97,9 @@ struct settings {
 	const char *to_qmp;
 	const char *peers[PEERS_MAX];
 	unsigned int peers_n;
+	const char *to_server;
+	const char *control;
+	bool no_rings;
 	uint64_t timeout_s;
 	bool plan;
 	bool force;
@@ -95,7 +109,6 @@ struct settings {
 /**
  * struct state - everything that is open
  * @stopped_n: the number of peers, from the first one, that are stopped
- * @unplugged_n: number of devices that have been unplugged from the source
  * @rung_n:    number of doorbells rung at the destination
  */
 struct state {
@@ -105,7 +118,7 @@ struct state {
 	struct side peers[PEERS_MAX];
 	unsigned int peers_n;
 	unsigned int stopped_n;
-	unsigned int unplugged_n;
+	struct replug replug;
 	struct ivs_migration_problems problems;
 	struct host_servers servers;
 	struct migration migration;
@@ -136,6 +149,15 @@ static int take(void *context, int option, const char *value)
 		return 0;
 	case OPTION_PEER:
 		return take_peer(settings, value);
+	case OPTION_TO_SERVER:
+		settings->to_server = value;
+		return 0;
+	case OPTION_CONTROL:
+		settings->control = value;
+		return 0;
+	case OPTION_NO_RINGS:
+		settings->no_rings = true;
+		return 0;
 	case OPTION_PLAN:
 		settings->plan = true;
 		return 0;
@@ -270,7 +292,7 @@ static int check(struct state *state)
 	ivs_migration_mark(&state->source.facts, &state->destination.facts);
 	ivs_migration_check(&state->source.facts, &state->destination.facts, problems);
 	check_monitors(state);
-	replug_check(&state->source, &state->destination, problems);
+	replug_check(&state->replug, &state->source, &state->destination, problems);
 	host_check(&state->source, &state->destination, state->peers, state->peers_n,
 		   state->settings->force, problems, &state->servers);
 	check_local(state);
@@ -361,14 +383,29 @@ static void print_json(const struct state *state, const char *result, enum migra
 	if (state->settings->plan)
 		json_object_set_new(object, "steps",
 				    plan_json(&state->source, state->peers_n, state->servers.n != 0,
-					      state->settings->uri));
+					      state->replug.way.to, state->settings->uri));
 	show_json_print(object);
+}
+
+/* The peers keep what the source had. Only their operator knows what is to become of it. */
+static void note_peers(const struct state *state)
+{
+	bool copied = false;
+
+	for (unsigned int i = 0; i < state->source.facts.devices_n; i++)
+		copied |= !state->source.facts.devices[i].replug;
+	for (unsigned int i = 0; i < state->peers_n && copied; i++)
+		usage_failed("note: %s still has the old region, which the migrated VM no longer "
+			     "uses: migrate it, too (with --to-server if it has doorbells), or "
+			     "detach its device",
+			     state->peers[i].text);
 }
 
 static void report(const struct state *state)
 {
 	const struct ivs_migration_progress *progress = &state->migration.progress;
 
+	note_peers(state);
 	if (state->settings->json) {
 		print_json(state, "migrated", state->migration.runs);
 		return;
@@ -393,9 +430,20 @@ static int plug_again(struct state *state)
 
 	if (state->migration.runs == RUNS_DESTINATION)
 		side = &state->destination;
-	if (state->unplugged_n && state->migration.runs == RUNS_UNKNOWN)
-		return usage_failed("%u devices are unplugged", state->unplugged_n);
-	return replug_plug(&state->source, side, state->unplugged_n);
+	if (state->replug.unplugged_n && state->migration.runs == RUNS_UNKNOWN)
+		return usage_failed("%u devices are unplugged", state->replug.unplugged_n);
+	return replug_plug(&state->replug, &state->source, side);
+}
+
+static void report_nothing(const struct state *state)
+{
+	const struct side *source = &state->source;
+
+	usage_failed("nothing has been migrated. The source %s: %s",
+		     side_is_dead(source) ? "has ended"
+		     : source->running	  ? "runs"
+					  : "is paused, as before",
+		     source->text);
 }
 
 /* Migrate, with the peers stopped, and without the devices that are plugged in again. */
@@ -407,13 +455,11 @@ static int migrate_guarded(struct state *state)
 	int continued;
 
 	if (!status)
-		status = replug_unplug(&state->source, migration->stop_fd, &state->unplugged_n);
+		status = replug_unplug(&state->replug, &state->source, migration->stop_fd);
 	if (!status)
 		status = migrate_run(migration);
 	else
-		usage_failed("nothing has been migrated. The source %s: %s",
-			     state->source.running ? "runs" : "is paused, as before",
-			     state->source.text);
+		report_nothing(state);
 	plugged = plug_again(state);
 	continued = migration->runs == RUNS_UNKNOWN ? leave_peers(state) : continue_peers(state);
 	if (status)
@@ -471,7 +517,7 @@ static int migrate(struct state *state)
 		print_json(state, "planned", RUNS_AS_BEFORE);
 	else
 		plan_print(&state->source, state->peers_n, state->servers.n != 0,
-			   state->settings->uri);
+			   state->replug.way.to, state->settings->uri);
 	return 0;
 }
 
@@ -497,6 +543,11 @@ static int run_migrate(int argc, char **argv)
 	if (!state)
 		return usage_failed("out of memory");
 	state->settings = &settings;
+	state->replug.way = (struct doorbell_way){
+		.control = settings.control,
+		.no_rings = settings.no_rings,
+		.to_server = settings.to_server,
+	};
 	state->source = (struct side)SIDE_INIT("source");
 	state->destination = (struct side)SIDE_INIT("destination");
 	status = migrate(state);

@@ -30,17 +30,20 @@ static bool is_unplugged(const struct side *side, dev_t dev, ino_t ino)
 		const struct ivs_migration_device *device = &side->facts.devices[i];
 		struct stat st;
 
-		if (device->replug && !stat(device->file, &st) && st.st_dev == dev &&
-		    st.st_ino == ino)
+		if (device->replug && *device->file && !stat(device->file, &st) &&
+		    st.st_dev == dev && st.st_ino == ino)
 			return true;
 	}
 	return false;
 }
 
+/* Whether a region that QEMU copies has this size. */
 static bool is_size_of_region(const struct side *side, uint64_t size)
 {
 	for (unsigned int i = 0; i < side->facts.devices_n; i++) {
-		if (side->facts.devices[i].size == size)
+		const struct ivs_migration_device *device = &side->facts.devices[i];
+
+		if (!device->replug && device->size == size)
 			return true;
 	}
 	return false;

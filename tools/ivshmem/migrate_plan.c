@@ -106,13 +106,14 @@ static void plan_copy(struct plan *plan, const struct side *source, const char *
 }
 
 static void plan_after(struct plan *plan, const struct side *source, unsigned int peers_n,
-		       bool rings)
+		       bool rings, const char *server)
 {
 	char devices[STEP_LEN];
 
 	if (count(source, true))
 		add(plan, "the VM has the regions again, with what others have written",
-		    "plug %s into the destination", devices_text(source, true, devices));
+		    "plug %s into the destination%s%.200s", devices_text(source, true, devices),
+		    *server ? ", the doorbell device with the server " : "", server);
 	if (peers_n)
 		add(plan, "these VMs run; they are still connected to the old region",
 		    "continue %u other VM%s", peers_n, peers_n == 1 ? "" : "s");
@@ -122,20 +123,21 @@ static void plan_after(struct plan *plan, const struct side *source, unsigned in
 }
 
 static void plan_make(struct plan *plan, const struct side *source, unsigned int peers_n,
-		      bool rings, const char *uri)
+		      bool rings, const char *server, const char *uri)
 {
 	plan->n = 0;
 	plan_before(plan, source, peers_n);
 	plan_copy(plan, source, uri);
-	plan_after(plan, source, peers_n, rings);
+	plan_after(plan, source, peers_n, rings, server);
 }
 
-void plan_print(const struct side *source, unsigned int peers_n, bool rings, const char *uri)
+void plan_print(const struct side *source, unsigned int peers_n, bool rings, const char *server,
+		const char *uri)
 {
 	struct plan plan;
 	char shown[STEP_LEN];
 
-	plan_make(&plan, source, peers_n, rings, uri);
+	plan_make(&plan, source, peers_n, rings, server, uri);
 	puts("Nothing has been changed. The steps would be:");
 	for (unsigned int i = 0; i < plan.n; i++) {
 		printf("%2u. %s\n", i + 1, ivs_text_shown(plan.list[i].step, shown, sizeof(shown)));
@@ -143,12 +145,13 @@ void plan_print(const struct side *source, unsigned int peers_n, bool rings, con
 	}
 }
 
-json_t *plan_json(const struct side *source, unsigned int peers_n, bool rings, const char *uri)
+json_t *plan_json(const struct side *source, unsigned int peers_n, bool rings, const char *server,
+		  const char *uri)
 {
 	json_t *list = json_array();
 	struct plan plan;
 
-	plan_make(&plan, source, peers_n, rings, uri);
+	plan_make(&plan, source, peers_n, rings, server, uri);
 	for (unsigned int i = 0; i < plan.n; i++)
 		json_array_append_new(list, json_pack("{s:o, s:s}", "step",
 						      ivs_json_text(plan.list[i].step), "after",

@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/ivshmem/migrate_replug.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/text.h"
+#include "tools/ivshmem/detach_note.h"
+#include "tools/ivshmem/detach_steps.h"
 #include "tools/ivshmem/migrate_file.h"
-#include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
 #define UNPLUG_MS 30000
+#define ENABLED_MS 5000
+#define ENABLED_POLL_MS 50
+#define FREED_MS 10000
+#define FREED_POLL_MS 10
 
-/* Return: the next device that is unplugged and plugged again, from @at on; NULL: none. */
-static const struct ivs_migration_device *next_device(const struct side *source, unsigned int *at)
+/*
+ * Return: the next device that is unplugged and plugged again, from @at on; NULL: none. QEMU lists
+ * the newest device first; here the oldest one is first, so that the guest numbers them as before.
+ */
+static struct ivs_migration_device *next_device(struct side *source, unsigned int *at)
 {
 	while (*at < source->facts.devices_n) {
-		const struct ivs_migration_device *device = &source->facts.devices[(*at)++];
+		unsigned int n = source->facts.devices_n - ++*at;
+		struct ivs_migration_device *device = &source->facts.devices[n];
 
 		if (device->replug)
 			return device;
@@ -32,76 +41,134 @@ static bool is_behind(const char *device_slot, const char *port_slot)
 	return !len || (!strncmp(device_slot, port_slot, len) && device_slot[len] == ':');
 }
 
-void replug_check(const struct side *source, struct side *destination,
-		  struct ivs_migration_problems *problems)
+static void check_port(struct side *destination, const struct ivs_migration_device *device,
+		       struct ivs_migration_problems *problems)
+{
+	struct ivs_error err = {0};
+	char slot[SIDE_SLOT_LEN] = "";
+	int result = side_find_port(destination, device->port, slot, &err);
+
+	if (result && result != IVS_QMP_E_REFUSED)
+		ivs_migration_add(problems, "port", "destination: %s", err.text);
+	else if (result || !is_behind(device->slot, slot))
+		ivs_migration_add(problems, "port",
+				  "%s is to be plugged in again after the migration, but the "
+				  "destination has no port %.200s in the same slot: start it with "
+				  "the same ports",
+				  device->id, device->port);
+}
+
+/* Return: the device of the source with this id that is unplugged; NULL: there is none. */
+static const struct ivs_migration_device *find_device(struct side *source, const char *id)
 {
 	const struct ivs_migration_device *device;
 	unsigned int at = 0;
 
 	while ((device = next_device(source, &at))) {
-		struct ivs_error err = {0};
-		char slot[SIDE_SLOT_LEN] = "";
-		int result = side_find_port(destination, device->port, slot, &err);
+		if (!strcmp(device->id, id))
+			return device;
+	}
+	return NULL;
+}
 
-		file_check(source, destination, device, problems);
-		if (result && result != IVS_QMP_E_REFUSED)
-			ivs_migration_add(problems, "port", "destination: %s", err.text);
-		else if (result || !is_behind(device->slot, slot))
-			ivs_migration_add(problems, "port",
-					  "%s is to be plugged in again after the migration, but "
-					  "the destination has no port %.200s in the same slot: "
-					  "start it with the same ports",
-					  device->id, device->port);
+/* QEMU does not show that an unplug is pending, but "ivshmem detach" makes a note in the VM. */
+static void check_pending(struct side *source, struct ivs_migration_problems *problems)
+{
+	char id[IVS_CONFIG_ID_MAX + 1];
+	struct ivs_error err = {0};
+	json_t *chardevs;
+	size_t at = 0;
+
+	if (ivs_qmp_execute(&source->qmp, &chardevs, &err, "query-chardev", NULL)) {
+		ivs_migration_add(problems, "pending", "source: %s", err.text);
+		return;
+	}
+	while (detach_note_next(chardevs, &at, id)) {
+		if (!find_device(source, id))
+			ivs_migration_add(
+				problems, "pending",
+				"the unplug of %s was requested and is not complete, so "
+				"the device could go during the migration, and the "
+				"destination would keep it: run \"ivshmem detach --qmp %s "
+				"%s\" first",
+				id, source->qmp.path, id);
+	}
+	json_decref(chardevs);
+}
+
+void replug_check(struct replug *replug, struct side *source, struct side *destination,
+		  struct ivs_migration_problems *problems)
+{
+	struct ivs_migration_device *device;
+	unsigned int at = 0;
+
+	check_pending(source, problems);
+	while ((device = next_device(source, &at))) {
+		if (!ivs_config_id(device->id) || strlen(device->id) > IVS_CONFIG_ID_MAX) {
+			ivs_migration_add(
+				problems, "replug",
+				"the destination lacks %s, which cannot be unplugged from "
+				"the source because it has no id (id=) of at most %d "
+				"characters: start the destination with it",
+				device->id, IVS_CONFIG_ID_MAX);
+			continue;
+		}
+		check_port(destination, device, problems);
+		if (device->doorbell)
+			doorbell_check(&replug->way, source, destination, device, problems);
+		else
+			file_check(source, destination, device, problems);
 	}
 }
 
-static int wait_until_deleted(struct side *source, const char *id, int stop_fd)
+/*
+ * QEMU frees the memory of an unplugged device some 50 ms later. Until then it would send it, and
+ * the destination would not accept it.
+ */
+static int wait_until_freed(struct side *source, const struct ivs_migration_device *device)
 {
-	const struct ivs_qmp_wanted wanted = {"DEVICE_DELETED", "device", id};
+	int64_t deadline_ns = ivs_clock_deadline(FREED_MS);
+	char name[2 * IVS_MIGRATION_ID_LEN];
 	struct ivs_error err = {0};
-	char what[SIDE_TEXT_LEN];
-	json_t *event = NULL;
-	int result;
+	bool has;
 
-	snprintf(what, sizeof(what), "unplugging %.100s: waiting for the guest", id);
-	progress_start(what);
-	source->qmp.stop_fd = stop_fd;
-	result = ivs_qmp_wait_event(&source->qmp, &wanted, 1, ivs_clock_deadline(UNPLUG_MS), &event,
-				    &err);
-	source->qmp.stop_fd = -1;
-	progress_end();
-	json_decref(event);
-	if (!result)
-		return 0;
-	if (result != IVS_QMP_E_TIMEOUT && result != IVS_QMP_E_INTERRUPTED)
-		return usage_failed("source: %s", err.text);
-	return usage_failed(
-		"the unplug of %s is requested, but the guest has not acknowledged it%s: "
-		"the request cannot be withdrawn, and the device may go at any later "
-		"time. The VM is not migrated while it is pending",
-		id, result == IVS_QMP_E_TIMEOUT ? " within 30 s" : "");
+	snprintf(name, sizeof(name), "%s/%s", device->slot,
+		 device->doorbell ? "ivshmem.bar2" : device->backend);
+	for (;;) {
+		if (side_has_block(source, name, &has, &err))
+			return usage_failed("source: %s", err.text);
+		if (!has)
+			return 0;
+		if (!ivs_clock_left_ms(deadline_ns))
+			return usage_failed("QEMU has not freed the memory of %s within %d s of "
+					    "the unplug, so it would be sent",
+					    device->id, FREED_MS / 1000);
+		poll(NULL, 0, FREED_POLL_MS);
+	}
 }
 
-int replug_unplug(struct side *source, int stop_fd, unsigned int *unplugged_n)
+int replug_unplug(struct replug *replug, struct side *source, int stop_fd)
 {
 	const struct ivs_migration_device *device;
 	unsigned int at = 0;
 	int status = 0;
 
 	while (!status && (device = next_device(source, &at))) {
-		struct ivs_error err = {0};
+		struct detach detach = {
+			.id = device->id,
+			.control = replug->way.control,
+			.no_rings = replug->way.no_rings,
+			.timeout_ms = UNPLUG_MS,
+		};
+		struct monitor monitor;
 
 		ivs_qmp_forget_events(&source->qmp);
-		if (ivs_qmp_execute(&source->qmp, NULL, &err, "device_del", "{s:s}", "id",
-				    device->id))
-			return usage_failed("source: %s", err.text);
-		status = wait_until_deleted(source, device->id, stop_fd);
-		if (status)
-			return status;
-		++*unplugged_n;
-		if (ivs_qmp_execute(&source->qmp, NULL, &err, "object-del", "{s:s}", "id",
-				    device->backend))
-			return usage_failed("source: %s", err.text);
+		side_lend(source, stop_fd, &monitor);
+		status = detach_device(&monitor, &detach);
+		side_reclaim(source, &monitor);
+		replug->unplugged_n += detach.gone;
+		if (!status)
+			status = wait_until_freed(source, device);
 	}
 	return status;
 }
@@ -129,19 +196,51 @@ static int plug(struct side *side, const struct ivs_migration_device *device, st
 	return result;
 }
 
-int replug_plug(const struct side *source, struct side *side, unsigned int n)
+/* The reason has been printed if this fails. */
+static int plug_doorbell(struct side *side, const struct ivs_migration_device *device,
+			 const char *socket, struct ivs_error *err)
 {
-	const struct ivs_migration_device *device;
+	snprintf(err->text, sizeof(err->text), "the reason is above");
+	return doorbell_plug(side, device, socket);
+}
+
+/* Wait until the guest has enabled a device, so that it finds devices in their order. */
+static void wait_until_enabled(struct side *side, const char *id)
+{
+	int64_t deadline_ns = ivs_clock_deadline(ENABLED_MS);
+	struct ivs_error err;
+	bool enabled = false;
+
+	while (!enabled && ivs_clock_left_ms(deadline_ns)) {
+		const json_t *device;
+		json_t *buses;
+
+		if (ivs_qmp_execute(&side->qmp, &buses, &err, "query-pci", NULL))
+			return;
+		device = monitor_find_pci(buses, id);
+		enabled = device && monitor_bar(device, 0) >= 0 && monitor_bar(device, 2) >= 0;
+		json_decref(buses);
+		poll(NULL, 0, enabled ? 0 : ENABLED_POLL_MS);
+	}
+}
+
+int replug_plug(struct replug *replug, struct side *source, struct side *side)
+{
+	const char *socket = side == source ? replug->way.from : replug->way.to;
+	const struct ivs_migration_device *device = NULL;
 	unsigned int at = 0;
 	int status = 0;
 
-	while (n-- && (device = next_device(source, &at))) {
+	for (unsigned int n = 0; n < replug->unplugged_n; n++) {
 		struct ivs_error err = {0};
 
-		if (plug(side, device, &err))
+		if (device)
+			wait_until_enabled(side, device->id);
+		device = next_device(source, &at);
+		if (device && (device->doorbell ? plug_doorbell(side, device, socket, &err)
+						: plug(side, device, &err)))
 			status = usage_failed("%s runs without %s, which cannot be plugged in "
-					      "again: %s. To add the region later, use ivshmem "
-					      "attach",
+					      "again: %s. To add it later, use ivshmem attach",
 					      side->text, device->id, err.text);
 	}
 	return status;

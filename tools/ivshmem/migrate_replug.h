@@ -1,35 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Plain devices that are unplugged before a migration and plugged again after it, so that QEMU does
- * not copy their regions: other programs may go on using these.
+ * Devices that are unplugged before a migration and plugged in again after it: plain devices, so
+ * that QEMU does not copy their regions, which other programs may go on using; and a doorbell
+ * device that is a peer, which QEMU does not migrate.
  */
 #ifndef TOOLS_IVSHMEM_MIGRATE_REPLUG_H
 #define TOOLS_IVSHMEM_MIGRATE_REPLUG_H
 
-#include "migration/check.h"
-#include "tools/ivshmem/migrate_side.h"
+#include "tools/ivshmem/migrate_doorbell.h"
 
 /**
- * replug_check() - add a problem for each device for which the destination has no port, or whose
- * file it does not have
+ * struct replug - the devices that are unplugged; start from {0}
+ * @way:         the servers of a doorbell device
+ * @unplugged_n: number of devices that have been unplugged, from the first one on
  */
-void replug_check(const struct side *source, struct side *destination,
+struct replug {
+	struct doorbell_way way;
+	unsigned int unplugged_n;
+};
+
+/**
+ * replug_check() - add a problem for each device that cannot be unplugged or plugged in, and for
+ * each unplug that was requested earlier
+ */
+void replug_check(struct replug *replug, struct side *source, struct side *destination,
 		  struct ivs_migration_problems *problems);
 
 /**
  * replug_unplug() - unplug the devices, and wait until the guest has released them
- * @stop_fd:    while it is readable, the user has interrupted
- * @unplugged_n: increased for each device that is unplugged, from the first one on
+ * @stop_fd: while it is readable, the user has interrupted
  *
- * Return: 0, or an exit status after printing the reason.
+ * Return: 0, or an exit status after printing the reason: STATUS_PENDING if a device was requested
+ * to leave and is still there.
  */
-int replug_unplug(struct side *source, int stop_fd, unsigned int *unplugged_n);
+int replug_unplug(struct replug *replug, struct side *source, int stop_fd);
 
 /**
- * replug_plug() - plug the first @n of the devices into @side, which may be the source itself
+ * replug_plug() - plug the devices that were unplugged into @side, which may be the source itself
  *
  * Return: 0, or STATUS_FAILED after printing which devices are missing.
  */
-int replug_plug(const struct side *source, struct side *side, unsigned int n);
+int replug_plug(struct replug *replug, struct side *source, struct side *side);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tools/ivshmem/migrate_side.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,7 @@ static int learn_plain(struct side *side, const char *path, struct ivs_migration
 	return 0;
 }
 
+/* The region of a doorbell device is that of its server, and is asked for only if needed. */
 static int learn_doorbell(struct side *side, const char *path, struct ivs_migration_device *device,
 			  struct ivs_error *err)
 {
@@ -226,7 +228,9 @@ static int learn_doorbell(struct side *side, const char *path, struct ivs_migrat
 
 	device->vectors = (uint32_t)vectors;
 	snprintf(memory, sizeof(memory), "%s/ivshmem.bar2[0]", path);
-	return result ? result : get_number(side, memory, "size", &device->size, err);
+	if (!result)
+		result = get_number(side, memory, "size", &device->size, err);
+	return result ? result : learn_bus(side, path, device, err);
 }
 
 static int learn_device(struct side *side, const char *parent, const char *name, bool doorbell,
@@ -291,10 +295,43 @@ static int learn_blocks(struct side *side, struct ivs_error *err)
 	return 0;
 }
 
+int side_has_block(struct side *side, const char *name, bool *out, struct ivs_error *err)
+{
+	int result = learn_blocks(side, err);
+
+	*out = false;
+	for (unsigned int i = 0; i < side->facts.blocks_n && !result; i++) {
+		const char *found = side->facts.blocks[i].name;
+		size_t before = strlen(found) - strlen(name);
+
+		*out |= strlen(found) > strlen(name) && found[before - 1] == ':' &&
+			!strcmp(found + before, name);
+	}
+	return result;
+}
+
 int side_find_port(struct side *side, const char *port, char slot[SIDE_SLOT_LEN],
 		   struct ivs_error *err)
 {
 	return learn_slot(side, port, slot, err);
+}
+
+void side_lend(struct side *side, int stop_fd, struct monitor *out)
+{
+	*out = (struct monitor){
+		.qmp = side->qmp,
+		.kvm = side->facts.kvm,
+		.pid = side->local ? side->qmp.pid : 0,
+		.only_migratable = side->facts.only_migratable,
+		.held = true,
+	};
+	out->qmp.stop_fd = fcntl(stop_fd, F_DUPFD_CLOEXEC, 0);
+}
+
+void side_reclaim(struct side *side, struct monitor *monitor)
+{
+	ivs_fd_close(&monitor->qmp.stop_fd);
+	side->qmp = monitor->qmp;
 }
 
 int side_learn(struct side *side)

@@ -7,7 +7,7 @@
 
 #include "migration/progress.h"
 #include "migration/side.h"
-#include "qmp/vm.h"
+#include "tools/ivshmem/monitor.h"
 
 #define SIDE_TEXT_LEN 320
 #define SIDE_SLOT_LEN IVS_MIGRATION_ID_LEN
@@ -60,6 +60,26 @@ int side_learn(struct side *side);
  */
 IVS_MUST_USE int side_find_port(struct side *side, const char *port, char slot[SIDE_SLOT_LEN],
 				struct ivs_error *err);
+
+/**
+ * side_has_block() - whether the VM has memory of a device
+ * @name: slot and name: "01.0:00.0/ivshmem.bar2"
+ *
+ * Return: as ivs_qmp_execute().
+ */
+IVS_MUST_USE int side_has_block(struct side *side, const char *name, bool *out,
+				struct ivs_error *err);
+
+/**
+ * side_lend() - use the connection as attach and detach do, until side_reclaim()
+ * @stop_fd: while it is readable, the user has interrupted; it is copied; -1: none
+ *
+ * Signals are the caller's business: the monitor counts as held. Do not close it.
+ */
+void side_lend(struct side *side, int stop_fd, struct monitor *out);
+
+/** side_reclaim() - take the connection back */
+void side_reclaim(struct side *side, struct monitor *monitor);
 
 /** side_progress() - query-migrate. Return: as ivs_qmp_execute(). */
 IVS_MUST_USE int side_progress(struct side *side, struct ivs_migration_progress *out,

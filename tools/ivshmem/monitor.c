@@ -88,6 +88,8 @@ int monitor_hold(struct monitor *monitor)
 {
 	sigset_t stop;
 
+	if (monitor->held)
+		return 0;
 	signals_hold(&monitor->before);
 	monitor->held = true;
 	sigemptyset(&stop);

@@ -42,7 +42,9 @@ void monitor_close(struct monitor *monitor);
 /**
  * monitor_hold() - from now on, SIGINT, SIGTERM, SIGHUP and SIGQUIT only end waits for events
  *
- * Messages are kept until monitor_close(). Return: 0, or an exit status after printing the reason.
+ * Messages are kept until monitor_close(). No-op if they are held already.
+ *
+ * Return: 0, or an exit status after printing the reason.
  */
 int monitor_hold(struct monitor *monitor);
 

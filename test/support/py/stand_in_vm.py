@@ -7,8 +7,9 @@ usage: stand_in_vm.py SOCKET SCRIPT QEMU-ARGUMENT...
 SCRIPT is JSON: {command: [answer, ...]}. Each call of a command takes the next answer; the last one
 is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop" | "ignore"}: refuse
 the command, end the process, never answer again, close the connection, or do not answer this
-command. With "events": [name, ...], these events are sent before the answer. Other commands have a
-default answer.
+command. With "events": [event, ...], these events are sent before the answer: a name, or an object
+with "event" and "data". Other commands have a default answer. A key may also name the arguments,
+such as "qom-get /machine/peripheral/d0 size": then it is for the command with these only.
 """
 import json
 import os
@@ -42,11 +43,15 @@ class Ended(Exception):
 def answer(script, calls, request, send):
     """Return: the answer to a request; None: there is none."""
     name = request["execute"]
+    longer = " ".join([name, *map(str, request.get("arguments", {}).values())])
+    if longer in script:
+        name = longer
     answers = script.get(name, [DEFAULTS.get(name, {})])
     result = answers[min(calls.get(name, 0), len(answers) - 1)]
     calls[name] = calls.get(name, 0) + 1
     for event in result.pop("events", []) if isinstance(result, dict) else []:
-        send({"event": event, "timestamp": {"seconds": 1, "microseconds": 0}})
+        event = event if isinstance(event, dict) else {"event": event}
+        send({**event, "timestamp": {"seconds": 1, "microseconds": 0}})
     does = result.get("do") if isinstance(result, dict) else None
     if does == "ignore":
         return None

@@ -31,6 +31,31 @@ def doorbell(socket, ident="db0", vectors=2, master="on", slot="5"):
             f"addr={slot}"]
 
 
+#: A port into which a device can be plugged
+PORT = ["-device", "pcie-root-port,id=rp0,chassis=1,slot=1,addr=3"]
+
+
+def behind_port(words):
+    """QEMU's arguments for a device, behind the port."""
+    return [word.replace("addr=4", "bus=rp0").replace("addr=5", "bus=rp0") for word in words]
+
+
+def devices_of(vm):
+    """Return: the ids of the VM's ivshmem devices."""
+    return [each["name"] for each in vm.qmp.command("qom-list", path="/machine/peripheral")
+            if each["type"].startswith("child<ivshmem-")]
+
+
+def acknowledge(vm, ident="pl0"):
+    """Have the VM release its device behind the port: the firmware does not do that by itself, but
+    a reset completes what was requested."""
+    def is_gone():
+        vm.qmp.command("system_reset")
+        return ident not in devices_of(vm)
+
+    wait_until(is_gone, "the device is unplugged")
+
+
 class Vm:
     """A QEMU with two monitors: one for the tool, and one for the test."""
 

@@ -151,6 +151,28 @@ static void lacks_peer_only_migratable(void)
 	destination.only_migratable = true;
 }
 
+/* The destination lacks the doorbell device, which is a peer: it is plugged in again. */
+static void lacks_doorbell(void)
+{
+	destination.devices_n = 1;
+	strcpy(source.devices[1].bus, "rp0");
+	source.devices[1].master = false;
+	strcpy(source.blocked, PEER_REASON);
+}
+
+static void lacks_doorbell_on_root_bus(void)
+{
+	lacks_doorbell();
+	strcpy(source.devices[1].bus, "pcie.0");
+}
+
+static void lacks_doorbell_master(void)
+{
+	lacks_doorbell();
+	source.devices[1].master = true;
+	*source.blocked = '\0';
+}
+
 static void plain_peers(void)
 {
 	source.devices[0].master = destination.devices[0].master = false;
@@ -184,6 +206,20 @@ static void memory(void)
 static void other_memory(void)
 {
 	strcpy(destination.blocks[0].name, "pc.ram");
+}
+
+static void left_memory(void)
+{
+	lacks();
+	strcpy(source.blocks[1].name, "0000:00:03.0:00.0/m0");
+}
+
+/* That of a device which is unplugged, and that of a device without ivshmem */
+static void other_memory_of_devices(void)
+{
+	lacks();
+	strcpy(source.blocks[0].name, "0000:00:02.0/vga.vram");
+	destination.blocks_n = 0;
 }
 
 static void region_first(void)
@@ -241,6 +277,9 @@ static const struct row {
 	{lacks_paused, "replug ", "paused and cannot acknowledge that: continue it"},
 	{lacks_peer, "", ""},
 	{lacks_peer_only_migratable, "replug ", "which has -only-migratable"},
+	{lacks_doorbell, "", ""},
+	{lacks_doorbell_on_root_bus, "replug ", "because it is on the root bus"},
+	{lacks_doorbell_master, "slot ", "the destination has no ivshmem device there"},
 	{plain_peers, "master ", "start the destination without this device"},
 	{vectors, "vectors ", "db0 has vectors=2 at the source, but vectors=3"},
 	{size, "size ", "the region of db0 has 1M at the source, but 2M at the destination"},
@@ -248,6 +287,8 @@ static const struct row {
 	{private, "share ", "pl0 has no share=on at the source"},
 	{memory, "memory ", "\"ram0\" has 64M at the source, but 32M at the destination"},
 	{other_memory, "memory ", "the destination has no memory named \"ram0\""},
+	{left_memory, "memory ", "remove it there (object-del, id \"m0\")"},
+	{other_memory_of_devices, "", ""},
 	{region_first, "order ", "the source would abort: under TCG, QEMU 11.1 fails an assertion"},
 	{region_first_with_kvm, "", ""},
 	{region_first_in_7_2, "", ""},
