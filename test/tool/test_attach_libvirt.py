@@ -3,6 +3,7 @@
 virsh where libvirt would need KVM."""
 import json
 import os
+import signal
 import tempfile
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from support.py.attach import MIB, Control, make_region, start_server
 from support.py.config import TOOL
 from support.py.libvirt import Libvirt
+from support.py.programs import wait_until
 
 PORT = "    <controller type='pci' model='pcie-root-port' index='{}'/>\n"
 
@@ -21,7 +23,12 @@ case $1 in
 uri) cat $dir/uri;;
 dumpxml) [ ! -e $dir/plugged -o -e $dir/after ] && cat $dir/xml;;
 attach-device) cat $3 > $dir/plugged; [ ! -e $dir/after ] || cp $dir/after $dir/xml;;
-detach-device) cat $3 > $dir/unplugged; cp $dir/before $dir/xml;;
+detach-device)
+    cat $3 > $dir/unplugged
+    [ -e $dir/kept ] || cp $dir/before $dir/xml
+    [ ! -e $dir/pending ] || exec sh -c 'echo "error: Failed to detach device from /dev/stdin
+error: internal error: unable to execute QEMU command device_del: Device shmem0 is already in the \
+process of unplug" >&2; exit 1';;
 *) echo "error: what is $1?" >&2; exit 1;;
 esac
 """
@@ -74,6 +81,13 @@ class StandIn:
         return self._place.run("setpriv", *["--reuid=65534"] * (not os.getuid()), "env",
                                f"PATH={self.dir}:{os.environ['PATH']}",
                                f"XDG_RUNTIME_DIR={self.dir}", tool, *words)
+
+    def start(self, *words):
+        """Start the tool with this virsh, and wait until the unplug is requested. Return: the
+        process."""
+        process = self._place.start("env", f"PATH={self.dir}:{os.environ['PATH']}", TOOL, *words)
+        wait_until(lambda: "detach-device" in self.calls(), "the unplug is requested")
+        return process
 
     def run(self, *words, path=None):
         """Run the tool with this virsh. Return: the completed process."""
@@ -167,6 +181,48 @@ def test_plain_is_detached(place):
                                                                alias="shmem1").strip()
     done = vm.run("detach", "--domain", "vm", "shmem1")
     assert done.returncode == 1 and 'no shared memory with the alias "shmem1"' in done.stderr
+
+
+def test_killed_and_repeated(place):
+    """A request outlives the command. The next run says what it finds: QEMU refuses a second
+    request, but the device is still there; or it is gone."""
+    vm = StandIn(place)
+    (vm.dir / "kept").touch()
+    words = ["detach", "--domain", "vm", "shmem0"]
+    process = vm.start(*words)
+    process.signal(signal.SIGKILL)
+    process.wait()
+    (vm.dir / "pending").touch()
+    done = vm.run(*words, "--timeout", "1")
+    assert done.returncode == 3 and "an earlier request to release shmem0 is still pending" in \
+        done.stderr and "the guest has not released it in time" in done.stderr
+    (vm.dir / "kept").unlink()
+    done = vm.run(*words)
+    assert done.returncode == 0 and done.stdout == "detached shmem0\n", done
+    done = vm.run(*words)
+    assert done.returncode == 1 and "If it was requested to leave earlier, the guest has " \
+        "released it, and nothing is left to do" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(place, number):
+    """After an interruption the request stays, and the command says so."""
+    vm = StandIn(place)
+    (vm.dir / "kept").touch()
+    process = vm.start("detach", "--domain", "vm", "shmem0", "--timeout", "600")
+    process.signal(number)
+    assert process.wait() == -number
+    assert "interrupted: shmem0 was requested to leave" in process.err.text()
+
+
+def test_virsh_fails(place):
+    """Another failure of virsh is shown, and nothing is waited for."""
+    vm = StandIn(place)
+    (vm.dir / "virsh").write_text((vm.dir / "virsh").read_text().replace(
+        "detach-device)", "detach-device) echo 'error: no\n\nerror: luck' >&2; exit 1;;\nx)"))
+    done = vm.run("detach", "--domain", "vm", "shmem0", "--timeout", "600")
+    assert done.returncode == 1 and "virsh: error: no; error: luck\n" in done.stderr
+    assert vm.calls() == ["dumpxml", "detach-device"]
 
 
 def test_mistakes(place):

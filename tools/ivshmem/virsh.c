@@ -20,7 +20,6 @@
 #define WORDS_MAX 16
 #define TIMEOUT_MS 60000
 #define OUTPUT_MAX (4u << 20)
-#define ERROR_LEN 1024
 
 extern char **environ;
 
@@ -35,7 +34,7 @@ struct child {
 	int fds[2];
 	char *text;
 	size_t len;
-	char error[ERROR_LEN];
+	char error[VIRSH_ERROR_LEN];
 	size_t error_len;
 };
 
@@ -145,10 +144,26 @@ static bool child_read_all(struct child *child)
 	return true;
 }
 
-static int child_end(struct child *child, bool in_time)
+/* virsh prints several lines, such as what has failed, and why. Put them on one line. */
+static void take_message(const char *text, char error[VIRSH_ERROR_LEN])
+{
+	size_t len = 0;
+
+	while (*(text += strspn(text, "\n")) && len < VIRSH_ERROR_LEN) {
+		size_t line_len = strcspn(text, "\n");
+
+		len += (size_t)snprintf(error + len, VIRSH_ERROR_LEN - len, "%s%.*s",
+					len ? "; " : "", (int)line_len, text);
+		text += line_len;
+	}
+	if (!len)
+		snprintf(error, VIRSH_ERROR_LEN, "it failed without a message");
+}
+
+/* @error: set to what virsh says, if virsh has failed. */
+static int child_end(struct child *child, bool in_time, char error[VIRSH_ERROR_LEN])
 {
 	int status = -1;
-	char *end;
 
 	if (!in_time)
 		kill(child->pid, SIGKILL);
@@ -159,19 +174,18 @@ static int child_end(struct child *child, bool in_time)
 				    TIMEOUT_MS / 1000);
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
-	/* virsh's first line has the reason: "error: ..." */
-	end = child->error + strspn(child->error, "\n");
-	end[strcspn(end, "\n")] = '\0';
-	return usage_failed("virsh: %s", *end ? end : "it failed without a message");
+	take_message(child->error, error);
+	return STATUS_FAILED;
 }
 
-int virsh_run(const char *const *words, const char *input, char **out)
+int virsh_try(const char *const *words, const char *input, char **out, char error[VIRSH_ERROR_LEN])
 {
 	struct child child = {.fds = {-1, -1}};
 	int status = child_start(&child, words, input);
 
+	*error = '\0';
 	if (!status)
-		status = child_end(&child, child_read_all(&child));
+		status = child_end(&child, child_read_all(&child), error);
 	ivs_fd_close(&child.fds[0]);
 	ivs_fd_close(&child.fds[1]);
 	if (!status && !child.text)
@@ -181,6 +195,16 @@ int virsh_run(const char *const *words, const char *input, char **out)
 	if (status)
 		free(child.text);
 	*out = status ? NULL : child.text;
+	return status;
+}
+
+int virsh_run(const char *const *words, const char *input, char **out)
+{
+	char error[VIRSH_ERROR_LEN];
+	int status = virsh_try(words, input, out, error);
+
+	if (*error)
+		usage_failed("virsh: %s", error);
 	return status;
 }
 

@@ -10,13 +10,21 @@
 
 #define VIRSH_ALIAS_LEN 80
 
+#define VIRSH_ERROR_LEN 1024
+
+/**
+ * virsh_try() - run virsh until it ends, as virsh_run(), but do not print what virsh says
+ * @error: set to what virsh says; "" if the reason has been printed
+ */
+int virsh_try(const char *const *words, const char *input, char **out, char error[VIRSH_ERROR_LEN]);
+
 /**
  * virsh_run() - run virsh until it ends
  * @words: its arguments, ending with NULL
  * @input: its standard input; NULL: none
  * @out:   set to its standard output, which the caller frees
  *
- * Return: 0, or an exit status after printing the reason, which is virsh's first message.
+ * Return: 0, or an exit status after printing the reason, which is what virsh says.
  */
 int virsh_run(const char *const *words, const char *input, char **out);
 

@@ -15,6 +15,7 @@
 #include "daemon/json.h"
 #include "tools/ivshmem/detach_check.h"
 #include "tools/ivshmem/progress.h"
+#include "tools/ivshmem/signals.h"
 #include "tools/ivshmem/virsh.h"
 #include "tools/shared/usage.h"
 
@@ -102,6 +103,15 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 	return *unplug_why_not(&facts, detach->id, why) ? usage_failed("%s", why) : 0;
 }
 
+static int pending(const struct detach *detach, bool interrupted)
+{
+	usage_failed("%s%s was requested to leave, but the guest has not released it%s. The "
+		     "request stays: the guest may do so at any later time, or at its next "
+		     "reboot. Repeat this command to wait again",
+		     interrupted ? "interrupted: " : "", detach->id, interrupted ? "" : " in time");
+	return STATUS_PENDING;
+}
+
 /* Wait until libvirt no longer lists the device. */
 static int await_gone(const char *domain, const struct detach *detach)
 {
@@ -113,6 +123,8 @@ static int await_gone(const char *domain, const struct detach *detach)
 	int status;
 
 	for (;;) {
+		if (signals_pending())
+			return pending(detach, true);
 		status = virsh_run((const char *[]){"dumpxml", domain, NULL}, NULL, &xml);
 		if (status)
 			return status;
@@ -121,26 +133,57 @@ static int await_gone(const char *domain, const struct detach *detach)
 		if (gone)
 			return 0;
 		if (!ivs_clock_left_ms(deadline_ns))
-			break;
+			return pending(detach, false);
 		nanosleep(&pause, NULL);
 	}
-	usage_failed("%s was requested to leave, but the guest has not released it in time. The "
-		     "request stays: the guest may do so at any later time, or at its next "
-		     "reboot. Repeat this command to wait again",
+}
+
+/* Request the unplug. libvirt does not show whether there is a request of an earlier run. */
+static int request(const char *domain, const struct detach *detach, const char *element)
+{
+	char error[VIRSH_ERROR_LEN];
+	char *said;
+	int status = virsh_try(
+		(const char *[]){"detach-device", domain, "/dev/stdin", "--live", NULL}, element,
+		&said, error);
+
+	free(said);
+	if (!strstr(error, "in the process of unplug")) {
+		if (*error)
+			usage_failed("virsh: %s", error);
+		return status;
+	}
+	usage_failed("note: an earlier request to release %s is still pending, and is waited for",
 		     detach->id);
-	return STATUS_PENDING;
+	return 0;
+}
+
+static int request_and_wait(const char *domain, const struct detach *detach, const char *element)
+{
+	sigset_t before;
+	int status;
+
+	signals_hold(&before);
+	progress_start("waiting for the guest to release the device");
+	status = request(domain, detach, element);
+	if (!status)
+		status = await_gone(domain, detach);
+	progress_end();
+	signals_release(&before);
+	return status;
 }
 
 static int detach_with(const char *domain, struct detach *detach, const char *xml)
 {
 	struct xml_part part;
 	char *element;
-	char *said = NULL;
 	int status = 0;
 
 	if (!xml_find_shmem(xml, detach->id, &part))
 		return usage_failed("the domain %s has no shared memory with the alias \"%s\": "
-				    "virsh dumpxml shows the aliases",
+				    "virsh dumpxml shows the aliases. If it was requested to leave "
+				    "earlier, the guest has released it, and nothing is left to "
+				    "do",
 				    domain, detach->id);
 	snprintf(detach->type, sizeof(detach->type), "%s",
 		 memmem(part.text, part.len, "ivshmem-doorbell", 16) ? "ivshmem-doorbell"
@@ -152,17 +195,8 @@ static int detach_with(const char *domain, struct detach *detach, const char *xm
 	element = strndup(part.text, part.len);
 	if (!element)
 		return usage_failed("%s", strerror(ENOMEM));
-	status = virsh_run((const char *[]){"detach-device", domain, "/dev/stdin", "--live", NULL},
-			   element, &said);
+	status = request_and_wait(domain, detach, element);
 	free(element);
-	free(said);
-	if (status)
-		return status;
-	usage_hold();
-	progress_start("waiting for the guest to release the device");
-	status = await_gone(domain, detach);
-	progress_end();
-	usage_release();
 	return status;
 }
 
