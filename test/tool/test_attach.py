@@ -335,7 +335,8 @@ def test_told_leaves(place, told, reason):
     """A QEMU that may have been told of a leave keeps its device, and survives."""
     vm = Vm(place, *PORTS, bare=True)
     server, control = start_server(place, told=told)
-    vm.run("attach", "--server", server.socket, "--timeout", "0")
+    process = vm.run("attach", "--server", server.socket, "--timeout", "0", "--control", control)
+    assert ("is too old to say whether it tells QEMUs" in process.err.text()) == (told is None)
     assert reason in vm.refused("detach", "ivshmem0", "--control", control)
     assert "ivshmem0" in vm.names("/machine/peripheral")
     vm.qmp.command("query-status")
@@ -347,6 +348,7 @@ def test_told_leaves(place, told, reason):
     (["attach", "--qmp", "x"], "give one of --region, --server and --device"),
     (["attach", "--qmp", "x", "--region", "y", "--server", "z"], "give one of"),
     (["attach", "--qmp", "x", "--region", "y", "-n", "2"], "--vectors is for --server"),
+    (["attach", "--domain", "x", "--server", "y", "--control", "z"], "--control is for --qmp"),
     (["attach", "--qmp", "x", "--device", "y", "--master"], "--master is for"),
     (["attach", "--qmp", "x", "--region", "y", "--id", "1"], 'invalid id "1"'),
     (["attach", "--qmp", "x", "--region", "y", "-t", "x"], 'invalid time limit "x"'),

@@ -3,8 +3,10 @@
 import pytest
 
 from support.py import newer_qemu
+from support.py.attach import start_server
 from support.py.programs import SHM
-from support.py.vm_pair import MIB, Pair, doorbell, plain, refusals, servers
+from support.py.vm_pair import (MIB, PORT, Pair, acknowledge, behind_port, devices_of, doorbell,
+                                plain, refusals, servers)
 
 #: The region comes before the VM's RAM, as in most hand-written command lines.
 REGION_FIRST = ["-M", "q35", "-m", "32M"]
@@ -30,6 +32,19 @@ def test_both_devices(place, pair):
     assert paths[1].read_bytes()[:5] == b"hello"
     assert pair.regions[1].read_bytes() == b"f" * MIB
     assert pair.states() == ("postmigrate", "running")
+
+
+def test_peer(place, pair):
+    """A doorbell device that is a peer is unplugged and plugged in at another server. Its memory
+    is not sent."""
+    server, control = start_server(place)
+    sockets, _ = servers(place)
+    peer = behind_port(doorbell(server.socket, master="off"))
+    pair.start([*PORT, *peer], PORT)
+    process = place.start(*pair.words("--control", control, "--to-server", sockets[1]))
+    acknowledge(pair.source, "db0")
+    assert process.wait() == 0, process.err.text()
+    assert devices_of(pair.destination) == ["db0"] and pair.states() == ("postmigrate", "running")
 
 
 def test_region_before_memory(pair):

@@ -435,6 +435,23 @@ def test_peer_is_interrupted(place, stage):
                                                                        "chardev-remove")
 
 
+@pytest.mark.parametrize("told", [None, False])
+def test_old_server(place, stage, told):
+    """If the destination's server is too old, its device cannot be unplugged after the tool, which
+    joins to ring, has left. A note says so."""
+    scripts = [{key.replace("db0", "iv"): value for key, value in {
+        **PEER, "qom-get /machine/peripheral/db0 master": ["on"],
+        "qom-list /machine/peripheral": [[{"name": "iv", "type": "child<ivshmem-doorbell>"}]],
+        **more}.items()} for more in ({}, {"query-migrate": [{}],
+                                          "query-status": [WAITS, WAITS, RUNNING]})]
+    acts = stage(*scripts)
+    peers = [{"pid": acts.destination.pid} | ({} if told is None else {"told_leaves": told})]
+    control = place.add(Control(place.dir / "control", lambda: {"peers": peers}))
+    done, runs = acts.run("--control", control.path)
+    assert done.returncode == 0 and runs == "destination", done
+    assert ("is too old to say whether it tells QEMUs" in done.stderr) == (told is None)
+
+
 @pytest.mark.parametrize("role", ["source", "peer"])
 def test_libvirt(stage, role):
     """Domains of libvirt are left to libvirt."""

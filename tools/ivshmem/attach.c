@@ -37,6 +37,8 @@ static const char help_text[] =
 	"      --id ID           name of the device (the first free one of ivshmem0, ...)\n"
 	"      --bus BUS         a port or bus of the VM (the first free one)\n"
 	"      --master          the VM can be saved and migrated, with the region\n"
+	"      --control PATH    control socket of the server, to see whether it is too old\n"
+	"                        for detach (those of the units, /run/ivshmem-NAME/control)\n"
 	"  -n, --vectors N       interrupts, with --server (as many as the server has)\n"
 	"  -t, --timeout SECONDS time limit for the guest (30); 0: do not wait\n"
 	"  -j, --json            print JSON\n"
@@ -57,12 +59,14 @@ enum {
 	OPTION_ID,
 	OPTION_BUS,
 	OPTION_MASTER,
+	OPTION_CONTROL,
 };
 
 struct settings {
 	struct attach attach;
 	const char *qmp;
 	const char *domain;
+	const char *control;
 	bool json;
 };
 
@@ -129,6 +133,9 @@ static int take_option(void *context, int option, const char *value)
 	case OPTION_MASTER:
 		attach->target.master = true;
 		return 0;
+	case OPTION_CONTROL:
+		settings->control = value;
+		return 0;
 	case OPTION_ID:
 	case OPTION_BUS:
 		return take_names(attach, option, value);
@@ -160,6 +167,8 @@ static int check_options(const struct settings *settings)
 	else if (target->master && target->device)
 		usage_failed("--master is for --region and --server: QEMU cannot migrate the "
 			     "region of --device");
+	else if (settings->control && (settings->domain || !target->server))
+		usage_failed("--control is for --qmp and --server");
 	else
 		return 0;
 	return STATUS_USAGE;
@@ -176,6 +185,7 @@ static int parse(struct settings *settings, int argc, char **argv)
 		{"id", required_argument, NULL, OPTION_ID},
 		{"bus", required_argument, NULL, OPTION_BUS},
 		{"master", no_argument, NULL, OPTION_MASTER},
+		{"control", required_argument, NULL, OPTION_CONTROL},
 		{"vectors", required_argument, NULL, 'n'},
 		{"timeout", required_argument, NULL, 't'},
 		{"json", no_argument, NULL, 'j'},
@@ -191,11 +201,16 @@ static int parse(struct settings *settings, int argc, char **argv)
 }
 
 /* What may surprise the user, although nothing has failed. */
-static void print_notes(const struct attach *attach)
+static void print_notes(const struct settings *settings, const struct monitor *monitor)
 {
+	const struct attach *attach = &settings->attach;
 	const struct attach_target *target = &attach->target;
 	unsigned int server_n = target->probe.vectors_n;
+	char old[SERVER_OLD_LEN];
 
+	if (target->kind == IVS_CONFIG_DOORBELL &&
+	    *server_note_old(settings->control, monitor->pid, old))
+		usage_failed("note: %s", old);
 	if (target->kind == IVS_CONFIG_DOORBELL && target->vectors < server_n)
 		usage_failed("note: the server has %u vectors and the device %u: doorbells on the "
 			     "others are lost",
@@ -280,7 +295,7 @@ static int run_with_monitor(struct settings *settings)
 		status = attach_device(&monitor, attach);
 	if (!status || status == STATUS_PENDING) {
 		printed = settings->json ? print_json(attach, &monitor) : print_text(attach);
-		print_notes(attach);
+		print_notes(settings, &monitor);
 	}
 	monitor_close(&monitor);
 	return printed ? printed : status;

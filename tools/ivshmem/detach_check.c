@@ -97,6 +97,26 @@ int server_view_get(const char *control, pid_t pid, unsigned int devices_n, stru
 	return result;
 }
 
+const char *server_note_old(const char *control, pid_t pid, char out[SERVER_OLD_LEN])
+{
+	struct server_view view = {0};
+	struct ivs_error err;
+	bool failed = !control || server_view_get(control, pid, 0, &view, &err);
+
+	if (failed || view.told != TOLD_SILENT)
+		failed = server_view_get(NULL, pid, 0, &view, &err);
+	*out = '\0';
+	if (!failed && view.told == TOLD_SILENT)
+		snprintf(out, SERVER_OLD_LEN,
+			 "the server (%s) is too old to say whether it tells QEMUs that peers have "
+			 "left (told_leaves). If it does, each client that leaves makes it unsafe "
+			 "to "
+			 "unplug the VM's device, so \"ivshmem detach\" refuses that: upgrade the "
+			 "server before the VM starts the next time",
+			 view.path);
+	return out;
+}
+
 static void why_unknown(const struct server_view *server, const char *id, char why[UNPLUG_WHY_LEN])
 {
 	const char *control = *server->path ? server->path : NULL;

@@ -52,6 +52,18 @@ struct server_view {
 IVS_MUST_USE int server_view_get(const char *control, pid_t pid, unsigned int devices_n,
 				 struct server_view *out, struct ivs_error *err);
 
+#define SERVER_OLD_LEN 512
+
+/**
+ * server_note_old() - compose a note if a server of a QEMU does not say whether it tells QEMUs of
+ * leaves, because it is too old; its devices will not be unplugged then
+ * @control: control socket that is asked besides those of the units; NULL: none
+ * @pid:     QEMU's pid; 0: unknown
+ *
+ * Return: the note; "" if there is no such server, or none that can be asked.
+ */
+const char *server_note_old(const char *control, pid_t pid, char out[SERVER_OLD_LEN]);
+
 /**
  * struct unplug_facts - what decides whether a doorbell device can be unplugged
  * @fds_known: the QEMU's fds can be read in /proc

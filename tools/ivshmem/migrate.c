@@ -464,7 +464,8 @@ static int migrate_guarded(struct state *state)
 	continued = migration->runs == RUNS_UNKNOWN ? leave_peers(state) : continue_peers(state);
 	if (status)
 		return status;
-	state->rung_n = ring_devices(&state->destination, &state->servers);
+	state->rung_n = ring_devices(&state->destination, &state->servers,
+				     state->settings->control);
 	report(state);
 	return plugged ? plugged : continued;
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "ivshmem/peer.h"
+#include "tools/ivshmem/detach_check.h"
 #include "tools/shared/usage.h"
 
 #define KNOWN_MS 2000 /* for the server to announce the VM */
@@ -58,13 +59,18 @@ static unsigned int vectors_min(const struct side *side)
 	return n;
 }
 
-unsigned int ring_devices(const struct side *destination, const struct host_servers *servers)
+unsigned int ring_devices(const struct side *destination, const struct host_servers *servers,
+			  const char *control)
 {
+	char old[SERVER_OLD_LEN];
 	unsigned int expected_n = vectors_min(destination);
 	unsigned int n = 0;
 
 	if (!expected_n)
 		return 0;
+	/* To ring, this command joins the server, and leaves again. */
+	if (destination->local && *server_note_old(control, destination->qmp.pid, old))
+		usage_failed("note: %s", old);
 	for (unsigned int i = 0; i < servers->n; i++)
 		n += ring_master(servers->sockets[i], expected_n);
 	if (!servers->n)

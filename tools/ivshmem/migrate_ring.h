@@ -11,8 +11,12 @@
  * What was rung at the destination before the VM's state came is lost, so programs in the VM must
  * look at the region again. The VM has id 0, because it is the master. Failures are printed.
  *
+ * @control: control socket that is asked, besides those of the units, whether a server is too old;
+ *           NULL: none
+ *
  * Return: the number of doorbells.
  */
-unsigned int ring_devices(const struct side *destination, const struct host_servers *servers);
+unsigned int ring_devices(const struct side *destination, const struct host_servers *servers,
+			  const char *control);
 
 #endif
