@@ -370,11 +370,11 @@ PEER = {**PORT,
 BLOCK = "0000:00:01.0:00.0/ivshmem.bar2 4 KiB 0x0 0x100000 0x100000\r\n"
 
 
-def peer_stage(place, stage, source=None, destination=None):
+def peer_stage(place, stage, source=None, destination=None, maps=None):
     """Start VMs with KVM, of which the source is a peer of a server with other clients. Return: the
-    stage, and the tool's options."""
+    stage, and the tool's options. maps: a file that the source maps"""
     server = place.server("-n", "2", "-l", "1M")
-    acts = stage({**PEER, **(source or {})},
+    acts = stage({**PEER, **({"map": str(maps)} if maps else {}), **(source or {})},
                  {**PORT, "query-status": [WAITS, WAITS, RUNNING], **(destination or {})})
     peers = [{"pid": acts.source.pid, "told_leaves": False}, {"pid": 1, "told_leaves": False}]
     control = place.add(Control(place.dir / "control", lambda: {
@@ -400,15 +400,42 @@ def test_peer_with_kvm(place, stage):
 
 def test_memory_is_not_freed(place, stage):
     """If QEMU does not free the memory, the destination would not accept it, so the VM is not
-    migrated, and gets its device back."""
-    devices = "qom-list /machine/peripheral"
-    acts, words = peer_stage(place, stage, {
-        "human-monitor-command": ["", BLOCK], devices: [*PEER[devices] * 6, []]})
+    migrated. Nor is the device plugged in again: QEMU would abort."""
+    acts, words = peer_stage(place, stage, {"human-monitor-command": ["", BLOCK]})
     done, runs = acts.run(*words)
     assert done.returncode == 1 and runs == "as before", done
     assert "QEMU has not freed the memory of db0 within 10 s of the unplug" in done.stderr
+    assert "runs without db0, which cannot be plugged in again: the reason is above" in done.stderr
     acts.source.end()
-    assert acts.called(acts.source, "device_add") == 1 and not acts.called(acts.source, "migrate")
+    assert not acts.called(acts.source, "device_add") and not acts.called(acts.source, "migrate")
+
+
+@pytest.mark.parametrize("frees", [True, False])
+def test_second_device_is_pending(place, stage, frees):
+    """If a plain device is not released, a doorbell device has not been unplugged yet. If a
+    doorbell device is not, a plain one is plugged in again."""
+    plain = {f"qom-get /machine/peripheral/pl0 {name}": [value] for name, value in (
+        ("addr", 0), ("master", "off"), ("memdev", "/objects/m0"),
+        ("parent_bus", "/machine/peripheral/rp0/rp0"))}
+    region = place.dir / "region"
+    region.write_bytes(bytes(1 << 20))
+    backend = {f"qom-get /objects/m0 {name}": [value] for name, value in (
+        ("size", 1 << 20), ("mem-path", str(region)), ("share", True), ("offset", 0),
+        ("readonly", False), ("rom", "off"), ("pmem", False))}
+    both = [{"name": name, "type": f"child<ivshmem-{kind}>"} for name, kind in (
+        ("db0", "doorbell"), ("pl0", "plain"))]
+    deleted = [{"events": [{"event": "DEVICE_DELETED", "data": {"device": "pl0"}}]}]
+    source = {**plain, **backend, "qom-list /machine/peripheral": [both],
+              "device_del": [{}], "device_del pl0": deleted if frees else [{}]}
+    acts, words = peer_stage(place, stage, source, maps=region)
+    done, runs = acts.run(*words)
+    assert done.returncode == 3 and runs == "as before", done
+    name = "db0" if frees else "pl0"
+    assert f"{name} was requested to leave, but the guest has not released it in time" in \
+        done.stderr
+    acts.source.end()
+    assert acts.called(acts.source, "device_del") == 1 + frees
+    assert acts.called(acts.source, "device_add") == frees
 
 
 @pytest.mark.parametrize("command", ["chardev-add", "device_add"])

@@ -123,9 +123,9 @@ void replug_check(struct replug *replug, struct side *source, struct side *desti
 
 /*
  * QEMU frees the memory of an unplugged device some 50 ms later. Until then it would send it, and
- * the destination would not accept it.
+ * the destination would not accept it; and it would abort if the device was plugged in again.
  */
-static int wait_until_freed(struct side *source, const struct ivs_migration_device *device)
+static int wait_until_freed(struct side *side, const struct ivs_migration_device *device)
 {
 	int64_t deadline_ns = ivs_clock_deadline(FREED_MS);
 	char name[2 * IVS_MIGRATION_ID_LEN];
@@ -135,19 +135,20 @@ static int wait_until_freed(struct side *source, const struct ivs_migration_devi
 	snprintf(name, sizeof(name), "%s/%s", device->slot,
 		 device->doorbell ? "ivshmem.bar2" : device->backend);
 	for (;;) {
-		if (side_has_block(source, name, &has, &err))
-			return usage_failed("source: %s", err.text);
+		if (side_has_block(side, name, &has, &err))
+			return usage_failed("%s: %s", side->role, err.text);
 		if (!has)
 			return 0;
 		if (!ivs_clock_left_ms(deadline_ns))
-			return usage_failed("QEMU has not freed the memory of %s within %d s of "
-					    "the unplug, so it would be sent",
-					    device->id, FREED_MS / 1000);
+			return usage_failed(
+				"QEMU has not freed the memory of %s within %d s of the unplug",
+				device->id, FREED_MS / 1000);
 		poll(NULL, 0, FREED_POLL_MS);
 	}
 }
 
-int replug_unplug(struct replug *replug, struct side *source, int stop_fd)
+/* Unplug the devices of one kind. */
+static int unplug_kind(struct replug *replug, struct side *source, bool doorbell, int stop_fd)
 {
 	const struct ivs_migration_device *device;
 	unsigned int at = 0;
@@ -162,15 +163,26 @@ int replug_unplug(struct replug *replug, struct side *source, int stop_fd)
 		};
 		struct monitor monitor;
 
+		if (device->doorbell != doorbell)
+			continue;
 		ivs_qmp_forget_events(&source->qmp);
 		side_lend(source, stop_fd, &monitor);
 		status = detach_device(&monitor, &detach);
 		side_reclaim(source, &monitor);
+		replug->unplugged[device - source->facts.devices] = detach.gone;
 		replug->unplugged_n += detach.gone;
 		if (!status)
 			status = wait_until_freed(source, device);
 	}
 	return status;
+}
+
+int replug_unplug(struct replug *replug, struct side *source, int stop_fd)
+{
+	/* While an unplug is pending, a doorbell device would not be plugged in again. */
+	int status = unplug_kind(replug, source, false, stop_fd);
+
+	return status ? status : unplug_kind(replug, source, true, stop_fd);
 }
 
 static int plug(struct side *side, const struct ivs_migration_device *device, struct ivs_error *err)
@@ -196,14 +208,6 @@ static int plug(struct side *side, const struct ivs_migration_device *device, st
 	return result;
 }
 
-/* The reason has been printed if this fails. */
-static int plug_doorbell(struct side *side, const struct ivs_migration_device *device,
-			 const char *socket, struct ivs_error *err)
-{
-	snprintf(err->text, sizeof(err->text), "the reason is above");
-	return doorbell_plug(side, device, socket);
-}
-
 /* Wait until the guest has enabled a device, so that it finds devices in their order. */
 static void wait_until_enabled(struct side *side, const char *id)
 {
@@ -224,24 +228,39 @@ static void wait_until_enabled(struct side *side, const char *id)
 	}
 }
 
+static int plug_again(const struct replug *replug, const struct ivs_migration_device *device,
+		      struct side *side, bool back)
+{
+	struct ivs_error err = {"the reason is above"};
+	int result;
+
+	/* QEMU aborts if it has two blocks with one name. */
+	result = wait_until_freed(side, device);
+	if (!result && device->doorbell)
+		result = doorbell_plug(side, device, back ? replug->way.from : replug->way.to);
+	else if (!result)
+		result = plug(side, device, &err);
+	return result ? usage_failed("%s runs without %s, which cannot be plugged in again: %s. To "
+				     "add it later, use ivshmem attach",
+				     side->text, device->id, err.text)
+		      : 0;
+}
+
 int replug_plug(struct replug *replug, struct side *source, struct side *side)
 {
-	const char *socket = side == source ? replug->way.from : replug->way.to;
-	const struct ivs_migration_device *device = NULL;
+	const struct ivs_migration_device *before = NULL;
+	const struct ivs_migration_device *device;
 	unsigned int at = 0;
 	int status = 0;
 
-	for (unsigned int n = 0; n < replug->unplugged_n; n++) {
-		struct ivs_error err = {0};
-
-		if (device)
-			wait_until_enabled(side, device->id);
-		device = next_device(source, &at);
-		if (device && (device->doorbell ? plug_doorbell(side, device, socket, &err)
-						: plug(side, device, &err)))
-			status = usage_failed("%s runs without %s, which cannot be plugged in "
-					      "again: %s. To add it later, use ivshmem attach",
-					      side->text, device->id, err.text);
+	while ((device = next_device(source, &at))) {
+		if (!replug->unplugged[device - source->facts.devices])
+			continue;
+		if (before)
+			wait_until_enabled(side, before->id);
+		if (plug_again(replug, device, side, side == source))
+			status = STATUS_FAILED;
+		before = device;
 	}
 	return status;
 }

@@ -12,10 +12,12 @@
 /**
  * struct replug - the devices that are unplugged; start from {0}
  * @way:         the servers of a doorbell device
- * @unplugged_n: number of devices that have been unplugged, from the first one on
+ * @unplugged:   which of the source's devices have been unplugged
+ * @unplugged_n: their number
  */
 struct replug {
 	struct doorbell_way way;
+	bool unplugged[IVS_MIGRATION_DEVICES_MAX];
 	unsigned int unplugged_n;
 };
 

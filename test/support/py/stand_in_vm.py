@@ -9,9 +9,11 @@ is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop"
 the command, end the process, never answer again, close the connection, or do not answer this
 command. With "events": [event, ...], these events are sent before the answer: a name, or an object
 with "event" and "data". Other commands have a default answer. A key may also name the arguments,
-such as "qom-get /machine/peripheral/d0 size": then it is for the command with these only.
+such as "qom-get /machine/peripheral/d0 size": then it is for the command with these only. "map" is
+the path of a file that the process maps.
 """
 import json
+import mmap
 import os
 import signal
 import socket
@@ -93,6 +95,9 @@ def main():
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen()
+    if "map" in script:
+        with open(script["map"], "r+b") as file:
+            script["mapped"] = mmap.mmap(file.fileno(), 0)
     print("ready", flush=True)
     calls = {}
     while True:
