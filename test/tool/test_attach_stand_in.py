@@ -94,6 +94,33 @@ def test_failures_with_a_server(place, command, kind):
         assert ("the device ivshmem0" in reason) == (command != "chardev-add")
 
 
+@pytest.mark.parametrize("server", [False, True])
+@pytest.mark.parametrize("unplugs", [1, 2, 3])
+def test_guest_unplugs_the_device_at_once(place, server, unplugs):
+    """A guest that is still completing an earlier unplug may unplug the new device, too. Then it is
+    plugged in again, with a new backend; a backend that QEMU does not give up at once is removed a
+    little later."""
+    if server:
+        running = place.server("-n", VECTORS, "-l", "1M")
+        words = ["attach", "--server", running.socket]
+    else:
+        make_region(place)
+        words = ["attach", "--region", place.shm]
+    vm = StandIn(place, unplugs=unplugs, busy_backends=3, kvm=not server, fds=4)
+    if unplugs < 3:
+        told = vm.json(*words)
+        state = vm.state()
+        assert set(state["devices"]) == {"rp0", "ivshmem0"}
+        assert [name for name in state["objects"] + state["chardevs"] if "-fd-" not in name] == [
+            told["backend"]]
+    else:
+        assert "the guest has unplugged ivshmem0 at once" in vm.refused(*words)
+        vm.check_nothing_left()
+        state = vm.state()
+    assert state["counts"]["device_add"] == min(unplugs + 1, 3)
+    assert bool(state["kept"]) == server  # placeholders for the fds that QEMU has closed
+
+
 def test_hung_monitor(place):
     """A monitor that does not greet is hung, or another program uses it."""
     vm = StandIn(place)

@@ -29,6 +29,7 @@
 #define IDS_MAX 1000
 #define TOKENS_MAX 8
 #define POLL_MS 100
+#define TRIES 3 /* if the guest unplugs the device at once */
 #define TAKE_BACK_MS 20000
 #define FDS_RESERVE 32 /* files that QEMU may open for other purposes */
 
@@ -273,27 +274,30 @@ static void say_left(const struct monitor *monitor, const struct attach *attach,
 			     why, kind, attach->backend, monitor->qmp.path, attach->id);
 }
 
-/* Take the steps back, in reverse order. */
-static void take_back(struct monitor *monitor, struct attach *attach)
+/* Take the steps back, in reverse order. Return: whether all were; otherwise say what is left. */
+static bool take_back(struct monitor *monitor, struct attach *attach)
 {
 	struct detach detach = {.id = attach->id, .timeout_ms = TAKE_BACK_MS};
 	struct ivs_error err = {"the monitor does not answer"};
 
-	monitor_ignore_signals(monitor);
 	if (monitor->qmp.broken || monitor->qmp.hung) {
 		if (attach->has_device || attach->has_backend)
 			say_left(monitor, attach, err.text);
-		return;
+		return false;
 	}
 	if (attach->has_device && detach_device(monitor, &detach)) {
 		usage_failed("%s stays plugged in", attach->id);
-		return;
+		return false;
 	}
 	if (!attach->has_device && attach->has_backend &&
 	    monitor_remove(monitor, attach->target.kind == IVS_CONFIG_DOORBELL, attach->backend,
-			   &err))
+			   &err)) {
 		say_left(monitor, attach, err.text);
+		attach->has_backend = false; /* it has been said */
+		return false;
+	}
 	attach->has_device = attach->has_backend = false;
+	return true;
 }
 
 /* Look whether the guest has enabled the device. */
@@ -311,6 +315,37 @@ static int look_at_guest(struct monitor *monitor, struct attach *attach, struct 
 	return 0;
 }
 
+/*
+ * Note which fds QEMU may close if the guest unplugs the device: see detach_fds.h. @expected_n: how
+ * many the device will have, if it has none yet
+ */
+static void note_fds(const struct monitor *monitor, struct attach *attach, unsigned int expected_n)
+{
+	struct fds fds;
+	int highest;
+
+	if (attach->target.kind != IVS_CONFIG_DOORBELL || !monitor->pid ||
+	    !unplug_needs_placeholders(&monitor->qmp.version, monitor->kvm) ||
+	    fds_read(monitor->pid, &fds))
+		return;
+	highest = fds_highest(&fds) + (int)expected_n;
+	if (highest > attach->highest_fd)
+		attach->highest_fd = highest;
+	fds_deinit(&fds);
+}
+
+/* The guest has unplugged the device. Return: IVS_QMP_E_REFUSED. */
+static int was_unplugged(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	unsigned int filled_n = 0;
+
+	attach->has_device = false;
+	attach->was_unplugged = attach->highest_fd < 0 ||
+				!fds_fill(monitor, attach->id, attach->highest_fd, &filled_n);
+	return ivs_error_set(err, IVS_QMP_E_REFUSED, "the guest has unplugged %s at once",
+			     attach->id);
+}
+
 /* Wait until the guest has enabled the device, or is not expected to. Return: 0, IVS_QMP_E_*. */
 static int await_guest(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
@@ -320,15 +355,14 @@ static int await_guest(struct monitor *monitor, struct attach *attach, struct iv
 	int result;
 
 	do {
+		note_fds(monitor, attach, 0);
 		result = look_at_guest(monitor, attach, err);
 		if (result || attach->bar2 >= 0 || !attach->running)
 			return result;
 		result = monitor_wait(monitor, &gone, 1, POLL_MS, &event, err);
 		if (!result) {
 			json_decref(event);
-			attach->has_device = false;
-			return ivs_error_set(err, IVS_QMP_E_REFUSED,
-					     "the device %s was unplugged at once", attach->id);
+			return was_unplugged(monitor, attach, err);
 		}
 		if (result != IVS_QMP_E_TIMEOUT)
 			return result;
@@ -336,10 +370,12 @@ static int await_guest(struct monitor *monitor, struct attach *attach, struct iv
 	return 0;
 }
 
-static int take_steps(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+static int take_steps_once(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
+	const struct attach_target *target = &attach->target;
 	int result = add_backend(monitor, attach, err);
 
+	note_fds(monitor, attach, (target->probe.others_n + 1) * target->vectors);
 	if (!result)
 		result = add_device(monitor, attach, err);
 	if (result)
@@ -347,6 +383,23 @@ static int take_steps(struct monitor *monitor, struct attach *attach, struct ivs
 	progress_start("waiting for the guest to enable the device");
 	result = await_guest(monitor, attach, err);
 	progress_end();
+	return result;
+}
+
+/*
+ * A guest may still be completing an earlier unplug from the same port, and then powers off the new
+ * device, too. If it does so, take the steps again.
+ */
+static int take_steps(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
+{
+	int result = take_steps_once(monitor, attach, err);
+
+	for (unsigned int i = 1; i < TRIES && result && attach->was_unplugged; i++) {
+		if (!take_back(monitor, attach) || choose_backend(monitor, attach))
+			return result;
+		attach->was_unplugged = false;
+		result = take_steps_once(monitor, attach, err);
+	}
 	return result;
 }
 
@@ -370,6 +423,7 @@ int attach_device(struct monitor *monitor, struct attach *attach)
 	int result;
 
 	attach->bar2 = -1;
+	attach->highest_fd = -1;
 	if ((status = attach_check(monitor, attach)) ||
 	    (status = choose_backend(monitor, attach)) ||
 	    (status = attach_port_find(monitor, attach->wanted_bus, attach->target.size,
@@ -379,7 +433,8 @@ int attach_device(struct monitor *monitor, struct attach *attach)
 	result = take_steps(monitor, attach, &err);
 	if (result) {
 		status = usage_failed("%s", err.text);
-		take_back(monitor, attach);
+		monitor_ignore_signals(monitor);
+		(void)take_back(monitor, attach);
 		return status;
 	}
 	return attach->bar2 < 0 && attach->running && attach->timeout_ms ? STATUS_PENDING : 0;

@@ -16,6 +16,8 @@
  * @id, @bus:    set to those of the device
  * @backend:     set to the id of the object or character device; "" if there is none
  * @has_backend, @has_device: which steps have been taken
+ * @was_unplugged: the guest has unplugged the device, and it can be plugged in again
+ * @highest_fd:  highest fd of QEMU while it had the device; -1: placeholders are not needed
  * @running:     the VM was running
  * @bar2:        address of BAR 2 in the guest; -1: the guest has not enabled the device
  */
@@ -30,6 +32,8 @@ struct attach {
 	char backend[MONITOR_BACKEND_LEN];
 	bool has_backend;
 	bool has_device;
+	bool was_unplugged;
+	int highest_fd;
 	bool running;
 	json_int_t bar2;
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -18,7 +19,9 @@
 
 #define CMDLINE_MAX (1 << 20)
 #define PROGRAM_WORDS 8 /* a loader and its options may come before the program */
-#define BRIDGES_MAX 16	/* nested PCI bridges to look behind */
+#define REMOVE_MS 2000	/* how long to retry to remove a backend that is in use */
+#define REMOVE_PAUSE_MS 20
+#define BRIDGES_MAX 16 /* nested PCI bridges to look behind */
 
 /* Read /proc/PID/cmdline. Return: NULL if it cannot be read; the caller frees it. */
 static char *cmdline_read(pid_t pid, size_t *len)
@@ -147,10 +150,23 @@ int monitor_has_chardev(struct monitor *monitor, const char *id, bool *out, stru
 	return 0;
 }
 
+/* QEMU reports that a device is deleted shortly before the device gives up its backend. */
 int monitor_remove(struct monitor *monitor, bool chardev, const char *id, struct ivs_error *err)
 {
-	return ivs_qmp_execute(&monitor->qmp, NULL, err, chardev ? "chardev-remove" : "object-del",
-			       "{s:s}", "id", id);
+	const struct timespec pause = {0, REMOVE_PAUSE_MS * IVS_NS_PER_MS};
+	int64_t deadline_ns = ivs_clock_deadline(REMOVE_MS);
+	int result;
+
+	for (;;) {
+		result = ivs_qmp_execute(&monitor->qmp, NULL, err,
+					 chardev ? "chardev-remove" : "object-del", "{s:s}", "id",
+					 id);
+		if (result != IVS_QMP_E_REFUSED || !ivs_clock_left_ms(deadline_ns) ||
+		    (!strstr(monitor->qmp.refusal.text, "is busy") &&
+		     !strstr(monitor->qmp.refusal.text, "is in use")))
+			return result;
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 static const json_t *find_on_bus(const json_t *devices, const char *id, unsigned int depth)

@@ -69,7 +69,11 @@ const char *monitor_device_path(const char *id, char out[MONITOR_DEVICE_LEN]);
 IVS_MUST_USE int monitor_has_chardev(struct monitor *monitor, const char *id, bool *out,
 				     struct ivs_error *err);
 
-/** monitor_remove() - remove a backend: a character device, or else an object */
+/**
+ * monitor_remove() - remove a backend: a character device, or else an object
+ *
+ * While QEMU refuses because the backend is in use, retry for two seconds.
+ */
 IVS_MUST_USE int monitor_remove(struct monitor *monitor, bool chardev, const char *id,
 				struct ivs_error *err);
 

@@ -22,6 +22,9 @@ SETTINGS is a JSON object:
     released_after
               a command ("COMMAND#2": the second such command) after which the guest releases all
               devices, as if requests were pending, without an event
+    unplugs   number of devices that the guest unplugs as soon as they are plugged in
+    busy_backends
+              number of requests to remove a chardev or object that are rejected as premature
     high_fd   the number of one more open fd
     fds       open this number of fds with each doorbell device, and close them with the device
 """
@@ -118,7 +121,15 @@ class Monitor:
         self.objects.append(id)
         return {}
 
+    def check_backend(self, text):
+        """Fail if QEMU would not remove a backend yet."""
+        left = self.settings.get("busy_backends", 0)
+        self.settings["busy_backends"] = max(left - 1, 0)
+        if left:
+            raise Refused("GenericError", text)
+
     def do_object_del(self, id):
+        self.check_backend(f"object '{id}' is in use, can not be deleted")
         self.objects.remove(id)
         return {}
 
@@ -127,12 +138,18 @@ class Monitor:
         return {}
 
     def do_chardev_remove(self, id):
+        self.check_backend(f"Chardev '{id}' is busy")
         self.chardevs.remove(id)
         return {}
 
     def do_device_add(self, driver, id, **properties):
         self.devices[id] = [driver, properties]
         self.open_fds(id)
+        if self.settings.get("unplugs", 0):
+            self.settings["unplugs"] -= 1
+            self.delete(id)
+            self.events.append({"event": "DEVICE_DELETED", "data": {
+                "device": id, "path": f"/machine/peripheral/{id}"}})
         return {}
 
     def open_fds(self, name):
