@@ -34,11 +34,13 @@ static inline void ivs_shared_store(uint64_t *word, uint64_t value)
 }
 
 /**
- * ivs_shared_publish() - store a word as ivs_shared_store() does, and before all later loads
+ * ivs_shared_publish() - store a word as ivs_shared_store() does, and order the store before all
+ * later loads
  *
- * If two peers each publish a word and then load the other's, at least one of them sees the other's
- * new value. So a peer that publishes that it sleeps, and then looks for data, misses no data of a
- * writer that publishes data, and then looks for sleepers.
+ * If two peers each publish a word and then load the other's word, at least one of them sees the
+ * new value of the other. Suppose that a reader first publishes that it is about to sleep, and then
+ * looks for data, and that a writer first publishes data, and then looks for sleeping readers. Then
+ * either the reader finds the data, or the writer finds that the reader sleeps.
  */
 static inline void ivs_shared_publish(uint64_t *word, uint64_t value)
 {

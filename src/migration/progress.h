@@ -20,7 +20,7 @@
  * @transferred: bytes sent
  * @passes:      number of passes over the memory
  * @mbps:        rate in Mbit/s
- * @downtime_ms: how long the VM was stopped; while it is migrated, how long it is expected to be
+ * @downtime_ms: how long the VM was stopped, or is expected to be stopped if it still runs
  * @total_ms:    duration
  */
 struct ivs_migration_progress {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Declarations shared by the files of the PCI function; function.c calls the others. */
+/* Declarations shared by the files of the PCI function; function.c calls into the other files. */
 #ifndef IVS_PCI_PRIVATE_H
 #define IVS_PCI_PRIVATE_H
 

@@ -17,7 +17,7 @@ extern const struct ivs_syscall ivs_client_syscalls[];
 /* Whether the service manager still has copies of a client's fds after the client has left. */
 enum ivs_client_dropping {
 	IVS_CLIENT_DROP_DUE,   /* the service manager has to be asked to drop them */
-	IVS_CLIENT_DROP_ASKED, /* it was asked, but has not confirmed the drop */
+	IVS_CLIENT_DROP_ASKED, /* it has been asked to drop them, but has not confirmed that yet */
 	IVS_CLIENT_DROPPED,    /* the service manager has no copies */
 };
 

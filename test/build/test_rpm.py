@@ -16,7 +16,7 @@ def rpms_fixture(tmp_path_factory):
 
 
 def test_files(rpms, tmp_path):
-    """With Fedora's options, meson installs the same files as the Debian packages contain."""
+    """With Fedora's options, meson installs exactly the files that the Debian packages contain."""
     build_debs(tmp_path)
     check_rpms_beside_debs(rpms, tmp_path)
 

@@ -65,7 +65,7 @@ def test_lock_of_the_inode_at_start_and_end(place):
 
 
 def test_end_with_idle_clients(place):
-    """A signal ends the server even while clients do not read."""
+    """A signal ends the server even if clients are not reading."""
     server = place.server("-n", "8")
     for _ in range(20):
         connect_client(place)

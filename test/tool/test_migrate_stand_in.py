@@ -301,7 +301,8 @@ def test_source_ends(stage):
 
 
 def test_source_ends_after_the_destination_has_started(stage):
-    """If the source ends, but the destination runs, the destination is the VM."""
+    """If the source ends, but the destination is running, the destination
+    is taken to be the VM."""
     acts = stage({"query-migrate": [{}, ACTIVE, END]}, {"query-status": [WAITS, RUNNING]})
     done, runs = acts.run()
     assert runs == "destination" and "the destination runs: VM stand-in" in done.stderr

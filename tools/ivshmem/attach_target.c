@@ -92,7 +92,7 @@ static int check_server(struct attach_target *target)
 	if (status)
 		return status;
 	target->size = probe->size;
-	/* A server that keeps id 0 for QEMU (--keep-id-0) gives this command another one. */
+	/* A server that keeps id 0 for QEMU (--keep-id-0) gives this command a different id. */
 	if (target->master && (probe->has_first || (!probe->id && probe->others_n)))
 		return usage_failed("the server at %s has other clients (%u), but QEMU accepts a "
 				    "master only with id 0: disconnect them, or start the server "

@@ -90,7 +90,7 @@ def serve(connection, script, calls):
 
 
 def main():
-    """Serve one connection after the other."""
+    """Serve one connection after another."""
     path, script = sys.argv[1], json.loads(sys.argv[2])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)

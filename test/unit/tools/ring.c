@@ -96,7 +96,7 @@ Test(ring, all_vectors_of_all_peers, .init = cr_redirect_stderr)
 	cr_expect_eq(rung_n, 0);
 }
 
-/* No peer is rung if the roster names more vectors than one command rings. */
+/* No peer is rung if the roster names more vectors than one command may ring. */
 Test(ring, total_is_bounded, .init = cr_redirect_stderr)
 {
 	cr_expect_eq(ring_all(IVS_ID_MAX + 1, IVS_VECTOR_MAX + 1, 1), OUTCOME_FAILED);
