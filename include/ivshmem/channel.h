@@ -307,6 +307,23 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_connect(struct ivs_channels *channels, co
 					       struct ivs_stream **out, int timeout_ms);
 
 /**
+ * ivs_stream_begin_connect() - like ivs_stream_connect(), without waiting
+ * @out: the stream, which is connected later, by any call that reads, writes or waits
+ *
+ * Until then, reading and writing return IVS_CHANNEL_E_TIMEOUT; or _FULL, or _ENDED (the peer
+ * accepted, and left). ivs_channels_wait() ends when the stream has been connected.
+ *
+ * Return: 0, IVS_CHANNEL_E_NAME, _FULL, _SECTION, _PEER; -errno (-ENOMEM).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_begin_connect(struct ivs_channels *channels,
+						     const char *name,
+						     const struct ivs_stream_options *opts,
+						     struct ivs_stream **out);
+
+/** ivs_stream_is_connected() - whether the other side has accepted the stream */
+IVS_PUBLIC bool ivs_stream_is_connected(const struct ivs_stream *stream);
+
+/**
  * ivs_stream_close() - close both directions. NULL is ignored.
  *
  * The other side can still read what was written. If it writes, the result is IVS_CHANNEL_E_ENDED.
@@ -322,6 +339,7 @@ IVS_PUBLIC void ivs_stream_shutdown(struct ivs_stream *stream);
 
 /**
  * ivs_stream_write() - write up to @len bytes, waiting until at least one can be written
+ * @len:     0: write nothing; return whether the other side still reads
  * @written: set to the number of bytes that were written, 0 unless 0 is returned
  *
  * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED (the other side has closed the stream, left or died, or
@@ -340,7 +358,15 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const vo
 IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len,
 					    size_t *got, int timeout_ms);
 
-/** ivs_stream_section() - the section of the other side: its id, if it has one */
+/**
+ * ivs_stream_set_reading() - whether ivs_channels_wait() ends when there are bytes to read, or when
+ * they end; initially true
+ *
+ * For a program that does not want to read now, because it cannot pass on what it has read.
+ */
+IVS_PUBLIC void ivs_stream_set_reading(struct ivs_stream *stream, bool reading);
+
+/** ivs_stream_section() - the section of the other side, once connected: its id, if it has one */
 IVS_PUBLIC uint32_t ivs_stream_section(const struct ivs_stream *stream);
 
 /**

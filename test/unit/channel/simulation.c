@@ -141,13 +141,49 @@ static int ask_once(struct ivs_peer *peer, struct ivs_stream *stream)
 	return result == IVS_CHANNEL_E_ENDED ? 0 : result;
 }
 
+/* As a program that polls several fds. @dead: do not wait without a limit */
+static int wait_like_poll(struct ivs_peer *peer, bool dead)
+{
+	int wait_ms;
+
+	if (ivs_channels_begin_wait(peer->channels, &wait_ms)) {
+		peer->blocked = wait_ms >= 1000 && !dead;
+		peer->busy = 0;
+		if (!sim.over)
+			yield();
+		peer->blocked = false;
+	}
+	return ivs_channels_end_wait(peer->channels);
+}
+
+/* Return: as ivs_stream_connect(). */
+static int connect_like_poll(struct ivs_peer *peer, const struct ivs_stream_options *opts)
+{
+	int result = ivs_stream_begin_connect(peer->channels, "stream", opts, &peer->streams[0]);
+	size_t n;
+
+	while (!result && !ivs_stream_is_connected(peer->streams[0])) {
+		if (sim.over)
+			return IVS_CHANNEL_E_PEER;
+		result = wait_like_poll(peer, false);
+		if (!result)
+			result = ivs_stream_write(peer->streams[0], NULL, 0, &n, 0);
+		if (result == IVS_CHANNEL_E_TIMEOUT)
+			result = 0;
+	}
+	/* The listener may have closed its side already. */
+	return result == IVS_CHANNEL_E_ENDED && peer->streams[0] ? 0 : result;
+}
+
 static void run_client(struct ivs_peer *peer)
 {
 	const struct ivs_stream_options opts = {64u << random_below(4)};
 	int result = 0;
 
 	for (unsigned int i = 0; i < CONNECTIONS_N && !result; i++) {
-		result = ivs_stream_connect(peer->channels, "stream", &opts, &peer->streams[0], -1);
+		result = random_below(2) ? connect_like_poll(peer, &opts)
+					 : ivs_stream_connect(peer->channels, "stream", &opts,
+							      &peer->streams[0], -1);
 		if (result)
 			break;
 		result = ask_once(peer, peer->streams[0]);
@@ -155,6 +191,8 @@ static void run_client(struct ivs_peer *peer)
 		peer->streams[0] = NULL;
 		peer->sent += !result;
 	}
+	ivs_stream_close(peer->streams[0]);
+	peer->streams[0] = NULL;
 	if (result && !sim.hostile && !sim.over)
 		fail("a client failed");
 }
@@ -200,21 +238,6 @@ static bool has_served(const struct ivs_peer *peer, bool dead)
 		idle = idle && !peer->streams[i];
 	return idle && peer->next_from[1] >= CONNECTIONS_N &&
 	       (dead || peer->next_from[0] >= CONNECTIONS_N);
-}
-
-/* As a program that polls several fds. @dead: do not wait without a limit */
-static int wait_like_poll(struct ivs_peer *peer, bool dead)
-{
-	int wait_ms;
-
-	if (ivs_channels_begin_wait(peer->channels, &wait_ms)) {
-		peer->blocked = wait_ms >= 1000 && !dead;
-		peer->busy = 0;
-		if (!sim.over)
-			yield();
-		peer->blocked = false;
-	}
-	return ivs_channels_end_wait(peer->channels);
 }
 
 static void run_server(struct ivs_peer *peer)

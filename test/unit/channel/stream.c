@@ -187,6 +187,97 @@ Test(channel_stream, connecting_without_a_listener_times_out_and_leaves_nothing)
 	cr_expect_eq(ivs_stream_accept(listener, &server, 1), IVS_CHANNEL_E_TIMEOUT);
 }
 
+/* Connect peer 0 to peer 1 without a thread: both sides only wait as in a loop with poll(2). */
+static void begin_pair(void)
+{
+	const struct ivs_stream_options opts = {1000};
+	int wait_ms;
+
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "s", &opts, &client), 0);
+	cr_expect_not(ivs_stream_is_connected(client));
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(write_result(client), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(ivs_channels_begin_wait(all.channels[0], &wait_ms), IVS_CHANNEL_E_TIMEOUT);
+	cr_assert_eq(ivs_channels_end_wait(all.channels[0]), 0);
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", &opts, &listener), 0);
+	cr_assert_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+}
+
+/* Return: whether the channels of peer @i have something to report. */
+static bool is_ready(unsigned int i)
+{
+	int wait_ms;
+	int result = ivs_channels_begin_wait(all.channels[i], &wait_ms);
+
+	cr_assert_eq(ivs_channels_end_wait(all.channels[i]), 0);
+	return !result;
+}
+
+Test(channel_stream, begun_connection_ends_a_wait_when_the_listener_has_accepted)
+{
+	begin_pair();
+	cr_expect(is_ready(0));
+	cr_expect(ivs_stream_is_connected(client));
+	cr_expect_not(is_ready(0), "the connection is reported once");
+	cr_assert_eq(ivs_stream_accept(listener, &server, 0), 0);
+	write_text(client, "ask");
+	expect_text(server, "ask");
+	write_text(server, "answer");
+	cr_expect(is_ready(0));
+	expect_text(client, "answer");
+}
+
+Test(channel_stream, read_that_connects_leaves_the_report_to_a_writer_that_waits)
+{
+	begin_pair();
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect(ivs_stream_is_connected(client));
+	cr_expect(is_ready(0));
+}
+
+Test(channel_stream, begun_connection_that_is_shut_first_can_still_be_accepted)
+{
+	const struct ivs_stream_options opts = {1000};
+
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "s", &opts, &client), 0);
+	ivs_stream_shutdown(client);
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", &opts, &listener), 0);
+	cr_assert_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_TIMEOUT);
+	cr_assert_eq(ivs_stream_accept(listener, &server, 0), 0);
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	write_text(server, "answer");
+	expect_text(client, "answer");
+}
+
+Test(channel_stream, bytes_that_are_not_wanted_do_not_end_a_wait)
+{
+	open_pair(0);
+	ivs_stream_set_reading(client, false);
+	write_text(server, "early");
+	cr_expect_not(is_ready(0));
+	ivs_stream_set_reading(client, true);
+	cr_expect(is_ready(0));
+	expect_text(client, "early");
+	ivs_stream_shutdown(server);
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_ENDED);
+	ivs_stream_set_reading(client, false);
+	cr_expect_not(is_ready(0));
+}
+
+Test(channel_stream, writing_nothing_tells_whether_the_other_side_reads)
+{
+	size_t written;
+
+	open_pair(0);
+	ivs_stream_shutdown(server);
+	cr_expect_eq(ivs_stream_write(client, NULL, 0, &written, 0), 0);
+	ivs_stream_close(server);
+	server = NULL;
+	cr_expect_eq(ivs_stream_write(client, NULL, 0, &written, 0), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(written, 0);
+}
+
 Test(channel_stream, name_has_one_listener)
 {
 	struct ivs_stream_listener *other;
