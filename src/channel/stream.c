@@ -117,9 +117,10 @@ void ivs_stream_close(struct ivs_stream *stream)
 	if (!stream)
 		return;
 	ivs_channel_remove(&stream->base);
-	ivs_outlet_close(&stream->outlet);
+	/* If the other side finds the end, and still a reader, this side was only shut down. */
 	if (stream->inlet.index)
 		ivs_inlet_close(&stream->inlet);
+	ivs_outlet_close(&stream->outlet);
 	free(stream);
 }
 

@@ -46,6 +46,7 @@ struct ivs_peer {
 	struct ivs_stream *streams[STREAMS_MAX];
 	uint32_t next_from[PEERS_N]; /* receiver: number of the next message of each sender */
 	uint32_t sent;
+	bool aborts;   /* a client closes its streams without shutting down */
 	uint32_t busy; /* accesses since it waited last */
 };
 

@@ -111,7 +111,11 @@ static uint8_t byte_at(unsigned int client, unsigned int i)
 	return (uint8_t)(i * 7 + i / 50 + client * 31);
 }
 
-/* Write everything, then the end; then read everything back. Return: 0, IVS_CHANNEL_E_*. */
+/*
+ * Write everything, then the end, unless the peer aborts; then read everything back.
+ *
+ * Return: 0, IVS_CHANNEL_E_*.
+ */
 static int ask_once(struct ivs_peer *peer, struct ivs_stream *stream)
 {
 	uint8_t bytes[BYTES_N];
@@ -128,8 +132,9 @@ static int ask_once(struct ivs_peer *peer, struct ivs_stream *stream)
 		result = ivs_stream_write(stream, bytes + sent, len, &n, -1);
 		sent += (uint32_t)n;
 	}
-	ivs_stream_shutdown(stream);
-	while (!result) {
+	if (!peer->aborts)
+		ivs_stream_shutdown(stream);
+	while (!result && (!peer->aborts || got < BYTES_N)) {
 		result = ivs_stream_read(stream, bytes, 1 + random_below(BYTES_N), &n, -1);
 		for (size_t i = 0; i < n && !sim.hostile; i++) {
 			if (bytes[i] != byte_at((unsigned int)peer->id, got++))
@@ -180,6 +185,7 @@ static void run_client(struct ivs_peer *peer)
 	const struct ivs_stream_options opts = {64u << random_below(4)};
 	int result = 0;
 
+	peer->aborts = random_below(2);
 	for (unsigned int i = 0; i < CONNECTIONS_N && !result; i++) {
 		result = random_below(2) ? connect_like_poll(peer, &opts)
 					 : ivs_stream_connect(peer->channels, "stream", &opts,
@@ -213,6 +219,16 @@ static bool serve_stream(struct ivs_stream *stream)
 	return !result || result == IVS_CHANNEL_E_TIMEOUT;
 }
 
+/* The end of a stream that was not shut down tells that the other side does not read, either. */
+static void check_abort(struct ivs_stream *stream, unsigned int client)
+{
+	size_t n;
+
+	if (!sim.hostile && !sim.over && sim.peers[client].aborts &&
+	    ivs_stream_write(stream, NULL, 0, &n, 0) != IVS_CHANNEL_E_ENDED)
+		fail("a closed stream looks as if it had been shut down");
+}
+
 static void serve_all(struct ivs_peer *peer)
 {
 	for (unsigned int i = 0; i < STREAMS_MAX; i++) {
@@ -224,6 +240,7 @@ static void serve_all(struct ivs_peer *peer)
 		if (!*stream || serve_stream(*stream))
 			continue;
 		client = ivs_stream_section(*stream);
+		check_abort(*stream, client);
 		peer->next_from[client < PEERS_N ? client : 0]++;
 		ivs_stream_close(*stream);
 		*stream = NULL;
