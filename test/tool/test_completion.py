@@ -31,6 +31,7 @@ def test_commands():
 @pytest.mark.parametrize("words, expected", [
     (("create", "x", "--si"), {"--size"}), (("wait", "x", "--t"), {"--timeout"}),
     (("config", "lib"), {"libvirt"}), (("looking-glass", "te"), {"test"}),
+    (("forward", "pci:", "--li"), {"--listen"}), (("forward", "x", "--listen", "u"), {"unix:"}),
     (("attach", "--qm"), {"--qmp"}), (("detach", "--no"), {"--no-rings"}),
     (("create", "x", "--owner", "roo"), {"root"}), (("create", "x", "--group", "roo"), {"root"}),
 ])
@@ -39,8 +40,9 @@ def test_options(words, expected):
     assert complete(*words) == expected
 
 
-@pytest.mark.parametrize("words", [("get",), ("remove",), ("config", "qemu"), ("list",), ("save",),
-                                   ("restore", "file"), ("attach", "--region")])
+@pytest.mark.parametrize("words", [("get",), ("forward",), ("remove",), ("config", "qemu"),
+                                   ("list",), ("save",), ("restore", "file"),
+                                   ("attach", "--region")])
 def test_names_of_regions(place, words):
     """A region's name is completed, and quoted if it contains a blank."""
     path = place.shm_path.with_name(place.shm + " a")

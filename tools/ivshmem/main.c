@@ -21,7 +21,8 @@ static const struct {
 	{"Configurations", {&command_config}},
 	{"Running VMs", {&command_attach, &command_detach, &command_migrate}},
 	{"Peers",
-	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
+	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait,
+	  &command_forward}},
 };
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))
