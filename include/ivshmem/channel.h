@@ -69,6 +69,7 @@ IVS_PUBLIC const char *ivs_channel_strerror(int result);
  * @section:    number of this peer's section: IVS_CHANNEL_SECTION_OF_ID, or, for a peer without an
  *              id, a number that no other peer of the region uses
  * @sections_n: number of sections, 2 to 4096, if the region has no layout yet, and else ignored;
+ *              peers that may open an empty region at the same time must use the same number;
  *              0: 64 in a region of 64 MiB and more, otherwise 16 or, if a section would be shorter
  *              than 32 KiB, fewer
  * @vector:     the peer's own vector that other peers ring
@@ -171,7 +172,8 @@ struct ivs_queue_options {
  * @opts: NULL: the defaults
  *
  * The queue is in this peer's section. The receiver may open the name earlier or later. Several
- * senders with the same name have a queue each, all of which the receiver drains in turn.
+ * senders with the same name have a queue each, all of which the receiver drains in turn. It drains
+ * up to 8 of the same peer at a time; further ones wait until others are closed.
  *
  * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
  */

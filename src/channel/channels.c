@@ -19,8 +19,6 @@
 #define EVENTS_MAX 128 /* processed in one turn */
 #define PREPARE_TRIES 100
 #define PREPARE_PAUSE_NS IVS_NS_PER_MS
-/* The life of a section that two peers hold: both stop. */
-#define LIFE_DISPUTED UINT64_MAX
 
 static void pause_ns(int64_t ns)
 {
@@ -107,6 +105,11 @@ static int choose_section(struct ivs_channels *channels, uint32_t section, struc
 				     "there is no section %u: the region has %u sections, 0 to %u",
 				     section, channels->layout.sections_n,
 				     channels->layout.sections_n - 1);
+	if (id >= 0 && section != (uint32_t)id)
+		return ivs_error_set(err, IVS_CHANNEL_E_SECTION,
+				     "section %u is not this peer's: the peer has id %d, so it has "
+				     "section %d",
+				     section, id, id);
 	channels->section = section;
 	return 0;
 }
@@ -116,46 +119,47 @@ static uint64_t new_life(void)
 {
 	uint64_t life = 0;
 
-	while (!life || life == LIFE_DISPUTED) {
+	while (!life || life == IVS_SECTION_LIFE_DISPUTED) {
 		if (getrandom(&life, sizeof(life), 0) != sizeof(life))
 			life = (uint64_t)ivs_clock_ns();
 	}
 	return life;
 }
 
-static void handle_event(struct ivs_channels *channels, const struct ivs_event *event)
+/* Peers may sleep because of the section's former holder, or until there is a new one. */
+static void ring_all(struct ivs_channels *channels)
 {
-	if (event->type != IVS_EVENT_JOIN && event->type != IVS_EVENT_LEAVE)
-		return;
-	if (event->id >= channels->layout.sections_n)
-		return;
-	/* The leave of the former holder is reported before the join of the next. */
-	channels->others[event->id].ended_life = event->type == IVS_EVENT_LEAVE
-							 ? ivs_section_life(ivs_channels_at(
-								   channels, event->id))
-							 : 0;
+	for (unsigned int i = 0; i < channels->layout.sections_n; i++) {
+		if (i != channels->section)
+			ivs_channels_ring(channels, i);
+	}
 }
 
 /*
- * A server has announced the peers that are connected. Others that hold sections have died, or will
- * be announced; but a server does not announce peers to a peer without vectors.
+ * A sender that does not know its reader yet must learn that messages were released, so that the
+ * new holder does not receive them again.
  */
-static int learn_roster(struct ivs_channels *channels)
+static void keep_former_readers(struct ivs_channels *channels, struct ivs_section_readers *readers)
 {
-	struct ivs_peer *peer = channels->peer;
+	for (unsigned int i = 0; i < readers->n; i++) {
+		struct ivs_endpoint_view *view = &readers->views[i];
+		unsigned int index = ivs_channels_take_endpoint(channels, &view->state.incarnation);
 
-	if (ivs_peer_caps(peer) & IVS_CAP_ROSTER && ivs_peer_vectors(peer)) {
-		for (unsigned int i = 0; i < channels->layout.sections_n; i++)
-			channels->others[i].ended_life = ivs_section_life(
-				ivs_channels_at(channels, i));
+		if (!index)
+			return;
+		view->state.closed = true;
+		ivs_endpoint_put(ivs_channels_own(channels), index, view);
+		ivs_shared_publish(ivs_channels_own_word(channels, index, IVS_ENDPOINT_POSITION),
+				   readers->positions[i]);
+		ivs_channels_linger(channels, index, IVS_ROLE_READER, view->state.incarnation);
 	}
-	return ivs_channels_poll(channels);
 }
 
 static int begin(struct ivs_channels *channels, const struct ivs_channels_options *opts,
 		 struct ivs_error *err)
 {
 	struct ivs_peer *peer = channels->peer;
+	struct ivs_section_readers readers;
 	int result;
 
 	if (!(ivs_peer_caps(peer) & IVS_CAP_WRITE))
@@ -167,8 +171,8 @@ static int begin(struct ivs_channels *channels, const struct ivs_channels_option
 		result = choose_section(channels, opts->section, err);
 	if (result)
 		return result;
-	channels->others = calloc(channels->layout.sections_n, sizeof(*channels->others));
-	if (!channels->others)
+	if (!ivs_presence_init(&channels->presence, peer, channels->memory, &channels->layout,
+			       channels->section))
 		return ivs_error_errno(err, ENOMEM, "cannot open the channels");
 	channels->arena.section_len = channels->layout.section_len;
 	channels->holder.id = ivs_peer_id(peer);
@@ -177,10 +181,19 @@ static int begin(struct ivs_channels *channels, const struct ivs_channels_option
 		channels->holder.vector = (int)opts->vector;
 	channels->endpoints = 1; /* the place of the header */
 	channels->life = new_life();
+	channels->key = new_life() | 1;
 	channels->incarnations = (uint32_t)(channels->life >> 32);
+	ivs_section_find_readers(ivs_channels_own(channels), channels->layout.section_len,
+				 &readers);
 	ivs_section_begin(ivs_channels_own(channels), channels->life, &channels->holder);
-	result = learn_roster(channels);
-	return result ? ivs_error_set(err, result, "%s", ivs_channel_strerror(result)) : 0;
+	keep_former_readers(channels, &readers);
+	ivs_presence_learn(&channels->presence);
+	result = ivs_channels_poll(channels);
+	ring_all(channels);
+	if (!result)
+		return 0;
+	ivs_section_end(ivs_channels_own(channels), &channels->holder);
+	return ivs_error_set(err, result, "%s", ivs_channel_strerror(result));
 }
 
 int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *opts,
@@ -197,7 +210,7 @@ int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *
 	channels->pause_ns = IVS_CHANNELS_PAUSE_MIN_NS;
 	result = begin(channels, opts ? opts : &defaults, err);
 	if (result) {
-		free(channels->others);
+		ivs_presence_free(&channels->presence);
 		free(channels);
 		return result;
 	}
@@ -207,18 +220,20 @@ int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *
 	return 0;
 }
 
+static bool holds_section(const struct ivs_channels *channels)
+{
+	return !channels->lost && ivs_section_life(ivs_channels_own(channels)) == channels->life;
+}
+
 void ivs_channels_close(struct ivs_channels *channels)
 {
 	if (!channels)
 		return;
-	if (ivs_section_life(ivs_channels_own(channels)) == channels->life) {
+	if (holds_section(channels)) {
 		ivs_section_end(ivs_channels_own(channels), &channels->holder);
-		for (unsigned int i = 0; i < channels->layout.sections_n; i++) {
-			if (i != channels->section)
-				ivs_channels_ring(channels, i);
-		}
+		ring_all(channels);
 	}
-	free(channels->others);
+	ivs_presence_free(&channels->presence);
 	free(channels);
 }
 
@@ -239,15 +254,6 @@ uint32_t ivs_channels_sections(const struct ivs_channels *channels)
 
 /* Other sections */
 
-bool ivs_channels_is_active(const struct ivs_channels *channels, unsigned int section,
-			    uint64_t life)
-{
-	const void *memory = ivs_channels_at(channels, section);
-
-	return life && life != LIFE_DISPUTED && ivs_section_life(memory) == life &&
-	       channels->others[section].ended_life != life && !ivs_section_get_holder(memory).left;
-}
-
 void ivs_channels_ring(struct ivs_channels *channels, unsigned int section)
 {
 	const void *memory = ivs_channels_at(channels, section);
@@ -265,9 +271,9 @@ uint64_t ivs_channels_fingerprint(const struct ivs_channels *channels)
 	for (unsigned int i = 0; i < channels->layout.sections_n; i++) {
 		const uint64_t *header = ivs_section_foreign(ivs_channels_at(channels, i), 0);
 
-		sum = sum * 31 + ivs_shared_load(&header[IVS_SECTION_LIFE]) +
+		sum = sum * channels->key + ivs_shared_load(&header[IVS_SECTION_LIFE]) +
 		      ivs_shared_load(&header[IVS_SECTION_CHANGES]) +
-		      channels->others[i].ended_life;
+		      channels->presence.others[i].ended_life;
 	}
 	return sum;
 }
@@ -292,12 +298,16 @@ bool ivs_channels_find(const struct ivs_channels *channels, enum ivs_endpoint_ro
 	for (unsigned int section = at->section; section < channels->layout.sections_n;
 	     section++, index = 1) {
 		*life = ivs_section_life(ivs_channels_at(channels, section));
-		if (!*life || (!gone && !ivs_channels_is_active(channels, section, *life)))
+		if (!*life ||
+		    (!gone && !ivs_presence_is_active(&channels->presence, section, *life)))
 			continue;
 		for (; index < IVS_SECTION_ENDPOINTS_N; index++) {
 			if (!matches(channels, section, index, role, name, out) ||
 			    (!gone && out->state.closed))
 				continue;
+			/* Do not take an endpoint of the next life for one of this life. */
+			if (ivs_section_life(ivs_channels_at(channels, section)) != *life)
+				break;
 			*at = (struct ivs_endpoint_ref){(uint16_t)section, (uint16_t)index,
 							out->state.incarnation};
 			return true;
@@ -334,18 +344,16 @@ static bool is_read(const struct ivs_channels *channels, const uint64_t *endpoin
 		return true;
 	section = ivs_channels_at(channels, reader.section);
 	state = ivs_endpoint_get_state(section, reader.index);
-	return !ivs_channels_is_active(channels, reader.section, ivs_section_life(section)) ||
+	return !ivs_presence_is_active(&channels->presence, reader.section,
+				       ivs_section_life(section)) ||
 	       state.role != IVS_ROLE_READER || state.incarnation != reader.incarnation;
 }
 
-/* Return: whether the writer knows an own closed reader, or is gone. */
-static bool is_known(const struct ivs_channels *channels, unsigned int index,
-		     const uint64_t *endpoint)
+/* Return: whether the writer of an own closed reader has a reader, or is gone. */
+static bool is_known(const struct ivs_channels *channels, const uint64_t *endpoint)
 {
 	struct ivs_endpoint_ref writer = ivs_endpoint_ref_unpack(
 		ivs_shared_load(&endpoint[IVS_ENDPOINT_TARGET]));
-	struct ivs_endpoint_state own = ivs_endpoint_get_state(ivs_channels_own(channels), index);
-	struct ivs_endpoint_ref reader = ivs_channels_ref(channels, index, own.incarnation);
 	struct ivs_endpoint_state state;
 	const void *section;
 
@@ -354,10 +362,12 @@ static bool is_known(const struct ivs_channels *channels, unsigned int index,
 		return true;
 	section = ivs_channels_at(channels, writer.section);
 	state = ivs_endpoint_get_state(section, writer.index);
+	/* A publisher does not care which readers it has. */
 	return state.incarnation != writer.incarnation || state.role == IVS_ROLE_NONE ||
-	       !ivs_channels_is_active(channels, writer.section, ivs_section_life(section)) ||
-	       ivs_shared_load(ivs_section_foreign(section, writer.index) +
-			       IVS_ENDPOINT_ACCEPTED) == ivs_endpoint_ref_pack(&reader);
+	       state.role == IVS_ROLE_PUBLISHER ||
+	       !ivs_presence_is_active(&channels->presence, writer.section,
+				       ivs_section_life(section)) ||
+	       ivs_shared_load(ivs_section_foreign(section, writer.index) + IVS_ENDPOINT_ACCEPTED);
 }
 
 /* Return: whether no subscriber reads an own closed topic any more. */
@@ -386,7 +396,7 @@ static bool is_done(const struct ivs_channels *channels, unsigned int index)
 
 	switch (ivs_endpoint_get_state(section, index).role) {
 	case IVS_ROLE_READER:
-		return is_known(channels, index, endpoint);
+		return is_known(channels, endpoint);
 	case IVS_ROLE_PUBLISHER:
 		return has_no_reader(channels, index);
 	default:
@@ -408,8 +418,26 @@ static void end_lingering(struct ivs_channels *channels)
 	}
 }
 
+unsigned int ivs_channels_lingering_from(struct ivs_channels *channels, unsigned int section)
+{
+	const void *own = ivs_channels_own(channels);
+	unsigned int n = 0;
+
+	end_lingering(channels);
+	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
+		struct ivs_endpoint_ref writer = ivs_endpoint_ref_unpack(
+			ivs_shared_load(ivs_section_foreign(own, i) + IVS_ENDPOINT_TARGET));
+
+		n += ivs_bitmap_has(&channels->lingering, i) && writer.section == section &&
+		     ivs_endpoint_get_state(own, i).role == IVS_ROLE_READER;
+	}
+	return n;
+}
+
 unsigned int ivs_channels_take_endpoint(struct ivs_channels *channels, uint32_t *incarnation)
 {
+	if (channels->lost)
+		return 0;
 	end_lingering(channels);
 	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
 		if (ivs_bitmap_has(&channels->endpoints, i))
@@ -424,9 +452,14 @@ unsigned int ivs_channels_take_endpoint(struct ivs_channels *channels, uint32_t 
 void ivs_channels_give_back(struct ivs_channels *channels, unsigned int index)
 {
 	void *section = ivs_channels_own(channels);
+	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, index);
 
-	ivs_endpoint_set_state(section, index, &(struct ivs_endpoint_state){IVS_ROLE_NONE});
-	ivs_shared_store(ivs_section_endpoint(section, index) + IVS_ENDPOINT_SLEEPS, 0);
+	/* With the incarnation: the writer can still load the reader's last position. */
+	state.role = IVS_ROLE_NONE;
+	if (holds_section(channels)) {
+		ivs_endpoint_set_state(section, index, &state);
+		ivs_shared_store(ivs_section_endpoint(section, index) + IVS_ENDPOINT_SLEEPS, 0);
+	}
 	ivs_arena_give_back(&channels->arena, index);
 	ivs_bitmap_remove(&channels->endpoints, index);
 }
@@ -436,6 +469,8 @@ void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 {
 	struct ivs_endpoint_state state = {role, true, incarnation};
 
+	if (!holds_section(channels))
+		return;
 	ivs_endpoint_set_state(ivs_channels_own(channels), index, &state);
 	ivs_bitmap_add(&channels->lingering, index);
 	end_lingering(channels);
@@ -448,9 +483,13 @@ static int check_own(struct ivs_channels *channels)
 {
 	uint64_t *word = ivs_section_endpoint(ivs_channels_own(channels), 0) + IVS_SECTION_LIFE;
 
+	if (channels->lost)
+		return IVS_CHANNEL_E_SECTION;
 	if (ivs_shared_load(word) == channels->life)
 		return 0;
-	ivs_shared_publish(word, LIFE_DISPUTED); /* so that the other peer notices it, too */
+	ivs_shared_publish(word,
+			   IVS_SECTION_LIFE_DISPUTED); /* so that the other peer notices it, too */
+	channels->lost = true;
 	return IVS_CHANNEL_E_SECTION;
 }
 
@@ -462,7 +501,7 @@ static int next_event(struct ivs_channels *channels, int timeout_ms)
 
 	switch (result) {
 	case 0:
-		handle_event(channels, &event);
+		ivs_presence_handle(&channels->presence, &event);
 		return 0;
 	case IVS_PEER_E_TIMEOUT:
 	case IVS_PEER_E_UNSUPPORTED:
@@ -479,7 +518,10 @@ int ivs_channels_poll(struct ivs_channels *channels)
 	/* A peer can ring all the time. */
 	for (unsigned int i = 0; i < EVENTS_MAX && !result; i++)
 		result = next_event(channels, 0);
-	return result == IVS_CHANNEL_E_TIMEOUT ? 0 : result;
+	if (result != IVS_CHANNEL_E_TIMEOUT)
+		return result;
+	channels->presence.turns++;
+	return 0;
 }
 
 /* The coarse clock suffices, and costs a tenth of the exact one. */

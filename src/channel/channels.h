@@ -8,18 +8,11 @@
 
 #include "channel/arena.h"
 #include "channel/layout.h"
+#include "channel/presence.h"
 #include "channel/section.h"
 #include "ivshmem/channel.h"
 
 #define IVS_CHANNELS_PAUSE_MIN_NS 20000
-
-/**
- * struct ivs_channels_other - what is known about a section of another peer
- * @ended_life: this life of the section has ended: its holder has left the server
- */
-struct ivs_channels_other {
-	uint64_t ended_life;
-};
 
 /**
  * struct ivs_channels - the sections, as seen by the holder of one of them
@@ -28,8 +21,11 @@ struct ivs_channels_other {
  * @endpoints:    bitmap of the endpoints in use
  * @lingering:    bitmap of closed endpoints whose lane still has a reader
  * @incarnations: incremented for each endpoint
- * @others:       by section
+ * @presence:     which holders of other sections are alive
+ * @key:          random, so that no peer can make the fingerprint hide another's change
  * @pause_ns:     how long the next pause is, if the peer cannot be rung
+ * @lost:         another peer has taken the section: nothing is written to it any more
+ * @unused_word:  written instead of a word of a section that is lost
  * @polled_ns:    when the peer's events were last processed
  * @open:         the open queues, streams and listeners
  */
@@ -44,8 +40,11 @@ struct ivs_channels {
 	uint64_t endpoints;
 	uint64_t lingering;
 	uint32_t incarnations;
-	struct ivs_channels_other *others;
+	struct ivs_presence presence;
+	uint64_t key;
 	int64_t pause_ns;
+	bool lost;
+	uint64_t unused_word;
 	int64_t polled_ns;
 	struct ivs_channel *open;
 };
@@ -63,14 +62,13 @@ static inline void *ivs_channels_own(const struct ivs_channels *channels)
 	return ivs_channels_at(channels, channels->section);
 }
 
-/**
- * ivs_channels_is_active() - whether the holder of a section in its life @life may still write
- *
- * Return: false if it has left, as far as the section or the server says, or the section has
- * another life.
- */
-IVS_MUST_USE bool ivs_channels_is_active(const struct ivs_channels *channels, unsigned int section,
-					 uint64_t life);
+/** ivs_channels_own_word() - a word of an endpoint of this peer */
+static inline uint64_t *ivs_channels_own_word(struct ivs_channels *channels, unsigned int index,
+					      enum ivs_endpoint_word word)
+{
+	return channels->lost ? &channels->unused_word
+			      : ivs_section_endpoint(ivs_channels_own(channels), index) + word;
+}
 
 /** ivs_channels_take_endpoint() - reserve a place in the table. Return: its index; 0: no place */
 IVS_MUST_USE unsigned int ivs_channels_take_endpoint(struct ivs_channels *channels,
@@ -85,6 +83,10 @@ void ivs_channels_give_back(struct ivs_channels *channels, unsigned int index);
  */
 void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 			 enum ivs_endpoint_role role, uint32_t incarnation);
+
+/** ivs_channels_lingering_from() - number of closed readers of lanes in @section that remain */
+IVS_MUST_USE unsigned int ivs_channels_lingering_from(struct ivs_channels *channels,
+						      unsigned int section);
 
 /** ivs_channels_ring() - ring the holder of a section, if it can be rung */
 void ivs_channels_ring(struct ivs_channels *channels, unsigned int section);

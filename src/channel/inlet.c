@@ -5,7 +5,7 @@
 
 static uint64_t *own_word(const struct ivs_inlet *inlet, enum ivs_endpoint_word word)
 {
-	return ivs_section_endpoint(ivs_channels_own(inlet->channels), inlet->index) + word;
+	return ivs_channels_own_word(inlet->channels, inlet->index, word);
 }
 
 static const uint64_t *writer_word(const struct ivs_inlet *inlet, enum ivs_endpoint_word word)
@@ -45,7 +45,8 @@ static bool is_open(const struct ivs_inlet *inlet)
 
 	return state.incarnation == inlet->writer.incarnation && state.role != IVS_ROLE_NONE &&
 	       !state.closed &&
-	       ivs_channels_is_active(inlet->channels, inlet->writer.section, inlet->writer_life);
+	       ivs_presence_is_active(&inlet->channels->presence, inlet->writer.section,
+				      inlet->writer_life);
 }
 
 bool ivs_inlet_is_intact(const struct ivs_inlet *inlet)
@@ -70,20 +71,40 @@ bool ivs_inlet_has_ended(const struct ivs_inlet *inlet)
 	return !is_open(inlet);
 }
 
-bool ivs_inlet_is_read(const struct ivs_channels *channels, const struct ivs_endpoint_ref *writer)
+bool ivs_inlet_is_read(const struct ivs_channels *channels, const struct ivs_endpoint_ref *writer,
+		       uint64_t life)
 {
-	const void *own = ivs_channels_own(channels);
 	const void *section = ivs_channels_at(channels, writer->section);
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t reader_life;
 
 	if (ivs_shared_load(ivs_section_foreign(section, writer->index) + IVS_ENDPOINT_ACCEPTED))
 		return true;
-	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
-		if (ivs_endpoint_get_state(own, i).role == IVS_ROLE_READER &&
-		    ivs_shared_load(ivs_section_foreign(own, i) + IVS_ENDPOINT_TARGET) ==
-			    ivs_endpoint_ref_pack(writer))
+	for (; ivs_channels_find(channels, IVS_ROLE_READER, NULL, true, &at, &reader_life, &view);
+	     at.index++) {
+		if (ivs_endpoint_ref_pack(&view.target) == ivs_endpoint_ref_pack(writer) &&
+		    view.target_life == life)
 			return true;
 	}
 	return false;
+}
+
+/* The writer's word ACCEPTED: 0, this reader, or another. */
+static uint64_t load_accepted(struct ivs_inlet *inlet)
+{
+	struct ivs_endpoint_ref own = ivs_channels_ref(inlet->channels, inlet->index,
+						       inlet->incarnation);
+	uint64_t word = ivs_shared_load(writer_word(inlet, IVS_ENDPOINT_ACCEPTED));
+
+	inlet->accepted = inlet->accepted || word == ivs_endpoint_ref_pack(&own);
+	return word;
+}
+
+/* Return: whether the lane has another reader, whose messages these are. */
+static bool is_refused(struct ivs_inlet *inlet)
+{
+	return !inlet->accepted && load_accepted(inlet) && !inlet->accepted;
 }
 
 static void tell_writer(struct ivs_inlet *inlet)
@@ -99,7 +120,11 @@ static void tell_writer(struct ivs_inlet *inlet)
 
 int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len)
 {
-	int result = ivs_lane_peek(&inlet->lane, message, len);
+	int result;
+
+	if (inlet->channels->lost)
+		return IVS_CHANNEL_E_SECTION;
+	result = ivs_lane_peek(&inlet->lane, message, len);
 
 	if (result == IVS_LANE_E_EMPTY) {
 		if (inlet->untold)
@@ -112,47 +137,44 @@ int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len)
 			return IVS_CHANNEL_E_ENDED;
 	}
 	if (!result)
-		return 0;
+		return is_refused(inlet) ? IVS_CHANNEL_E_ENDED : 0;
 	/* Another lane may have got the memory of one that has ended. */
-	return ivs_inlet_is_intact(inlet) ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
+	inlet->broken = ivs_inlet_is_intact(inlet);
+	return inlet->broken ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
 }
 
 /*
- * A writer that sleeps because the lane is full is told when a quarter of the lane has become free:
- * the reader cannot find the lane empty before that.
+ * A writer that sleeps because the lane is full is told when a quarter of the lane has become free.
+ * One that waits until everything is released is told when the lane is empty, because the reader
+ * may not look at the lane again for a long time.
  */
 void ivs_inlet_release(struct ivs_inlet *inlet)
 {
 	uint32_t quarter = inlet->lane.shape.slots_n < 4 ? 1 : inlet->lane.shape.slots_n / 4;
+	const void *message;
+	uint32_t len;
 
 	ivs_lane_release(&inlet->lane);
 	inlet->untold = true;
-	if (inlet->lane.position & (quarter - 1))
+	if (inlet->lane.position & (quarter - 1) && !ivs_lane_peek(&inlet->lane, &message, &len))
 		ivs_shared_store(own_word(inlet, IVS_ENDPOINT_POSITION), inlet->lane.position);
 	else
 		tell_writer(inlet);
-}
-
-/* Return: whether the writer knows this reader. */
-static bool is_accepted(const struct ivs_inlet *inlet)
-{
-	struct ivs_endpoint_ref own = ivs_channels_ref(inlet->channels, inlet->index,
-						       inlet->incarnation);
-
-	return ivs_shared_load(writer_word(inlet, IVS_ENDPOINT_ACCEPTED)) ==
-	       ivs_endpoint_ref_pack(&own);
 }
 
 bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps)
 {
 	ivs_shared_publish(own_word(inlet, IVS_ENDPOINT_SLEEPS),
 			   ivs_endpoint_sleeps(inlet->incarnation, sleeps));
-	return is_accepted(inlet);
+	(void)load_accepted(inlet);
+	return inlet->accepted;
 }
 
+/* Until the writer has a reader, the closed endpoint shows that no other may read the lane. */
 void ivs_inlet_close(struct ivs_inlet *inlet)
 {
-	if (!inlet->shared && (inlet->lane.position || inlet->claimed) && !is_accepted(inlet))
+	if (!inlet->shared && (inlet->lane.position || inlet->claimed || inlet->broken) &&
+	    !load_accepted(inlet))
 		ivs_channels_linger(inlet->channels, inlet->index, IVS_ROLE_READER,
 				    inlet->incarnation);
 	else

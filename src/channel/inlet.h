@@ -15,6 +15,8 @@
  * @shared:      other readers may read the lane as well: its writer accepts none of them
  * @claimed:     no other reader may read the lane later, even if this one reads nothing
  * @untold:      released messages of which a sleeping writer has not been told
+ * @accepted:    the writer has said that this is its reader
+ * @broken:      the writer has stored an impossible value
  */
 struct ivs_inlet {
 	struct ivs_channels *channels;
@@ -26,6 +28,8 @@ struct ivs_inlet {
 	bool shared;
 	bool claimed;
 	bool untold;
+	bool accepted;
+	bool broken;
 };
 
 /**
@@ -45,7 +49,8 @@ void ivs_inlet_close(struct ivs_inlet *inlet);
  * ivs_inlet_peek() - find the next message, without waiting
  *
  * Return: 0; IVS_CHANNEL_E_TIMEOUT: none; IVS_CHANNEL_E_ENDED: the writer has closed the lane, left
- * or died, and all its messages have been read; IVS_CHANNEL_E_BROKEN.
+ * or died, and all its messages have been read, or it has another reader; IVS_CHANNEL_E_BROKEN,
+ * _SECTION.
  */
 IVS_MUST_USE int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len);
 
@@ -55,9 +60,12 @@ void ivs_inlet_publish(const struct ivs_inlet *inlet);
 /** ivs_inlet_has_ended() - whether the writer will write nothing more */
 IVS_MUST_USE bool ivs_inlet_has_ended(const struct ivs_inlet *inlet);
 
-/** ivs_inlet_is_read() - whether the writer has a reader, or this peer reads its lane */
+/**
+ * ivs_inlet_is_read() - whether a lane has a reader, or one that has perhaps read from it
+ * @life: life of the writer's section
+ */
 IVS_MUST_USE bool ivs_inlet_is_read(const struct ivs_channels *channels,
-				    const struct ivs_endpoint_ref *writer);
+				    const struct ivs_endpoint_ref *writer, uint64_t life);
 
 /**
  * ivs_inlet_is_intact() - whether the memory of the lane has not been used for anything else

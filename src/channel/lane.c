@@ -50,6 +50,7 @@ void ivs_lane_prepare(struct ivs_lane_writer *writer, void *slots,
 {
 	*writer = (struct ivs_lane_writer){
 		.slots = slots, .shape = *shape, .limit = shape->slots_n};
+	ivs_shared_begin_reuse();
 	for (uint64_t i = 0; i < shape->slots_n; i++)
 		ivs_shared_store(word_at(slots, shape, i),
 				 (uint64_t)(number_at(shape, i) - shape->slots_n) << 32);

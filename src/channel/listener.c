@@ -131,7 +131,7 @@ static int make_offers(struct ivs_stream_listener *listener)
 	     at.index++) {
 		struct ivs_stream **place;
 
-		if (ivs_inlet_is_read(channels, &at))
+		if (ivs_inlet_is_read(channels, &at, life))
 			continue;
 		place = place_for(listener, at.section);
 		result = place ? offer_to(listener, place, &at, life, &view) : 0;

@@ -12,7 +12,7 @@
 
 static uint64_t *own_word(const struct ivs_outlet *outlet, enum ivs_endpoint_word word)
 {
-	return ivs_section_endpoint(ivs_channels_own(outlet->channels), outlet->index) + word;
+	return ivs_channels_own_word(outlet->channels, outlet->index, word);
 }
 
 static const uint64_t *reader_word(const struct ivs_outlet *outlet, enum ivs_endpoint_word word)
@@ -56,6 +56,8 @@ void ivs_outlet_end(struct ivs_outlet *outlet)
 {
 	struct ivs_endpoint_state state = {outlet->role, true, outlet->incarnation};
 
+	if (outlet->channels->lost)
+		return;
 	ivs_endpoint_set_state(ivs_channels_own(outlet->channels), outlet->index, &state);
 	if (outlet->reader.index)
 		ivs_channels_ring(outlet->channels, outlet->reader.section);
@@ -111,8 +113,18 @@ static bool has_reader(const struct ivs_outlet *outlet)
 
 	return state.role == IVS_ROLE_READER && !state.closed &&
 	       state.incarnation == outlet->reader.incarnation &&
-	       ivs_channels_is_active(outlet->channels, outlet->reader.section,
+	       ivs_presence_is_active(&outlet->channels->presence, outlet->reader.section,
 				      outlet->reader_life);
+}
+
+/* Return: whether a position that was loaded before is the reader's, even if it is gone. */
+static bool is_readers(const struct ivs_outlet *outlet)
+{
+	const void *section = ivs_channels_at(outlet->channels, outlet->reader.section);
+
+	return ivs_endpoint_get_state(section, outlet->reader.index).incarnation ==
+		       outlet->reader.incarnation &&
+	       ivs_section_life(section) == outlet->reader_life;
 }
 
 int ivs_outlet_update(struct ivs_outlet *outlet)
@@ -128,9 +140,8 @@ int ivs_outlet_update(struct ivs_outlet *outlet)
 	if (!has_reader(outlet))
 		outlet->result = IVS_CHANNEL_E_ENDED;
 	position = ivs_shared_load(reader_word(outlet, IVS_ENDPOINT_POSITION));
-	/* The position may be that of another endpoint, if the reader is gone. */
-	if (ivs_lane_allow(&outlet->lane, position) && !outlet->result)
-		outlet->result = has_reader(outlet) ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
+	if (is_readers(outlet) && ivs_lane_allow(&outlet->lane, position) && !outlet->result)
+		outlet->result = IVS_CHANNEL_E_BROKEN;
 	return outlet->result;
 }
 
@@ -143,6 +154,8 @@ int ivs_outlet_reserve(struct ivs_outlet *outlet, void **memory)
 {
 	int result;
 
+	if (outlet->channels->lost)
+		return IVS_CHANNEL_E_SECTION;
 	if (outlet->result)
 		return outlet->result;
 	*memory = ivs_lane_reserve(&outlet->lane);
@@ -186,6 +199,8 @@ void ivs_outlet_commit(struct ivs_outlet *outlet, uint32_t len)
 {
 	uint64_t sleeps;
 
+	if (outlet->channels->lost)
+		return;
 	ivs_lane_commit(&outlet->lane, len);
 	ivs_shared_store(own_word(outlet, IVS_ENDPOINT_POSITION), outlet->lane.position);
 	if (!outlet->reader.index) {

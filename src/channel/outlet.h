@@ -63,7 +63,7 @@ void ivs_outlet_close(struct ivs_outlet *outlet);
 /**
  * ivs_outlet_reserve() - the memory for the next message, without waiting
  *
- * Return: 0; IVS_CHANNEL_E_TIMEOUT: the lane is full; IVS_CHANNEL_E_ENDED, _BROKEN.
+ * Return: 0; IVS_CHANNEL_E_TIMEOUT: the lane is full; IVS_CHANNEL_E_ENDED, _BROKEN, _SECTION.
  */
 IVS_MUST_USE int ivs_outlet_reserve(struct ivs_outlet *outlet, void **memory);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/shared.h"
+
 #define MESSAGES_DEFAULT 16
 #define MESSAGE_LEN_DEFAULT 1024
 
@@ -44,14 +46,7 @@ static bool receiver_set_sleeps(struct ivs_channel *channel, bool sleeps)
 
 static bool receiver_is_ready(struct ivs_channel *channel)
 {
-	struct ivs_receiver *receiver = &queue_of(channel)->receiver;
-	const void *message;
-	uint32_t len;
-	int result = ivs_receiver_peek(receiver, &message, &len);
-
-	if (result && result != IVS_CHANNEL_E_TIMEOUT)
-		receiver->unreported = result;
-	return result != IVS_CHANNEL_E_TIMEOUT;
+	return ivs_receiver_is_ready(&queue_of(channel)->receiver);
 }
 
 static struct ivs_queue *new_queue(struct ivs_channels *channels, const char *name, int *result)
@@ -216,26 +211,31 @@ void ivs_queue_release(struct ivs_queue *queue)
 	ivs_receiver_release(&queue->receiver);
 }
 
+static int try_receive(struct ivs_channel *channel, struct ivs_attempt *attempt)
+{
+	struct ivs_receiver *receiver = &queue_of(channel)->receiver;
+	int result = ivs_receiver_peek(receiver, &attempt->message, &attempt->len);
+
+	if (result)
+		return result;
+	if (attempt->len > attempt->room)
+		return IVS_CHANNEL_E_TOO_LONG;
+	if (attempt->len)
+		ivs_shared_copy(attempt->memory, attempt->message, attempt->len);
+	result = ivs_receiver_check_copy(receiver);
+	if (!result)
+		ivs_receiver_release(receiver);
+	return result;
+}
+
 int ivs_queue_receive(struct ivs_queue *queue, void *buffer, size_t room, size_t *len,
 		      int timeout_ms)
 {
-	const void *message;
-	int result;
+	struct ivs_attempt attempt = {.run = try_receive, .memory = buffer, .room = room};
+	int result = ivs_channel_await(&queue->base, &attempt, timeout_ms);
 
-	do {
-		result = ivs_queue_peek(queue, &message, len, timeout_ms);
-		if (result)
-			return result;
-		if (*len > room)
-			return IVS_CHANNEL_E_TOO_LONG;
-		if (*len)
-			memcpy(buffer, message, *len);
-		if (ivs_receiver_is_intact(&queue->receiver)) {
-			ivs_queue_release(queue);
-			return 0;
-		}
-		result = ivs_receiver_drop(&queue->receiver);
-	} while (!result);
+	if (!result || result == IVS_CHANNEL_E_TOO_LONG)
+		*len = attempt.len;
 	return result;
 }
 

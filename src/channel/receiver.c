@@ -9,6 +9,9 @@
 
 #define ATTACH_AFTER 64 /* look for new senders when nothing was found so often */
 
+/* How many senders one section may have, and closed ones that do not know their reader. */
+#define FROM_SECTION_MAX 8
+
 int ivs_receiver_open(struct ivs_receiver *receiver, struct ivs_channels *channels,
 		      const char *name)
 {
@@ -66,35 +69,72 @@ static bool make_room(struct ivs_receiver *receiver)
 	return true;
 }
 
-/* Return: whether another receiver has read from the sender's lane. */
-static bool is_taken(const struct ivs_receiver *receiver, const struct ivs_endpoint_ref *writer)
+/* A peer that creates many senders must not take all endpoints of this peer. */
+static unsigned int count_from(const struct ivs_receiver *receiver, unsigned int section)
 {
-	const void *section = ivs_channels_at(receiver->channels, writer->section);
+	unsigned int n = ivs_channels_lingering_from(receiver->channels, section);
 
-	return ivs_shared_load(ivs_section_foreign(section, writer->index) + IVS_ENDPOINT_ACCEPTED);
+	for (unsigned int i = 0; i < receiver->inlets_n; i++)
+		n += receiver->inlets[i].writer.section == section;
+	return n;
 }
 
-/* If memory or endpoints are short, further senders wait: their queues fill up. */
-void ivs_receiver_attach(struct ivs_receiver *receiver)
+/*
+ * Attach to all senders, or leave out those whose death would not be certain. If memory or
+ * endpoints are short, further senders wait: their queues fill up.
+ *
+ * Return: whether senders were left out.
+ */
+static bool attach(struct ivs_receiver *receiver, bool to_all)
 {
-	uint64_t seen = ivs_channels_fingerprint(receiver->channels);
+	const struct ivs_presence *presence = &receiver->channels->presence;
 	struct ivs_endpoint_ref at = {0};
 	struct ivs_endpoint_view view;
+	bool left_out = false;
+	unsigned int n = 0;
+	int section = -1;
 	uint64_t life;
 
-	if (seen == receiver->seen)
-		return;
 	for (; ivs_channels_find(receiver->channels, IVS_ROLE_QUEUE_SENDER, receiver->name, false,
 				 &at, &life, &view);
 	     at.index++) {
-		if (is_attached(receiver, &at) || is_taken(receiver, &at))
+		if (is_attached(receiver, &at))
+			continue;
+		if (!to_all && !ivs_presence_is_certain(presence, at.section, life)) {
+			left_out = true;
+			continue;
+		}
+		if (at.section != section)
+			n = count_from(receiver, at.section);
+		section = at.section;
+		if (n >= FROM_SECTION_MAX || ivs_inlet_is_read(receiver->channels, &at, life))
 			continue;
 		if (!make_room(receiver) || ivs_inlet_open(&receiver->inlets[receiver->inlets_n],
-							   receiver->channels, &at, life, &view))
-			return;
+							   receiver->channels, &at, life, &view)) {
+			receiver->seen = 0; /* so that the next call tries again */
+			break;
+		}
 		receiver->inlets_n++;
+		n++;
 	}
+	return left_out;
+}
+
+/*
+ * What a server has reported before a lane is attached concerns a former holder. So a leave that
+ * comes later is that of the lane's writer, also if the next peer with its id has joined by then.
+ */
+void ivs_receiver_attach(struct ivs_receiver *receiver)
+{
+	uint64_t seen = ivs_channels_fingerprint(receiver->channels);
+
+	if (seen == receiver->seen)
+		return;
 	receiver->seen = seen;
+	if (!attach(receiver, false))
+		return;
+	(void)!ivs_channels_poll(receiver->channels);
+	(void)attach(receiver, true);
 }
 
 /* Return: @result, or IVS_CHANNEL_E_TIMEOUT if other senders are left after the end of one. */
@@ -107,11 +147,13 @@ static int remove_inlet(struct ivs_receiver *receiver, unsigned int i, int resul
 
 int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message, uint32_t *len)
 {
-	int unreported = receiver->unreported;
-
-	receiver->unreported = 0;
-	if (unreported)
-		return unreported;
+	if (receiver->channels->lost)
+		return IVS_CHANNEL_E_SECTION;
+	if (receiver->peeked) {
+		*message = receiver->message;
+		*len = receiver->len;
+		return 0;
+	}
 	for (unsigned int left = receiver->inlets_n; left; left--) {
 		unsigned int i = receiver->turn < receiver->inlets_n ? receiver->turn : 0;
 		int result = ivs_inlet_peek(&receiver->inlets[i], message, len);
@@ -119,6 +161,8 @@ int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message, uint3
 		receiver->turn = i;
 		if (!result) {
 			receiver->peeked = true;
+			receiver->message = *message;
+			receiver->len = *len;
 			receiver->idle = 0;
 			return 0;
 		}
@@ -135,12 +179,24 @@ int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message, uint3
 	return IVS_CHANNEL_E_TIMEOUT;
 }
 
-int ivs_receiver_drop(struct ivs_receiver *receiver)
+bool ivs_receiver_is_ready(struct ivs_receiver *receiver)
 {
+	const void *message;
+	uint32_t len;
+
+	for (unsigned int i = 0; i < receiver->inlets_n; i++) {
+		if (ivs_inlet_peek(&receiver->inlets[i], &message, &len) != IVS_CHANNEL_E_TIMEOUT)
+			return true;
+	}
+	return receiver->peeked;
+}
+
+int ivs_receiver_check_copy(struct ivs_receiver *receiver)
+{
+	if (ivs_inlet_is_intact(&receiver->inlets[receiver->turn]))
+		return 0;
 	receiver->peeked = false;
-	return remove_inlet(receiver, receiver->turn, IVS_CHANNEL_E_ENDED) == IVS_CHANNEL_E_ENDED
-		       ? IVS_CHANNEL_E_ENDED
-		       : 0;
+	return remove_inlet(receiver, receiver->turn, IVS_CHANNEL_E_ENDED);
 }
 
 void ivs_receiver_release(struct ivs_receiver *receiver)

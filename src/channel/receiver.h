@@ -11,7 +11,8 @@
  * @inlets:     one for each sender
  * @turn:       the inlet whose message is next
  * @peeked:     the message of inlet @turn has been returned, but not released
- * @unreported: result of a call that did not return it, for the next call; 0: none
+ * @message:    that message, so that a further call returns the same, whatever the sender does
+ * @len:        its length
  * @seen:       fingerprint of the sections when senders were last looked for
  * @idle:       how often in a row no message was found
  */
@@ -25,7 +26,8 @@ struct ivs_receiver {
 	unsigned int inlets_max;
 	unsigned int turn;
 	bool peeked;
-	int unreported;
+	const void *message;
+	uint32_t len;
 	uint64_t seen;
 	unsigned int idle;
 };
@@ -39,23 +41,21 @@ void ivs_receiver_close(struct ivs_receiver *receiver);
 /**
  * ivs_receiver_peek() - the next message of any sender, without waiting
  *
- * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED, _BROKEN.
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED, _BROKEN, _SECTION.
  */
 IVS_MUST_USE int ivs_receiver_peek(struct ivs_receiver *receiver, const void **message,
 				   uint32_t *len);
 
-/** ivs_receiver_is_intact() - ivs_inlet_is_intact() for the message that was found */
-static inline bool ivs_receiver_is_intact(const struct ivs_receiver *receiver)
-{
-	return ivs_inlet_is_intact(&receiver->inlets[receiver->turn]);
-}
+/** ivs_receiver_is_ready() - whether ivs_receiver_peek() would not return _TIMEOUT */
+IVS_MUST_USE bool ivs_receiver_is_ready(struct ivs_receiver *receiver);
 
 /**
- * ivs_receiver_drop() - give up the sender whose message was found, because its lane is gone
+ * ivs_receiver_check_copy() - whether a copy of the message that ivs_receiver_peek() found is valid
  *
- * Return: 0; IVS_CHANNEL_E_ENDED: it was the last sender.
+ * Return: 0; IVS_CHANNEL_E_ENDED, _TIMEOUT: the lane had ended and its memory got another use, so
+ * the sender was removed, which was the last one, or not.
  */
-int ivs_receiver_drop(struct ivs_receiver *receiver);
+IVS_MUST_USE int ivs_receiver_check_copy(struct ivs_receiver *receiver);
 
 /** ivs_receiver_release() - give back the message, and go to the next sender */
 void ivs_receiver_release(struct ivs_receiver *receiver);

@@ -145,7 +145,10 @@ bool ivs_endpoint_name_is_valid(const char *name)
 void ivs_endpoint_put(void *section, unsigned int index, const struct ivs_endpoint_view *view)
 {
 	uint64_t *endpoint = ivs_section_endpoint(section, index);
+	struct ivs_endpoint_state unused = {.incarnation = view->state.incarnation};
 
+	/* From here on, the position is not the former endpoint's. */
+	ivs_shared_store(&endpoint[IVS_ENDPOINT_STATE], pack_state(&unused));
 	put_name(endpoint, view->name);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_AT], view->at);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_SHAPE],
@@ -210,4 +213,21 @@ bool ivs_endpoint_get(const void *section, uint64_t section_len, unsigned int in
 		return false;
 	/* The holder publishes the state last, and changes it before it reuses the endpoint. */
 	return ivs_shared_load(&endpoint[IVS_ENDPOINT_STATE]) == state;
+}
+
+void ivs_section_find_readers(const void *section, uint64_t section_len,
+			      struct ivs_section_readers *out)
+{
+	out->n = 0;
+	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
+		struct ivs_endpoint_view *view = &out->views[out->n];
+		const uint64_t *endpoint = ivs_section_foreign(section, i);
+
+		if (!ivs_endpoint_get(section, section_len, i, view) ||
+		    view->state.role != IVS_ROLE_READER)
+			continue;
+		out->positions[out->n] = ivs_shared_load(&endpoint[IVS_ENDPOINT_POSITION]);
+		if (out->positions[out->n])
+			out->n++;
+	}
 }

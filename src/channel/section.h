@@ -18,6 +18,7 @@
 #define IVS_SECTION_ARENA_AT (IVS_SECTION_ENDPOINT_LEN * IVS_SECTION_ENDPOINTS_N)
 #define IVS_SECTION_NAME_MAX 39 /* bytes of an endpoint's name */
 #define IVS_SUBSCRIBERS_MAX 64
+#define IVS_SECTION_LIFE_DISPUTED UINT64_MAX /* two peers hold the section: both stop */
 
 /** enum ivs_section_word - words of the header, by index */
 enum ivs_section_word {
@@ -170,6 +171,20 @@ static inline uint64_t ivs_endpoint_sleeps(uint32_t incarnation, bool sleeps)
 {
 	return (uint64_t)incarnation << 32 | sleeps;
 }
+
+/**
+ * struct ivs_section_readers - readers of a section that have released messages
+ * @n: number of @views and @positions
+ */
+struct ivs_section_readers {
+	unsigned int n;
+	struct ivs_endpoint_view views[IVS_SECTION_ENDPOINTS_N];
+	uint64_t positions[IVS_SECTION_ENDPOINTS_N];
+};
+
+/** ivs_section_find_readers() - the readers that the former holder of a section has left */
+void ivs_section_find_readers(const void *section, uint64_t section_len,
+			      struct ivs_section_readers *out);
 
 /** ivs_endpoint_name_is_valid() - whether a name has 1 to IVS_SECTION_NAME_MAX printable bytes */
 IVS_MUST_USE bool ivs_endpoint_name_is_valid(const char *name);

@@ -8,7 +8,9 @@
 #define IVS_CHANNEL_SHARED_H
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef IVS_SHARED_TESTED
 /** ivs_shared_step() - supplied by a test, which runs steps of other peers between two accesses */
@@ -46,6 +48,26 @@ static inline void ivs_shared_publish(uint64_t *word, uint64_t value)
 {
 	ivs_shared_step();
 	__atomic_store_n(word, htole64(value), __ATOMIC_SEQ_CST);
+}
+
+/*
+ * ivs_shared_begin_reuse() - order words that end the former use of memory before the bytes of its
+ * next use, which are stored without ivs_shared_store()
+ */
+static inline void ivs_shared_begin_reuse(void)
+{
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+/*
+ * ivs_shared_copy() - copy bytes that other peers may change meanwhile; words that are loaded later
+ * show whether the memory got another use before the copy was complete
+ */
+static inline void ivs_shared_copy(void *to, const void *from, size_t len)
+{
+	ivs_shared_step();
+	memcpy(to, from, len);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
 #endif

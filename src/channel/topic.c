@@ -138,7 +138,8 @@ static void find_subscribers(struct ivs_topic *topic)
 		const struct subscription *known = &publisher->subscriptions[i];
 
 		if (known->ref.index &&
-		    (!ivs_channels_is_active(channels, known->ref.section, known->life) ||
+		    (!ivs_presence_is_active(&channels->presence, known->ref.section,
+					     known->life) ||
 		     ivs_shared_load(word_of(topic, known, IVS_ENDPOINT_STATE)) >> 32 !=
 			     known->ref.incarnation))
 			forget(publisher, i);
@@ -228,6 +229,8 @@ void ivs_topic_commit(struct ivs_topic *topic, size_t len)
 	uint64_t *own = ivs_section_endpoint(ivs_channels_own(topic->base.channels),
 					     publisher->outlet.index);
 
+	if (topic->base.channels->lost)
+		return;
 	ivs_lane_commit(lane, (uint32_t)len);
 	ivs_shared_publish(&own[IVS_ENDPOINT_POSITION], lane->position);
 	if (!ivs_channels_poll_sometimes(topic->base.channels))

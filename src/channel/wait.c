@@ -3,7 +3,11 @@
 
 #include "base/clock.h"
 
+#ifdef IVS_SHARED_TESTED
+#define SPINS 2
+#else
 #define SPINS 200 /* tries before sleeping */
+#endif
 
 void ivs_channel_add(struct ivs_channel *channel, struct ivs_channels *channels)
 {

@@ -31,13 +31,15 @@ void ivs_channel_remove(struct ivs_channel *channel);
 /**
  * struct ivs_attempt - what a call waits for
  * @run:    try it once. Return: 0, IVS_CHANNEL_E_TIMEOUT (not yet), another IVS_CHANNEL_E_*
- * @memory, @message, @len: set by a successful attempt
+ * @memory, @message, @len: set by a successful attempt, unless @memory says where to copy to
+ * @room:   bytes that fit at @memory
  */
 struct ivs_attempt {
 	int (*run)(struct ivs_channel *channel, struct ivs_attempt *attempt);
 	void *memory;
 	const void *message;
 	uint32_t len;
+	size_t room;
 };
 
 /**

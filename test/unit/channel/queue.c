@@ -114,7 +114,7 @@ Test(channel_queue, receiver_may_be_opened_before_the_sender)
 	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_TIMEOUT);
 	cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", NULL, &sender), 0);
 	send_number(sender, 1);
-	cr_assert_eq(ivs_channels_wait(all.channels[1], 1), 0);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
 	expect_number(receiver, 1);
 }
 
@@ -163,7 +163,7 @@ Test(channel_queue, senders_of_one_name_are_drained_in_turn)
 
 	open_pair(4, 8);
 	cr_assert_eq(ivs_queue_open_sender(all.channels[2], "q", NULL, &other), 0);
-	cr_assert_eq(ivs_channels_wait(all.channels[1], 1), 0);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
 	for (uint64_t n = 0; n < 3; n++) {
 		send_number(sender, n);
 		send_number(other, 100 + n);
@@ -229,7 +229,7 @@ Test(channel_queue, ends_when_another_peer_takes_the_section)
 	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_ENDED);
 	cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", NULL, &sender), 0);
 	send_number(sender, 2);
-	cr_assert_eq(ivs_channels_wait(all.channels[1], 1), 0);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
 	expect_number(receiver, 2);
 }
 
@@ -349,4 +349,230 @@ Test(channel_queue, names_are_checked)
 					   "123456789012345678901234567890123456789", NULL,
 					   &sender),
 		     0);
+}
+
+Test(channel_queue, what_was_received_is_not_received_again)
+{
+	const unsigned int places[] = {1, 0, 2}; /* sections below and above the first receiver's */
+
+	for (unsigned int i = 0; i < 3; i++) {
+		cr_assert_eq(ivs_queue_open_sender(all.channels[1], "q", NULL, &sender), 0);
+		send_number(sender, 1);
+		send_number(sender, 2);
+		cr_assert_eq(ivs_queue_open_receiver(all.channels[1], "q", &receiver), 0);
+		expect_number(receiver, 1);
+		ivs_queue_close(receiver);
+		cr_assert_eq(ivs_queue_open_receiver(all.channels[places[i]], "q", &receiver), 0);
+		cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_TIMEOUT);
+		cr_expect_eq(ivs_queue_flush(sender, 0), IVS_CHANNEL_E_ENDED);
+		ivs_queue_close(sender);
+		ivs_queue_close(receiver);
+	}
+	sender = receiver = NULL;
+}
+
+Test(channel_queue, end_is_not_reported_to_the_next_receiver)
+{
+	open_pair(4, 8);
+	send_number(sender, 1);
+	expect_number(receiver, 1);
+	ivs_queue_close(receiver);
+	cr_assert_eq(ivs_queue_open_receiver(all.channels[1], "q", &receiver), 0);
+	for (unsigned int i = 0; i < 200; i++)
+		cr_assert_eq(receive_result(receiver), IVS_CHANNEL_E_TIMEOUT);
+}
+
+/* Its process is killed, or closes its channels, before the sender knows it. */
+Test(channel_queue, what_the_former_holder_received_is_not_received_again)
+{
+	for (unsigned int closes = 0; closes < 2; closes++) {
+		cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", NULL, &sender), 0);
+		send_number(sender, 1);
+		send_number(sender, 2);
+		cr_assert_eq(ivs_queue_open_receiver(all.channels[1], "q", &receiver), 0);
+		expect_number(receiver, 1);
+		if (closes) {
+			ivs_queue_close(receiver);
+			ivs_channels_close(all.channels[1]);
+		}
+		test_channels_reopen(&all, 1);
+		cr_assert_eq(ivs_queue_open_receiver(all.channels[1], "q", &receiver), 0);
+		cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_TIMEOUT);
+		cr_expect_eq(ivs_queue_flush(sender, 0), IVS_CHANNEL_E_ENDED);
+		ivs_queue_close(sender);
+		ivs_queue_close(receiver);
+	}
+	sender = receiver = NULL;
+}
+
+Test(channel_queue, receiver_that_has_received_nothing_leaves_the_queue_to_another)
+{
+	cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", NULL, &sender), 0);
+	send_number(sender, 1);
+	cr_assert_eq(ivs_queue_open_receiver(all.channels[1], "q", &receiver), 0);
+	ivs_queue_close(receiver);
+	cr_assert_eq(ivs_queue_open_receiver(all.channels[2], "q", &receiver), 0);
+	expect_number(receiver, 1);
+	cr_expect_eq(ivs_queue_flush(sender, 0), 0);
+}
+
+/* Publish a reader of the sender's lane in section @section, as another program would. */
+static void put_reader(unsigned int section, unsigned int index, uint64_t position)
+{
+	struct ivs_endpoint_view view = {
+		.state = {IVS_ROLE_READER, false, 77},
+		.target = ivs_channels_ref(sender->base.channels, sender->outlet.index,
+					   sender->outlet.incarnation),
+		.target_life = sender->base.channels->life,
+	};
+	void *memory = ivs_channels_own(all.channels[section]);
+
+	ivs_endpoint_put(memory, index, &view);
+	ivs_shared_publish(ivs_section_endpoint(memory, index) + IVS_ENDPOINT_POSITION, position);
+}
+
+Test(channel_queue, receiver_takes_no_messages_of_another_reader)
+{
+	cr_assert_eq(ivs_queue_open_sender(all.channels[1], "q", NULL, &sender), 0);
+	cr_assert_eq(ivs_queue_open_receiver(all.channels[2], "q", &receiver), 0);
+	put_reader(0, 40, 0);
+	send_number(sender, 1);
+	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_TIMEOUT);
+}
+
+Test(channel_queue, wait_does_not_consume_the_end)
+{
+	open_pair(4, 8);
+	send_number(sender, 1);
+	expect_number(receiver, 1);
+	ivs_queue_close(sender);
+	sender = NULL;
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_ENDED);
+}
+
+Test(channel_queue, wait_ends_at_its_time_limit)
+{
+	int result = 0;
+
+	open_pair(4, 8);
+	for (unsigned int i = 0; i < 1000 && !result; i++)
+		result = ivs_channels_wait(all.channels[1], 1);
+	cr_expect_eq(result, IVS_CHANNEL_E_TIMEOUT);
+}
+
+Test(channel_queue, release_gives_back_no_message_that_was_not_returned)
+{
+	struct ivs_queue *other;
+	const void *first;
+	const void *second;
+	size_t len;
+
+	open_pair(4, 8);
+	cr_assert_eq(ivs_queue_open_sender(all.channels[2], "q", NULL, &other), 0);
+	ivs_receiver_attach(&receiver->receiver);
+	send_number(sender, 1);
+	send_number(other, 2);
+	cr_assert_eq(ivs_queue_peek(receiver, &first, &len, 0), 0);
+	ivs_shared_publish((uint64_t *)sender->outlet.lane.slots, 12345);
+	cr_expect_eq(ivs_queue_peek(receiver, &second, &len, 0), 0);
+	cr_expect_eq(first, second);
+	cr_expect_eq(len, 8);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+	ivs_queue_release(receiver);
+	expect_number(receiver, 2);
+	ivs_queue_close(other);
+}
+
+Test(channel_queue, many_senders_of_one_peer_leave_room_for_others)
+{
+	const struct ivs_queue_options small = {2, 8};
+	struct ivs_queue *many[63];
+	struct ivs_queue *other;
+
+	for (unsigned int i = 0; i < 63; i++)
+		cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", &small, &many[i]), 0);
+	cr_assert_eq(ivs_queue_open_receiver(all.channels[1], "q", &receiver), 0);
+	cr_assert_eq(ivs_queue_open_sender(all.channels[2], "q", &small, &sender), 0);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+	send_number(sender, 5);
+	expect_number(receiver, 5);
+	cr_assert_eq(ivs_queue_open_sender(all.channels[1], "z", &small, &other), 0);
+	ivs_queue_close(other);
+	/* The others have their turn when these are closed. */
+	for (unsigned int i = 0; i < 63; i++) {
+		cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+		(void)receive_result(receiver);
+		send_number(many[i], i);
+		cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+		expect_number(receiver, i);
+		ivs_queue_close(many[i]);
+	}
+}
+
+Test(channel_queue, broken_queue_is_reported_once)
+{
+	open_pair(4, 8);
+	ivs_shared_publish((uint64_t *)sender->outlet.lane.slots, 12345);
+	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_BROKEN);
+	for (unsigned int i = 0; i < 300; i++)
+		cr_assert_eq(receive_result(receiver), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(ivs_queue_flush(sender, 0), 0);
+	cr_expect_eq(ivs_queue_send(sender, "", 0, 0), IVS_CHANNEL_E_ENDED);
+}
+
+Test(channel_queue, peer_that_lost_its_section_does_not_disturb_the_next)
+{
+	struct ivs_channels *former = all.channels[0];
+	struct ivs_queue *lost;
+	struct ivs_queue *incoming;
+	void *memory;
+
+	cr_assert_eq(ivs_queue_open_sender(former, "q", NULL, &lost), 0);
+	cr_assert_eq(ivs_queue_open_receiver(former, "z", &incoming), 0);
+	cr_assert_eq(ivs_queue_reserve(lost, &memory, 0), 0);
+	test_channels_reopen(&all, 0);
+	cr_expect_eq(ivs_channels_wait(former, 0), IVS_CHANNEL_E_SECTION);
+	cr_expect_eq(ivs_channels_wait(all.channels[0], 0), IVS_CHANNEL_E_SECTION);
+	test_channels_reopen(&all, 0);
+	open_pair(4, 8);
+	cr_expect_eq(ivs_channels_wait(former, 0), IVS_CHANNEL_E_SECTION);
+	cr_expect_eq(receive_result(incoming), IVS_CHANNEL_E_SECTION);
+	ivs_queue_commit(lost, 8);
+	cr_expect_eq(ivs_queue_send(lost, "", 0, 0), IVS_CHANNEL_E_SECTION);
+	ivs_queue_close(lost);
+	ivs_queue_close(incoming);
+	ivs_channels_close(former);
+	cr_expect_eq(ivs_channels_wait(all.channels[0], 0), 0);
+	send_number(sender, 3);
+	expect_number(receiver, 3);
+}
+
+Test(channel_queue, flush_knows_what_a_receiver_has_released_before_it_closed)
+{
+	open_pair(4, 8);
+	send_number(sender, 1);
+	send_number(sender, 2);
+	expect_number(receiver, 1);
+	expect_number(receiver, 2);
+	ivs_queue_close(receiver);
+	receiver = NULL;
+	cr_expect_eq(ivs_queue_flush(sender, 0), 0);
+}
+
+Test(channel_queue, flush_takes_no_position_of_another_reader)
+{
+	unsigned int index;
+
+	open_pair(4, 8);
+	send_number(sender, 1);
+	send_number(sender, 2);
+	expect_number(receiver, 1);
+	index = receiver->receiver.inlets[0].index;
+	ivs_queue_close(receiver);
+	receiver = NULL;
+	put_reader(1, index, 2);
+	cr_expect_eq(ivs_queue_flush(sender, 0), IVS_CHANNEL_E_ENDED);
 }

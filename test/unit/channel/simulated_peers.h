@@ -16,6 +16,8 @@
 
 #include "channel/channels.h"
 #include "channel/shared.h"
+#define TEST_PEER_WITHOUT_ROSTER
+#include "support/c/peer_stub.h"
 
 #define PEERS_N 3
 #define SECTION_LEN 32768
@@ -204,16 +206,6 @@ unsigned int ivs_peer_caps(const struct ivs_peer *peer)
 {
 	(void)peer;
 	return IVS_CAP_ID | IVS_CAP_RING | IVS_CAP_WAIT | IVS_CAP_WRITE;
-}
-
-const char *ivs_peer_cap_reason(const struct ivs_peer *peer, enum ivs_peer_cap cap)
-{
-	return peer && cap ? "" : NULL;
-}
-
-int ivs_peer_fd(const struct ivs_peer *peer)
-{
-	return -1 - peer->id; /* no fd is polled */
 }
 
 int ivs_peer_id(const struct ivs_peer *peer)

@@ -327,7 +327,7 @@ static void run_subscriber(struct ivs_peer *peer)
 				check_published(peer, &message, len, &first, received_n++);
 		}
 		if (result == IVS_CHANNEL_E_TIMEOUT || result == IVS_CHANNEL_E_ENDED ||
-		    (sim.hostile && result > 0))
+		    (sim.hostile && result > 0 && result != IVS_CHANNEL_E_SECTION))
 			result = 0;
 	}
 	if (result && !sim.hostile && !sim.over)
@@ -348,6 +348,9 @@ static void run_peer(unsigned int id)
 	ivs_channels_close(peer->channels);
 	peer->channels = NULL;
 	peer->ended = true;
+	/* A server would report that it has left. */
+	for (unsigned int i = 0; i < PEERS_N; i++)
+		sim.peers[i].rung += i != id && sim.kind == TOPICS;
 	yield();
 }
 
