@@ -463,6 +463,32 @@ Test(channel_peers, endpoint_is_not_taken_for_one_of_the_former_life)
 	receiver = NULL;
 }
 
+static void attach_again(void)
+{
+	receiver->receiver.seen = 0;
+	ivs_receiver_attach(&receiver->receiver);
+}
+
+/* The receiver looks for senders while another peer begins to hold the section. */
+Test(channel_peers, endpoint_of_the_former_life_is_not_taken_for_one_of_the_next)
+{
+	bool acted = true;
+
+	cr_assert_eq(ivs_queue_open_receiver(channels[2], "q", &receiver), 0);
+	for (unsigned int step = 0; acted; step += 7) {
+		cr_assert_eq(ivs_queue_open_sender(channels[1], "q", NULL, &sender), 0);
+		kill_peer(1);
+		sender = NULL;
+		steps_left = step;
+		at_step = attach_again;
+		open_peer(1);
+		acted = !at_step;
+		at_step = NULL;
+		for (unsigned int i = 0; i < receiver->receiver.inlets_n; i++)
+			cr_assert_neq(receiver->receiver.inlets[i].writer_life, channels[1]->life);
+	}
+}
+
 Test(channel_peers, peer_with_an_id_has_the_section_with_that_number)
 {
 	struct ivs_channels_options opts = IVS_CHANNELS_OPTIONS_INIT;
