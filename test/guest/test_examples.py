@@ -7,7 +7,7 @@ import pytest
 from guestkit import driver, initramfs, kernel, machine
 
 BOOT = 120
-EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop"]
+EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop", "queue"]
 
 
 @pytest.fixture
@@ -37,18 +37,24 @@ def boot(build, place):
 
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
-    """The examples work between guest and host: hello, ping-pong, one-to-many in both directions,
-    and poll-loop."""
+    """The examples work between guest and host: queue, which needs a region without other content,
+    hello, ping-pong, one-to-many in both directions, and poll-loop."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"
 
     def host(name, *words):
         return place.start(build / "examples" / name, *words)
 
-    with boot(transport, "hello pci:; echo ready; ping-pong pci:; "
+    with boot(transport, "echo booted; queue pci: send hi-from-the-guest; "
+              "hello pci:; echo ready; ping-pong pci:; "
               "echo from-the-guest | one-to-many write pci:; "
               "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
               machine.doorbell(server.socket, 2)) as guest:
+        guest.wait_for("^booted", BOOT)
+        receiver = host("queue", address, "receive")
+        receiver.out.wait("queue: received: hi-from-the-guest", timeout=BOOT)
+        guest.wait_for("^queue: sent: hi-from-the-guest", BOOT)
+        receiver.end()
         guest.wait_for(r"^hello: I am peer 0, waiting", BOOT)
         stranger = host("hello", address)  # this client is not the partner: it leaves when rung
         stranger.out.wait("I am peer 1, waiting")

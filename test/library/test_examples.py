@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples `ping-pong`, `one-to-many` and `poll-loop`: their output and errors. The examples
-`meet` and `hello` are tested in test_example_meet.py."""
+"""The examples `ping-pong`, `one-to-many`, `poll-loop` and `queue`: their output and errors. The
+examples `meet` and `hello` are tested in test_example_meet.py."""
 import fcntl
 import mmap
 import os
@@ -94,12 +94,12 @@ def test_no_vectors(place, name, words):
 
 @pytest.mark.parametrize("name, words", [
     ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]),
-    ("poll-loop", [])], ids=str)
+    ("poll-loop", []), ("queue", ["receive"]), ("queue", ["send", "hi"])], ids=str)
 def test_stopped_and_continued(place, name, words):
     """SIGSTOP and SIGCONT, as sent for Ctrl-Z and fg, interrupt waiting system calls, but the
     program keeps waiting."""
     place.server()
-    after = [address(place), *words] if name == "ping-pong" else [*words, address(place)]
+    after = [*words, address(place)] if name == "one-to-many" else [address(place), *words]
     process = place.start(example(place, name), *after, stdin=subprocess.PIPE)
     place.servers()[-1].err.wait("client 0 joined")
     for _ in range(4):
@@ -378,6 +378,86 @@ def test_too_small_region_is_an_error(place):
     for words in ("read", "write"):
         done = place.run(example(place, "one-to-many"), words, address(place))
         assert (done.returncode, done.stderr) == (1, "one-to-many: the region is too small\n")
+
+
+# queue
+
+USAGE_OF_QUEUE = "usage: queue ADDRESS send TEXT [SECTION] | queue ADDRESS receive [SECTION]\n"
+
+
+def plain_region(where):
+    """Create a region without a server. Return: its address."""
+    with open(where.shm_path, "wb") as file:
+        file.truncate(1 << 20)
+    return f"shm:{where.shm}"
+
+
+@pytest.mark.parametrize("words", [[], ["x"], ["x", "send"], ["x", "take"],
+                                   ["x", "receive", "1", "2"], ["x", "receive", "one"],
+                                   ["x", "send", "hi", "1", "2"], ["x", "send", "hi", ""]], ids=str)
+def test_queue_usage(place, words):
+    """With wrong arguments queue exits with status 2 before it opens anything."""
+    done = place.run(example(place, "queue"), *words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", USAGE_OF_QUEUE)
+    done = place.run(example(place, "queue"), "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, USAGE_OF_QUEUE, "")
+
+
+def test_queue_without_a_server(place):
+    """Without a server queue says how to start one; without an id it asks for a section."""
+    done = place.run(example(place, "queue"), address(place), "receive")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"queue: no server is listening at {place.socket}: start it")
+    done = place.run(example(place, "queue"), plain_region(place), "receive")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("queue: the peer has no id, so say which section it uses")
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unix", "shm"])
+def test_queue_sends_and_receives(place, plain):
+    """Messages arrive in order, also that of a sender which started first. The receiver continues
+    when a sender has left, and prints no terminal escape sequences."""
+    if not plain:
+        place.server()
+    where = plain_region(place) if plain else address(place)
+
+    def start(section, *words):
+        return place.start(example(place, "queue"), where, *words, *[section] * plain)
+
+    first = start(1, "send", "good morning")
+    wait_until(lambda: state_of(first.pid) == "S" and first.popen.poll() is None, "it waits")
+    receiver = start(0, "receive")
+    assert first.wait() == 0
+    assert start(1, "send", "\033]0;hi").wait() == 0
+    assert start(1, "send", "x" * 1024).wait() == 0
+    receiver.out.wait("queue: received: xxx")
+    receiver.out.wait("queue: the last sender has left", 3)
+    assert receiver.out.seen == [
+        "queue: waiting for messages", "queue: received: good morning",
+        "queue: the last sender has left", "queue: received: ?]0;hi",
+        "queue: the last sender has left", "queue: received: " + "x" * 1024,
+        "queue: the last sender has left"]
+    assert (first.out.text(), first.err.text()) == ("queue: sent: good morning", "")
+
+
+def test_queue_errors(place):
+    """A message that is too long, a second receiver, and a receiver that is killed are errors."""
+    place.server()
+    long = place.run(example(place, "queue"), address(place), "send", "x" * 1025)
+    assert (long.returncode, long.stdout) == (1, "")
+    assert long.stderr.startswith("queue: cannot send: ")
+    receiver = place.start(example(place, "queue"), address(place), "receive")
+    receiver.out.wait("waiting for messages")
+    second = place.run(example(place, "queue"), address(place), "receive")
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr.startswith("queue: cannot open the queue: ")
+    receiver.signal(signal.SIGSTOP)
+    sender = place.start(example(place, "queue"), address(place), "send", "hi")
+    place.servers()[-1].err.wait("joined", 4)
+    receiver.end()
+    last = place.start(example(place, "queue"), address(place), "receive")
+    assert sender.wait() == 0, sender.err.text()
+    last.out.wait("queue: received: hi")
 
 
 # poll-loop
