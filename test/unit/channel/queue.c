@@ -245,6 +245,20 @@ Test(channel_queue, sender_sees_that_the_receiver_is_gone)
 	cr_expect_eq(ivs_queue_peers(sender), 0);
 }
 
+Test(channel_queue, pauses_are_short_again_after_a_message)
+{
+	int64_t first_ns = all.channels[1]->pause_ns;
+
+	open_pair(4, 8);
+	for (unsigned int i = 0; i < 8; i++)
+		cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+	cr_expect_gt(all.channels[1]->pause_ns, first_ns);
+	send_number(sender, 1);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
+	expect_number(receiver, 1);
+	cr_expect_eq(all.channels[1]->pause_ns, first_ns);
+}
+
 Test(channel_queue, two_peers_with_one_section_both_stop)
 {
 	struct ivs_channels *former;
