@@ -14,8 +14,6 @@
 #define PAUSE_MAX_NS (10 * IVS_NS_PER_MS)
 /* Without an event for so long, look at the region, in case a doorbell was lost. */
 #define SLEEP_MAX_MS 10000
-/* How often to look if the other side does not know yet that this peer sleeps. */
-#define UNKNOWN_MS 10
 #define EVENTS_MAX 128 /* processed in one turn */
 #define PREPARE_TRIES 100
 #define PREPARE_PAUSE_NS IVS_NS_PER_MS
@@ -253,6 +251,11 @@ uint32_t ivs_channels_sections(const struct ivs_channels *channels)
 }
 
 /* Other sections */
+
+bool ivs_channels_is_ringer(const struct ivs_channels *channels, unsigned int section)
+{
+	return ivs_section_get_holder(ivs_channels_at(channels, section)).id >= 0;
+}
 
 void ivs_channels_ring(struct ivs_channels *channels, unsigned int section)
 {
@@ -554,9 +557,9 @@ static int64_t next_pause_ns(struct ivs_channels *channels)
 
 int ivs_channels_patience(struct ivs_channels *channels, bool rings)
 {
-	if (!can_be_rung(channels))
-		return (int)((next_pause_ns(channels) + IVS_NS_PER_MS - 1) / IVS_NS_PER_MS);
-	return rings ? SLEEP_MAX_MS : UNKNOWN_MS;
+	if (rings && can_be_rung(channels))
+		return SLEEP_MAX_MS;
+	return (int)((next_pause_ns(channels) + IVS_NS_PER_MS - 1) / IVS_NS_PER_MS);
 }
 
 int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool rings)

@@ -88,6 +88,13 @@ void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 IVS_MUST_USE unsigned int ivs_channels_lingering_from(struct ivs_channels *channels,
 						      unsigned int section);
 
+/**
+ * ivs_channels_is_ringer() - whether the holder of a section can ring other peers
+ *
+ * One that has no id, such as a peer at shm: in a region of a server, cannot.
+ */
+IVS_MUST_USE bool ivs_channels_is_ringer(const struct ivs_channels *channels, unsigned int section);
+
 /** ivs_channels_ring() - ring the holder of a section, if it can be rung */
 void ivs_channels_ring(struct ivs_channels *channels, unsigned int section);
 

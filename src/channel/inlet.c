@@ -167,7 +167,7 @@ bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps)
 	ivs_shared_publish(own_word(inlet, IVS_ENDPOINT_SLEEPS),
 			   ivs_endpoint_sleeps(inlet->incarnation, sleeps));
 	(void)load_accepted(inlet);
-	return inlet->accepted;
+	return inlet->accepted && ivs_channels_is_ringer(inlet->channels, inlet->writer.section);
 }
 
 /* Until the writer has a reader, the closed endpoint shows that no other may read the lane. */

@@ -81,7 +81,7 @@ void ivs_inlet_release(struct ivs_inlet *inlet);
 /**
  * ivs_inlet_set_sleeps() - publish whether this peer sleeps until the writer commits something
  *
- * Return: whether the writer knows this reader, and so will ring it.
+ * Return: whether the writer knows this reader and can ring, and so will ring it.
  */
 bool ivs_inlet_set_sleeps(struct ivs_inlet *inlet, bool sleeps);
 

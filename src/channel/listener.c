@@ -40,7 +40,7 @@ static bool is_settled(struct ivs_stream *offer, bool *completed)
 	bool ended = ivs_inlet_has_ended(&offer->inlet);
 	int result = ivs_outlet_update(&offer->outlet);
 
-	*completed = ivs_outlet_will_be_rung(&offer->outlet);
+	*completed = ivs_outlet_has_reader(&offer->outlet);
 	return *completed || result || ended;
 }
 

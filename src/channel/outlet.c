@@ -221,3 +221,9 @@ void ivs_outlet_set_sleeps(struct ivs_outlet *outlet, bool sleeps)
 	ivs_shared_publish(own_word(outlet, IVS_ENDPOINT_SLEEPS),
 			   ivs_endpoint_sleeps(outlet->incarnation, sleeps));
 }
+
+bool ivs_outlet_will_be_rung(const struct ivs_outlet *outlet)
+{
+	return ivs_outlet_has_reader(outlet) &&
+	       ivs_channels_is_ringer(outlet->channels, outlet->reader.section);
+}

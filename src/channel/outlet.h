@@ -89,10 +89,13 @@ IVS_MUST_USE int ivs_outlet_update(struct ivs_outlet *outlet);
 /** ivs_outlet_set_sleeps() - publish whether this peer sleeps until the reader rings it */
 void ivs_outlet_set_sleeps(struct ivs_outlet *outlet, bool sleeps);
 
-/** ivs_outlet_will_be_rung() - whether the lane has a reader, which rings when it has released */
-static inline bool ivs_outlet_will_be_rung(const struct ivs_outlet *outlet)
+/** ivs_outlet_has_reader() - whether the lane has found its reader, which may be gone */
+static inline bool ivs_outlet_has_reader(const struct ivs_outlet *outlet)
 {
 	return outlet->reader.index;
 }
+
+/** ivs_outlet_will_be_rung() - whether a reader will ring when it has released messages */
+IVS_MUST_USE bool ivs_outlet_will_be_rung(const struct ivs_outlet *outlet);
 
 #endif

@@ -242,6 +242,6 @@ int ivs_queue_receive(struct ivs_queue *queue, void *buffer, size_t room, size_t
 unsigned int ivs_queue_peers(const struct ivs_queue *queue)
 {
 	if (queue->sends)
-		return ivs_outlet_will_be_rung(&queue->outlet) && !queue->outlet.result;
+		return ivs_outlet_has_reader(&queue->outlet) && !queue->outlet.result;
 	return queue->receiver.inlets_n;
 }

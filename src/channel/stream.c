@@ -157,7 +157,7 @@ static int find_acceptor(struct ivs_stream *stream)
 	uint64_t life;
 	int result = ivs_outlet_update(&stream->outlet);
 
-	if (!ivs_outlet_will_be_rung(&stream->outlet))
+	if (!ivs_outlet_has_reader(&stream->outlet))
 		return IVS_CHANNEL_E_TIMEOUT; /* no listener has seen it yet */
 	for (; ivs_channels_find(channels, IVS_ROLE_ACCEPTOR, NULL, true, &at, &life, &view);
 	     at.index++) {

@@ -113,6 +113,20 @@ def test_two_senders(peers):
     expect_end(receiver)
 
 
+@pytest.mark.parametrize("sender", ["unix", "shm"])
+def test_peers_that_cannot_ring(place, sender):
+    """A process that can be rung waits for one at shm:, which cannot ring."""
+    server = place.server("-l", "4M", "-n", "1")
+    program = place.build / "test" / "channel-numbers"
+    calls = [["send", NAME, 0, MESSAGES], ["receive", NAME, MESSAGES]]
+    at_server, at_shm = calls if sender == "unix" else reversed(calls)
+    first = place.start(program, f"shm:{place.shm}", 8, *at_shm)
+    first.out.wait("section 8")  # a sender that comes later is found within 10 s
+    second = place.start(program, f"unix:{server.socket}", "id", *at_server)
+    for process in first, second:
+        expect_end(process)
+
+
 def kill(process, moment):
     """Kill a process that has just been started, after a time."""
     time.sleep(moment)
