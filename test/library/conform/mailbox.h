@@ -8,7 +8,9 @@
 #define CONFORM_MAILBOX_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define PAGE 4096UL
 #define MIB (1UL << 20)
@@ -17,11 +19,12 @@
  * Layout of the region. The first page and the last usable page are left to the cases that test
  * them.
  */
-#define MAILBOX_AT (64UL << 10)
 #define SCRATCH_AT (128UL << 10) /* test data, up to 128 KiB */
 #define WORDS_AT (256UL << 10)	 /* counters, never patterns */
 #define LARGE_AT MIB		 /* 1 MiB */
 #define REGION_MIN (4 * MIB)
+#define MAILBOX_AT (REGION_MIN - (128UL << 10)) /* behind the last section of the channels */
+#define SECTIONS_N 64				/* of 15 pages each, behind one for the layout */
 
 #define MAILBOX_READY 0x70617274 /* "part" */
 #define ARGS_N 5
@@ -47,8 +50,20 @@
  * @ASK_KNOWS: wait until the partner knows a peer with all vectors. args: id, number of vectors;
  *             result: number of vectors that it knows
  * @ASK_QUIT:  make the partner exit
+ * @ASK_CHANNELS_OPEN: open channels. args: slot, section if the peer has no id; result: that of
+ *             ivs_channels_open()
+ * @ASK_CHANNELS_CLOSE: close channels and their queues. args: slot
+ * @ASK_QUEUE_OPEN: open a queue. args: slot, queue, number of its name, 1 for a sender and 0 for a
+ *             receiver, and in the upper half the number of messages; result: that of opening
+ * @ASK_QUEUE_CLOSE: close a queue. args: slot, queue
+ * @ASK_SEND:  send messages. args: slot, queue, number of the first message, number of messages,
+ *             time limit for each in ms, and in the upper half a delay in ms; results: that of the
+ *             last one, number of messages that were sent
+ * @ASK_RECEIVE: receive messages. args: as for ASK_SEND; results: the same, -EBADMSG after a wrong
+ *             message
  *
- * A slot holds one of the partner's peers; slot 0 is always open.
+ * A slot holds one of the partner's peers; slot 0 is always open. A peer that leaves while it has
+ * channels does not close them, like one that is killed.
  */
 enum request {
 	ASK_HELLO = 1,
@@ -61,6 +76,12 @@ enum request {
 	ASK_LEAVE,
 	ASK_KNOWS,
 	ASK_QUIT,
+	ASK_CHANNELS_OPEN,
+	ASK_CHANNELS_CLOSE,
+	ASK_QUEUE_OPEN,
+	ASK_QUEUE_CLOSE,
+	ASK_SEND,
+	ASK_RECEIVE,
 };
 
 /**
@@ -92,8 +113,25 @@ void pattern_write(volatile uint8_t *at, uint64_t len, uint64_t seed);
 /* Return: the number of wrong bytes; *first is set to the offset of the first one. */
 uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, uint64_t *first);
 
+/* The messages in queues: number @number is a pattern with this seed. */
+#define MESSAGE_MAX 200u
+#define QUEUE_NAME_LEN 16
+
+static inline size_t message_len(uint64_t number)
+{
+	return number * 7 % (MESSAGE_MAX + 1);
+}
+
+static inline void queue_name(char name[QUEUE_NAME_LEN], unsigned int number)
+{
+	snprintf(name, QUEUE_NAME_LEN, "queue %u", number);
+}
+
 /* Sleep 0.1 ms while polling for a state that no event reports. */
 void take_a_breath(void);
+
+/* A delay that a request asks for. */
+void partner_sleep_ms(uint64_t ms);
 
 int partner_run(const char *address);
 

@@ -11,7 +11,7 @@
 
 #include <ivshmem/peer.h>
 
-#include "mailbox.h"
+#include "partner.h"
 
 #define SLOTS_MAX 8
 #define KNOWS_MS 10000
@@ -20,6 +20,7 @@
 
 struct slot {
 	struct ivs_peer *peer;
+	struct partner_channels channels;
 	bool rung[VECTORS_MAX]; /* vectors whose doorbells look_around() has read */
 };
 
@@ -64,7 +65,7 @@ uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, 
 	return wrong;
 }
 
-static void sleep_ms(uint64_t ms)
+void partner_sleep_ms(uint64_t ms)
 {
 	const struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 
@@ -75,7 +76,13 @@ static void sleep_ms(uint64_t ms)
 static void look_around(struct slot *slot, int timeout_ms)
 {
 	struct ivs_event event;
-	int result = ivs_peer_next(slot->peer, timeout_ms, &event);
+	int result;
+
+	if (slot->channels.channels) { /* they process the peer's events */
+		(void)!ivs_channels_wait(slot->channels.channels, 0);
+		return;
+	}
+	result = ivs_peer_next(slot->peer, timeout_ms, &event);
 
 	if (!result && event.type == IVS_EVENT_DOORBELL && event.vector < VECTORS_MAX)
 		slot->rung[event.vector] = true;
@@ -103,7 +110,7 @@ static int64_t ring(struct partner *partner, struct slot *slot)
 	int result = 0;
 
 	knows(slot, id, vector + 1, VECTORS_MAX);
-	sleep_ms(partner->mailbox->args[4]);
+	partner_sleep_ms(partner->mailbox->args[4]);
 	for (uint64_t i = 0; i < partner->mailbox->args[3] && !result; i++)
 		result = ivs_peer_ring(slot->peer, id, vector);
 	return result;
@@ -124,24 +131,24 @@ static int64_t take(struct partner *partner, struct slot *slot)
 	return result;
 }
 
+static void leave(struct slot *slot)
+{
+	partner_channels_abandon(&slot->channels);
+	ivs_peer_close(slot->peer);
+	*slot = (struct slot){0};
+}
+
 static void join(struct partner *partner, struct slot *slot)
 {
 	struct mailbox *mailbox = partner->mailbox;
 	struct ivs_error err;
 
-	ivs_peer_close(slot->peer);
-	*slot = (struct slot){0};
+	leave(slot);
 	mailbox->results[0] = ivs_peer_open(partner->address, NULL, &slot->peer, &err);
 	mailbox->results[1] = slot->peer ? ivs_peer_id(slot->peer) : -1;
 	mailbox->results[2] = slot->peer ? ivs_peer_vectors(slot->peer) : 0;
 	if (!slot->peer)
 		fprintf(stderr, "partner: %s\n", err.text);
-}
-
-static void leave(struct slot *slot)
-{
-	ivs_peer_close(slot->peer);
-	*slot = (struct slot){0};
 }
 
 static void add(struct partner *partner)
@@ -215,8 +222,10 @@ static bool answer(struct partner *partner)
 		return true;
 	case ASK_QUIT:
 		return false;
+	default:
+		partner_channels_answer(&slot->channels, slot->peer, mailbox);
+		return true;
 	}
-	return true;
 }
 
 /* Keep reading events: a server that exits sends nothing more to a client whose socket is full. */
