@@ -333,6 +333,14 @@ IVS_PUBLIC bool ivs_stream_is_connected(const struct ivs_stream *stream);
 IVS_PUBLIC void ivs_stream_close(struct ivs_stream *stream);
 
 /**
+ * ivs_stream_abort() - close both directions after an error. NULL is ignored.
+ *
+ * The other side sees the end as if this peer had died (ivs_stream_is_complete()), and may not be
+ * able to read what was written.
+ */
+IVS_PUBLIC void ivs_stream_abort(struct ivs_stream *stream);
+
+/**
  * ivs_stream_shutdown() - write no more
  *
  * When the other side has read everything, it sees the end. This side can still read.
@@ -351,6 +359,16 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const vo
 					     size_t len, size_t *written, int timeout_ms);
 
 /**
+ * ivs_stream_flush() - wait until the other side has read all bytes that were written
+ *
+ * A side that closes the stream and then its channels should flush before: otherwise the next
+ * holder of its section may overwrite what has not been read.
+ *
+ * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED, _BROKEN, _FULL, _SECTION, _PEER; -errno (-EINTR).
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_flush(struct ivs_stream *stream, int timeout_ms);
+
+/**
  * ivs_stream_read() - read up to @len bytes, waiting until there is at least one
  * @got: set to the number of bytes that were read, 0 unless 0 is returned
  *
@@ -367,6 +385,15 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
  * For a program that does not want to read now, because it cannot pass on what it has read.
  */
 IVS_PUBLIC void ivs_stream_set_reading(struct ivs_stream *stream, bool reading);
+
+/**
+ * ivs_stream_is_complete() - why ivs_stream_read() has returned IVS_CHANNEL_E_ENDED
+ *
+ * Return: true: the other side has called ivs_stream_shutdown() or ivs_stream_close(), and all that
+ * it had written was read; false: it has left, died, or called ivs_stream_abort(), so that bytes
+ * may be missing.
+ */
+IVS_PUBLIC bool ivs_stream_is_complete(const struct ivs_stream *stream);
 
 /** ivs_stream_section() - the section of the other side, once connected: its id, if it has one */
 IVS_PUBLIC uint32_t ivs_stream_section(const struct ivs_stream *stream);

@@ -76,6 +76,13 @@ void ivs_outlet_close(struct ivs_outlet *outlet)
 	ivs_channels_ring(channels, outlet->reader.section);
 }
 
+void ivs_outlet_abort(struct ivs_outlet *outlet)
+{
+	ivs_channels_give_back(outlet->channels, outlet->index);
+	if (outlet->reader.index)
+		ivs_channels_ring(outlet->channels, outlet->reader.section);
+}
+
 /* Return: whether the endpoint of another peer reads this lane. */
 static bool is_own_reader(const struct ivs_outlet *outlet, const struct ivs_endpoint_view *view)
 {

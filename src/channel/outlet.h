@@ -60,6 +60,9 @@ void ivs_outlet_end(struct ivs_outlet *outlet);
 /** ivs_outlet_close() - end the lane; its reader can still read what was committed */
 void ivs_outlet_close(struct ivs_outlet *outlet);
 
+/** ivs_outlet_abort() - end the lane; its reader sees the end as if this peer had died */
+void ivs_outlet_abort(struct ivs_outlet *outlet);
+
 /**
  * ivs_outlet_reserve() - the memory for the next message, without waiting
  *

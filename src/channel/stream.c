@@ -124,6 +124,17 @@ void ivs_stream_close(struct ivs_stream *stream)
 	free(stream);
 }
 
+void ivs_stream_abort(struct ivs_stream *stream)
+{
+	if (!stream)
+		return;
+	ivs_channel_remove(&stream->base);
+	if (stream->inlet.index)
+		ivs_inlet_close(&stream->inlet);
+	ivs_outlet_abort(&stream->outlet);
+	free(stream);
+}
+
 void ivs_stream_shutdown(struct ivs_stream *stream)
 {
 	if (!stream->shut && stream->inlet.index)
@@ -293,6 +304,26 @@ int ivs_stream_write(struct ivs_stream *stream, const void *bytes, size_t len, s
 	return *written ? 0 : result;
 }
 
+static int try_flush(struct ivs_channel *channel, struct ivs_attempt *attempt)
+{
+	struct ivs_outlet *outlet = &stream_of(channel)->outlet;
+	int result = complete(stream_of(channel));
+
+	(void)attempt;
+	if (!result)
+		result = ivs_outlet_update(outlet);
+	if (!ivs_outlet_unread(outlet))
+		return 0;
+	return result ? result : IVS_CHANNEL_E_TIMEOUT;
+}
+
+int ivs_stream_flush(struct ivs_stream *stream, int timeout_ms)
+{
+	struct ivs_attempt attempt = {.run = try_flush};
+
+	return ivs_channel_await(&stream->base, &attempt, timeout_ms);
+}
+
 static int try_read(struct ivs_channel *channel, struct ivs_attempt *attempt)
 {
 	struct ivs_stream *stream = stream_of(channel);
@@ -329,7 +360,14 @@ int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len, size_t *
 		*got = 0;
 		return IVS_CHANNEL_E_ENDED;
 	}
+	if (!*got && result == IVS_CHANNEL_E_ENDED)
+		stream->complete = stream->complete || ivs_inlet_is_complete(&stream->inlet);
 	return *got ? 0 : result;
+}
+
+bool ivs_stream_is_complete(const struct ivs_stream *stream)
+{
+	return stream->complete;
 }
 
 uint32_t ivs_stream_section(const struct ivs_stream *stream)

@@ -18,6 +18,7 @@
  * @is_new:    it was connected after ivs_stream_begin_connect() had returned, and no wait has ended
  *             for that
  * @ignores_bytes: bytes to read do not end a wait
+ * @complete:  ivs_stream_read() has found the end, because the other side has ended its direction
  * @wants_room: while it sleeps: the last write found the buffer full
  * @offered_ns: when the stream was offered to the other side
  */
@@ -32,6 +33,7 @@ struct ivs_stream {
 	bool is_held;
 	bool is_new;
 	bool ignores_bytes;
+	bool complete;
 	bool wants_room;
 	int64_t offered_ns;
 };

@@ -314,3 +314,33 @@ Test(channel_stream, peer_that_is_opened_again_ends_the_stream)
 	(void)write_result(server);
 	cr_expect_eq(write_result(server), IVS_CHANNEL_E_ENDED);
 }
+
+Test(channel_stream, flush_waits_until_everything_was_read)
+{
+	open_pair(0);
+	cr_expect_eq(ivs_stream_flush(client, 0), 0);
+	write_text(client, "some");
+	cr_expect_eq(ivs_stream_flush(client, 1), IVS_CHANNEL_E_TIMEOUT);
+	ivs_stream_shutdown(client);
+	expect_text(server, "some");
+	cr_expect_eq(ivs_stream_flush(client, 1), 0);
+	write_text(server, "lost");
+	ivs_stream_close(client);
+	client = NULL;
+	cr_expect_eq(ivs_stream_flush(server, 1), IVS_CHANNEL_E_ENDED);
+}
+
+Test(channel_stream, only_a_side_that_ends_its_direction_is_complete)
+{
+	open_pair(0);
+	write_text(client, "last");
+	ivs_stream_shutdown(client);
+	expect_text(server, "last");
+	cr_expect_not(ivs_stream_is_complete(server));
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	cr_expect(ivs_stream_is_complete(server));
+	ivs_stream_abort(server);
+	server = NULL;
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_ENDED);
+	cr_expect_not(ivs_stream_is_complete(client));
+}
