@@ -34,6 +34,10 @@ WORDS = {
     "peers": (["peers"], ["--json"]),
     "ring": (["ring"], ["all"]),
     "wait": (["wait"], ["--timeout", "0"]),
+    "pipe": (["pipe"], ["name", "--section", "0"]),
+    "send": (["send"], ["name", "text", "--section", "0"]),
+    "receive": (["receive"], ["name", "--section", "0"]),
+    "channels": (["channels"], ["--json"]),
     "config": (["config", "apparmor"], []),
     "looking-glass": (["looking-glass", "1920x1080", "--name"], []),
     "looking-glass test": (["looking-glass", "test", "--json"], []),
@@ -62,7 +66,8 @@ ABSENT = {
     "restore": "{path} does not exist",
     "attach": "{path} does not exist",
     "list": 'no region "{spelled}"',
-    **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait"], "no region {address}: "),
+    **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait", "pipe", "send", "receive",
+                     "channels"], "no region {address}: "),
     "looking-glass test": 'no region "{address}": ',
 }
 FOR_REGIONS = ["create", "resize", "remove", "save", "restore", "attach", "looking-glass test"]

@@ -23,13 +23,14 @@ def complete(*words):
 
 def test_commands():
     """The first word is a command or a general option."""
-    assert complete("cr") == {"create"} and complete("re") == {"remove", "resize", "restore"}
+    assert complete("cr") == {"create"} and complete("res") == {"resize", "restore"}
     assert complete("--") == {"--help", "--version"}
     assert {"create", "list", "config", "looking-glass", "get", "wait"} <= complete("")
 
 
 @pytest.mark.parametrize("words, expected", [
     (("create", "x", "--si"), {"--size"}), (("wait", "x", "--t"), {"--timeout"}),
+    (("pipe", "x", "y", "--li"), {"--listen"}), (("receive", "x", "y", "--c"), {"--count"}),
     (("config", "lib"), {"libvirt"}), (("looking-glass", "te"), {"test"}),
     (("forward", "pci:", "--li"), {"--listen"}), (("forward", "x", "--listen", "u"), {"unix:"}),
     (("attach", "--qm"), {"--qmp"}), (("detach", "--no"), {"--no-rings"}),
@@ -40,8 +41,8 @@ def test_options(words, expected):
     assert complete(*words) == expected
 
 
-@pytest.mark.parametrize("words", [("get",), ("forward",), ("remove",), ("config", "qemu"),
-                                   ("list",), ("save",), ("restore", "file"),
+@pytest.mark.parametrize("words", [("get",), ("forward",), ("pipe",), ("remove",),
+                                   ("config", "qemu"), ("list",), ("save",), ("restore", "file"),
                                    ("attach", "--region")])
 def test_names_of_regions(place, words):
     """A region's name is completed, and quoted if it contains a blank."""

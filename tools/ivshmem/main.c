@@ -21,8 +21,9 @@ static const struct {
 	{"Configurations", {&command_config}},
 	{"Running VMs", {&command_attach, &command_detach, &command_migrate}},
 	{"Peers",
-	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait,
-	  &command_forward}},
+	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
+	{"Channels",
+	 {&command_forward, &command_pipe, &command_send, &command_receive, &command_channels}},
 };
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ivshmem send and receive."""
+import pytest
+
+from support.py.channel_tool import Peers, run
+
+
+@pytest.fixture(name="peers", params=["unix", "shm"])
+def peers_fixture(place, request):
+    """Peers on a server, or on a plain region."""
+    return Peers(place, request.param)
+
+
+@pytest.fixture(name="served")
+def served_fixture(place):
+    """Peers on a server, which reports the death of one to the other."""
+    return Peers(place, "unix")
+
+
+def test_text(peers):
+    """The words of TEXT are one message; "receive" ends after --count messages of any sender."""
+    receiver = peers.start("receive", "q", "--count", 3)
+    assert peers.run("send", "q", "two", "words").returncode == 0
+    assert peers.run("send", "q", "").returncode == 0
+    sender = peers.start("send", "q", "x" * 100000)
+    assert receiver.read(1 << 20) == b"two words\n\n" + b"x" * 100000 + b"\n"
+    assert receiver.finish() == sender.finish() == (0, "")
+
+
+def test_lines(place, peers):
+    """Each line of standard input is a message, in order, whatever its length."""
+    lines = [b"%d " % i + b"z\0\xff" * (i % 211) for i in range(3000)] + [b"", b"y" * 10000]
+    (place.dir / "lines").write_bytes(b"\n".join(lines))  # the last line has no newline
+    receiver = peers.start("receive", "q", "--count", len(lines), "--raw")
+    with open(place.dir / "lines", "rb") as given:
+        sender = peers.start("send", "q", stdin=given)
+    assert receiver.read(1 << 24) == b"".join(lines)
+    assert sender.finish() == receiver.finish() == (0, "")
+
+
+def test_lines_are_sent_at_once(peers):
+    """A line is sent when it is complete, although more may follow."""
+    receiver, sender = peers.start("receive", "q"), peers.start("send", "q")
+    for line in (b"one\n", b"two\n"):
+        sender.write(line)
+        assert receiver.read(len(line)) == line
+    sender.close_input()
+    assert sender.finish() == (0, "") and receiver.popen.poll() is None
+
+
+def test_long_line(peers):
+    """A line that is longer than messages can be is refused with its number."""
+    receiver = peers.start("receive", "q")
+    done = peers.run("send", "q", data=b"short\n" + b"x" * 70000 + b"\n")
+    assert done.returncode == 1 and b"ivshmem send: line 2 is longer than " in done.stderr
+    assert receiver.read(6) == b"short\n"
+
+
+def test_text_that_does_not_fit(place):
+    """TEXT that is longer than the section is refused with the possible length."""
+    place.shm_path.write_bytes(bytes(1 << 20))
+    done = run("send", place.shm, "q", "x" * 100000, "--section", 0)
+    assert done.returncode == 1
+    assert b"TEXT has 100000 bytes, and the section has room" in done.stderr
+
+
+def test_time_limits(peers):
+    """Without the other side, both commands fail when the time limit expires."""
+    done = peers.run("send", "q", "text", "--timeout", 0)
+    assert done.returncode == 1 and b"the receiver has not taken all messages" in done.stderr
+    done = peers.run("receive", "q", "--timeout", 0)
+    assert done.returncode == 1 and b"no message within 0 s" in done.stderr
+
+
+def test_receiver_that_leaves(served):
+    """A receiver that leaves before it has taken all messages is reported."""
+    receiver = served.start("receive", "q", "--count", 1)
+    sender = served.start("send", "q")
+    sender.write(b"a\n")
+    assert receiver.finish() == (0, "")
+    sender.write(b"b\n" * 10)
+    sender.close_input()
+    status, message = sender.finish()
+    assert status == 1 and "the other side has closed the channel, left or died" in message
+
+
+def test_killed_sender(served):
+    """A receiver takes what a killed sender has sent, and then waits for others."""
+    receiver, sender = served.start("receive", "q"), served.start("send", "q")
+    sender.write(b"last\n")
+    assert receiver.read(5) == b"last\n"
+    sender.popen.kill()
+    assert served.run("send", "q", "next").returncode == 0
+    assert receiver.read(5) == b"next\n" and receiver.popen.poll() is None
+
+
+def test_failing_output(peers):
+    """A message that cannot be printed is an error."""
+    with open("/dev/full", "wb") as full:
+        receiver = peers.start("receive", "q", "--count", 1, stdout=full)
+    peers.run("send", "q", "x")
+    assert receiver.finish() == (1, "ivshmem receive: cannot print: No space left on device\n")
+
+
+@pytest.mark.parametrize("words, message", [
+    (["send"], "no ADDRESS"), (["send", "x"], "no NAME of a channel"),
+    (["receive", "x", "y", "z"], 'surplus argument "z"'),
+    (["receive", "x", "y", "-n", "0"], 'invalid count "0": use a number of at least 1'),
+    (["receive", "x", "y", "-t", "x"], 'invalid time limit "x"'),
+])
+def test_mistakes(words, message):
+    """A mistake in the command line is reported before anything is opened."""
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert message in done.stderr.decode()

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/channel_target.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "base/parse.h"
+#include "channel/layout.h"
+#include "channel/section.h"
+
+#define SECONDS_MAX (INT_MAX / 1000)
+
+int channel_target_option(struct channel_target *target, int option, const char *value)
+{
+	uint64_t number;
+
+	switch (option) {
+	case 's':
+		if (!ivs_parse_uint(value, 0, IVS_CHANNEL_SECTIONS_MAX - 1, &number))
+			return usage_error("invalid section", value, "use 0 to 4095");
+		target->section = (uint32_t)number;
+		return 0;
+	case 't':
+		if (!ivs_parse_uint(value, 0, SECONDS_MAX, &number))
+			return usage_error("invalid time limit", value,
+					   "use a number of seconds, such as 10");
+		target->timeout_ms = (int)number * 1000;
+		return 0;
+	default:
+		return target_option(&target->target, option);
+	}
+}
+
+int channel_target_operand(struct channel_target *target, char *value)
+{
+	if (!target->target.text)
+		target->target.text = value;
+	else if (!target->name)
+		target->name = value;
+	else
+		return USAGE_SURPLUS;
+	return 0;
+}
+
+/* Return: 0, or an exit status after printing the reason. */
+static int check_name(const struct channel_target *target)
+{
+	if (!target->target.text)
+		return 0; /* target_open() reports that */
+	if (!target->name) {
+		fprintf(stderr, "%s: no NAME of a channel: see --help\n", usage_name());
+		return STATUS_USAGE;
+	}
+	if (!ivs_endpoint_name_is_valid(target->name))
+		return usage_error("invalid NAME", target->name,
+				   "use 1 to 39 bytes without control characters");
+	return 0;
+}
+
+/* Return: 0, or an exit status after printing the reason. */
+static int check_section(const struct channel_target *target)
+{
+	const char *address = target->target.address;
+	int id = ivs_peer_id(target->peer);
+
+	if (id < 0 && target->section == IVS_CHANNEL_SECTION_OF_ID)
+		return usage_failed("%s: this peer has no id: give it a section that no other peer "
+				    "of the region uses, such as --section 0",
+				    address);
+	if (id >= 0 && target->section != IVS_CHANNEL_SECTION_OF_ID)
+		return usage_failed("%s: this peer has id %d, and so section %d: leave out "
+				    "--section %" PRIu32,
+				    address, id, id, target->section);
+	return 0;
+}
+
+static int open_channels(struct channel_target *target)
+{
+	struct ivs_channels_options options = IVS_CHANNELS_OPTIONS_INIT;
+	struct ivs_error err;
+	int status = check_section(target);
+
+	if (status)
+		return status;
+	options.section = target->section;
+	if (ivs_channels_open(target->peer, &options, &target->channels, &err))
+		return usage_failed("%s: %s", target->target.address, err.text);
+	return 0;
+}
+
+int channel_target_open(struct channel_target *target)
+{
+	int status = check_name(target);
+
+	if (!status)
+		status = target_open(&target->target, false, &target->peer);
+	if (status)
+		return status;
+	status = open_channels(target);
+	if (status)
+		channel_target_close(target);
+	return status;
+}
+
+void channel_target_close(struct channel_target *target)
+{
+	ivs_channels_close(target->channels);
+	ivs_peer_close(target->peer);
+	target->channels = NULL;
+	target->peer = NULL;
+}
+
+size_t channel_target_section_len(const struct channel_target *target)
+{
+	return (ivs_peer_usable_len(target->peer) - IVS_CHANNEL_LAYOUT_LEN) /
+	       ivs_channels_sections(target->channels);
+}
+
+int channel_target_failed(const struct channel_target *target, int result)
+{
+	const char *advice = "";
+
+	switch (result) {
+	case IVS_CHANNEL_E_BUSY:
+		advice = ": \"ivshmem channels\" shows its section";
+		break;
+	case IVS_CHANNEL_E_FULL:
+		advice = ": use a larger region, or fewer sections";
+		break;
+	case IVS_CHANNEL_E_SECTION:
+		advice = ": each peer needs a section of its own";
+		break;
+	default:
+		break;
+	}
+	return usage_failed("\"%s\" in %s: %s%s", target->name, target->target.address,
+			    ivs_channel_strerror(result), advice);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The command channels: what the sections of a region contain. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "daemon/json.h"
+#include "tools/ivshmem/channels_read.h"
+#include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/target.h"
+#include "tools/shared/table.h"
+
+#define NUMBER_LEN 24
+#define CELL_LEN 96
+#define LINES_MAX 10000 /* hostile peers can fill 4096 sections of 63 endpoints */
+
+/**
+ * struct show - the command line of channels
+ * @shown_n: number of endpoints that have been shown
+ * @used_n:  number of sections in use
+ */
+struct show {
+	struct target target;
+	bool json;
+	struct ivs_peer *peer;
+	struct channels_region region;
+	unsigned int shown_n;
+	unsigned int used_n;
+};
+
+static const char *const state_names[] = {
+	[SECTION_UNUSED] = "unused", [SECTION_HELD] = "held",	      [SECTION_LEFT] = "left",
+	[SECTION_GONE] = "gone",     [SECTION_DISPUTED] = "disputed",
+};
+
+static const char *const kinds[IVS_ROLES_N] = {
+	[IVS_ROLE_NONE] = "",
+	[IVS_ROLE_QUEUE_SENDER] = "sender",
+	[IVS_ROLE_QUEUE_RECEIVER] = "receiver",
+	[IVS_ROLE_READER] = "reader",
+	[IVS_ROLE_LISTENER] = "listener",
+	[IVS_ROLE_CONNECTOR] = "connector",
+	[IVS_ROLE_ACCEPTOR] = "acceptor",
+	[IVS_ROLE_PUBLISHER] = "publisher",
+	[IVS_ROLE_SUBSCRIBER] = "subscriber",
+};
+
+static int take_option(void *context, int option, const char *value)
+{
+	struct show *show = context;
+
+	(void)value;
+	if (option != 'j')
+		return target_option(&show->target, option);
+	show->json = true;
+	return 0;
+}
+
+static int take_operand(void *context, char *value)
+{
+	struct show *show = context;
+
+	if (show->target.text)
+		return USAGE_SURPLUS;
+	show->target.text = value;
+	return 0;
+}
+
+static int parse(struct show *show, int argc, char **argv)
+{
+	static const char help[] =
+		"usage: ivshmem channels ADDRESS [--json]\n"
+		"\n"
+		"Lists the sections of the region that are in use, and their endpoints: queues,\n"
+		"topics, streams, and how much has not been read. Changes nothing, and needs no "
+		"other\n"
+		"peer. With a server's socket, this command briefly becomes a peer itself.\n"
+		"\n"
+		"  -j, --json             print JSON\n" TARGET_HELP "\n" TARGET_ADDRESSES "\n"
+		"Example: the channels of a server's region\n"
+		"  ivshmem channels unix:/run/ivshmem/my-vms.sock\n";
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'},
+		TARGET_OPTIONS,
+		{0},
+	};
+	static const struct usage usage = {help,	"j" TARGET_LETTERS, options,
+					   take_option, "see --help",	    take_operand};
+
+	return usage_parse(&usage, show, argc, argv);
+}
+
+/* Return: 0, or STATUS_FAILED after printing the reason. */
+static int read_layout(struct show *show)
+{
+	const char *address = show->target.address;
+	size_t len = ivs_peer_usable_len(show->peer);
+
+	show->region.memory = ivs_peer_memory(show->peer, NULL);
+	switch (ivs_channel_layout_read(show->region.memory, len, &show->region.layout)) {
+	case 0:
+		return 0;
+	case IVS_CHANNEL_LAYOUT_E_EMPTY:
+	case IVS_CHANNEL_LAYOUT_E_UNFINISHED:
+		return usage_failed("%s has no channels: no peer has opened channels in it",
+				    address);
+	case IVS_CHANNEL_LAYOUT_E_VERSION:
+		return usage_failed("%s has channels with layout version %" PRIu32
+				    ", and this program supports version %d: use the same version "
+				    "of ivshmem as the peers",
+				    address, show->region.layout.version,
+				    IVS_CHANNEL_LAYOUT_VERSION);
+	case IVS_CHANNEL_LAYOUT_E_DAMAGED:
+		return usage_failed("%s has a damaged layout of channels, or one that does not fit "
+				    "into its %zu bytes",
+				    address, len);
+	default:
+		return usage_failed("%s has no channels: it has other content", address);
+	}
+}
+
+/* The next endpoint of a section that is in use. Return: its index; 0: there is none. */
+static unsigned int next_endpoint(struct show *show, unsigned int section, unsigned int after,
+				  struct endpoint_info *out)
+{
+	for (unsigned int i = after + 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
+		if (show->shown_n < LINES_MAX &&
+		    channels_read_endpoint(&show->region, section, i, out)) {
+			show->shown_n++;
+			return i;
+		}
+	}
+	return 0;
+}
+
+static const char *kind_of(const struct endpoint_info *info)
+{
+	return kinds[info->view.state.role];
+}
+
+static json_t *number_json(uint64_t number, bool known)
+{
+	return known && number <= INT64_MAX ? json_integer((json_int_t)number) : json_null();
+}
+
+static json_t *endpoint_json(unsigned int index, const struct endpoint_info *info)
+{
+	json_t *other = json_null();
+	char name[IVS_SECTION_NAME_MAX + 1];
+
+	if (info->has_other)
+		other = json_pack("{s:i, s:i}", "section", info->other.section, "endpoint",
+				  info->other.index);
+	return json_pack(
+		"{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:b}", "endpoint", index,
+		"kind", kind_of(info), "name", ivs_text_shown(info->view.name, name, sizeof(name)),
+		"closed", info->view.state.closed, "damaged", info->damaged, "sleeps", info->sleeps,
+		"other", other, "slots", number_json(info->view.shape.slots_n, info->has_lane),
+		"message_len",
+		number_json(info->view.shape.slot_len - IVS_LANE_HEAD_LEN, info->has_lane),
+		"position", number_json(info->position, info->has_position), "unread",
+		number_json(info->unread, info->unread_known), "impossible", info->impossible);
+}
+
+static json_t *section_json(struct show *show, unsigned int section,
+			    const struct ivs_section_holder *holder, enum section_state state)
+{
+	json_t *endpoints = json_array();
+	struct endpoint_info info;
+	unsigned int index = 0;
+
+	while ((index = next_endpoint(show, section, index, &info)))
+		(void)json_array_append_new(endpoints, endpoint_json(index, &info));
+	return json_pack("{s:i, s:o, s:o, s:s, s:o}", "section", (int)section, "id",
+			 number_json((uint64_t)holder->id, holder->id >= 0), "vector",
+			 number_json((uint64_t)holder->vector, holder->vector >= 0), "state",
+			 state_names[state], "endpoints", endpoints);
+}
+
+static int print_json(struct show *show)
+{
+	const struct ivs_channel_layout *layout = &show->region.layout;
+	json_t *sections = json_array();
+	json_t *object;
+	int status = 0;
+
+	for (unsigned int i = 0; i < layout->sections_n; i++) {
+		struct ivs_section_holder holder;
+		enum section_state state = channels_read_section(&show->region, show->peer, i,
+								 &holder);
+
+		if (state != SECTION_UNUSED)
+			(void)json_array_append_new(sections,
+						    section_json(show, i, &holder, state));
+	}
+	object = json_pack("{s:s, s:i, s:I, s:I, s:o, s:b}", "address", show->target.address,
+			   "version", (int)layout->version, "sections_n",
+			   (json_int_t)layout->sections_n, "section_len",
+			   (json_int_t)layout->section_len, "sections", sections, "truncated",
+			   show->shown_n == LINES_MAX);
+	if (!object)
+		return usage_failed("%s", strerror(ENOMEM));
+	if (ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF ||
+	    fflush(stdout))
+		status = usage_failed("cannot print: %s", strerror(errno));
+	json_decref(object);
+	return status;
+}
+
+static int add_number(struct table *table, uint64_t number, bool known)
+{
+	char text[NUMBER_LEN] = "-";
+
+	if (known)
+		snprintf(text, sizeof(text), "%" PRIu64, number);
+	return table_add(table, text);
+}
+
+static int add_place(struct table *table, unsigned int section, unsigned int index, bool known)
+{
+	char text[NUMBER_LEN] = "-";
+
+	if (known)
+		snprintf(text, sizeof(text), "%u:%u", section, index);
+	return table_add(table, text);
+}
+
+static const char *endpoint_state(const struct endpoint_info *info, char out[CELL_LEN])
+{
+	snprintf(out, CELL_LEN, "%s%s%s", info->view.state.closed ? "closed" : "open",
+		 info->sleeps ? ", sleeps" : "",
+		 info->damaged	    ? ", impossible values"
+		 : info->impossible ? ", impossible positions"
+				    : "");
+	return out;
+}
+
+static int add_endpoint(struct table *table, unsigned int section, unsigned int index,
+			const struct endpoint_info *info)
+{
+	uint64_t len = info->view.shape.slot_len - IVS_LANE_HEAD_LEN;
+	char state[CELL_LEN];
+	int result = add_place(table, section, index, true);
+
+	if (!result)
+		result = table_add(table, kind_of(info));
+	if (!result)
+		result = table_add(table, info->view.name);
+	if (!result)
+		result = add_place(table, info->other.section, info->other.index, info->has_other);
+	if (!result)
+		result = add_number(table, info->view.shape.slots_n, info->has_lane);
+	if (!result)
+		result = add_number(table, len, info->has_lane);
+	if (!result)
+		result = add_number(table, info->position, info->has_position);
+	if (!result)
+		result = add_number(table, info->unread, info->unread_known);
+	return result ? result : table_add(table, endpoint_state(info, state));
+}
+
+/* Return: 0 or -ENOMEM. */
+static int add_section(struct show *show, struct table *sections, struct table *endpoints,
+		       unsigned int section)
+{
+	struct ivs_section_holder holder;
+	enum section_state state = channels_read_section(&show->region, show->peer, section,
+							 &holder);
+	struct endpoint_info info;
+	unsigned int index = 0;
+	int result;
+
+	if (state == SECTION_UNUSED)
+		return 0;
+	show->used_n++;
+	result = add_number(sections, section, true);
+	if (!result)
+		result = add_number(sections, (uint64_t)holder.id, holder.id >= 0);
+	if (!result)
+		result = add_number(sections, (uint64_t)holder.vector, holder.vector >= 0);
+	if (!result)
+		result = table_add(sections, state_names[state]);
+	while (!result && (index = next_endpoint(show, section, index, &info)))
+		result = add_endpoint(endpoints, section, index, &info);
+	return result;
+}
+
+/* Return: 0 or -ENOMEM. */
+static int print_tables(struct show *show, const struct table *sections,
+			const struct table *endpoints)
+{
+	const struct ivs_channel_layout *layout = &show->region.layout;
+	int result = 0;
+
+	printf("%" PRIu32 " sections of %" PRIu64 " bytes, %u in use\n", layout->sections_n,
+	       layout->section_len, show->used_n);
+	if (show->used_n) {
+		putchar('\n');
+		result = table_print(sections);
+	}
+	if (!result && show->shown_n) {
+		putchar('\n');
+		result = table_print(endpoints);
+	}
+	if (show->shown_n == LINES_MAX)
+		printf("only the first %d endpoints are shown\n", LINES_MAX);
+	return result;
+}
+
+static int print_text(struct show *show)
+{
+	static const struct table_column section_columns[] = {
+		{"SECTION", true}, {"ID", true}, {"VECTOR", true}, {"STATE", false}};
+	static const struct table_column endpoint_columns[] = {
+		{"ENDPOINT", true}, {"KIND", false},  {"NAME", false},
+		{"OTHER", true},    {"SLOTS", true},  {"LENGTH", true},
+		{"POSITION", true}, {"UNREAD", true}, {"STATE", false}};
+	struct table sections = {.columns = section_columns, .columns_n = 4};
+	struct table endpoints = {.columns = endpoint_columns, .columns_n = 9};
+	int result = 0;
+
+	for (unsigned int i = 0; i < show->region.layout.sections_n && !result; i++)
+		result = add_section(show, &sections, &endpoints, i);
+	if (!result)
+		result = print_tables(show, &sections, &endpoints);
+	table_deinit(&sections);
+	table_deinit(&endpoints);
+	if (result)
+		return usage_failed("%s", strerror(-result));
+	return fflush(stdout) ? usage_failed("cannot print: %s", strerror(errno)) : 0;
+}
+
+static int run_channels(int argc, char **argv)
+{
+	static struct show show;
+	int status = parse(&show, argc, argv);
+
+	if (!status)
+		status = target_open(&show.target, true, &show.peer);
+	if (status)
+		return status < 0 ? 0 : status;
+	target_take_joins(show.peer);
+	status = read_layout(&show);
+	if (!status)
+		status = show.json ? print_json(&show) : print_text(&show);
+	ivs_peer_close(show.peer);
+	return status;
+}
+
+const struct command command_channels = {"channels", "list queues and streams, and their users",
+					 run_channels};

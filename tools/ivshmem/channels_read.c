@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/channels_read.h"
+
+#include <string.h>
+
+#include "channel/shared.h"
+#include "ivshmem/registers.h"
+
+#define TRIES 8 /* to copy words that their peers are changing */
+
+static const void *section_at(const struct channels_region *region, unsigned int section)
+{
+	return region->memory + region->layout.sections_at + section * region->layout.section_len;
+}
+
+static uint64_t load(const struct channels_region *region, unsigned int section, unsigned int index,
+		     enum ivs_endpoint_word word)
+{
+	return ivs_shared_load(ivs_section_foreign(section_at(region, section), index) + word);
+}
+
+static bool is_connected(struct ivs_peer *peer, int id)
+{
+	static unsigned int ids[IVS_ID_MAX + 1];
+	unsigned int n = ivs_peer_roster(peer, ids, IVS_ID_MAX + 1);
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (ids[i] == (unsigned int)id)
+			return true;
+	}
+	return false;
+}
+
+enum section_state channels_read_section(const struct channels_region *region,
+					 struct ivs_peer *peer, unsigned int section,
+					 struct ivs_section_holder *holder)
+{
+	const void *memory = section_at(region, section);
+	uint64_t life = ivs_section_life(memory);
+
+	if (!life)
+		return SECTION_UNUSED;
+	*holder = ivs_section_get_holder(memory);
+	if (life == IVS_SECTION_LIFE_DISPUTED)
+		return SECTION_DISPUTED;
+	if (holder->left)
+		return SECTION_LEFT;
+	/* A section with the id of this command is that of a peer that had the id before. */
+	if (holder->id >= 0 && ivs_peer_caps(peer) & IVS_CAP_ROSTER &&
+	    (holder->id == ivs_peer_id(peer) || !is_connected(peer, holder->id)))
+		return SECTION_GONE;
+	return SECTION_HELD;
+}
+
+/* Return: whether @ref, found in the region, is an endpoint that exists and has not been reused. */
+static bool find_other(const struct channels_region *region, uint64_t word,
+		       struct ivs_endpoint_ref *ref)
+{
+	struct ivs_endpoint_state state;
+
+	*ref = ivs_endpoint_ref_unpack(word);
+	if (!ref->index || ref->index >= IVS_SECTION_ENDPOINTS_N ||
+	    ref->section >= region->layout.sections_n)
+		return false;
+	state = ivs_endpoint_get_state(section_at(region, ref->section), ref->index);
+	return state.role != IVS_ROLE_NONE && state.incarnation == ref->incarnation;
+}
+
+/* The positions change while they are copied, so copy them until the reader's is the same twice. */
+static void count_unread(const struct channels_region *region, unsigned int section,
+			 unsigned int index, struct endpoint_info *info)
+{
+	uint64_t released = 0;
+	bool stable = !info->has_other;
+
+	for (unsigned int i = 0; i < TRIES; i++) {
+		uint64_t before = released;
+
+		if (info->has_other)
+			released = load(region, info->other.section, info->other.index,
+					IVS_ENDPOINT_POSITION);
+		stable = stable || (i && released == before);
+		if (stable)
+			break;
+		info->position = load(region, section, index, IVS_ENDPOINT_POSITION);
+	}
+	info->unread = info->position - released;
+	info->unread_known = info->unread <= info->view.shape.slots_n;
+	info->impossible = stable && !info->unread_known;
+}
+
+static void read_lane(const struct channels_region *region, unsigned int section,
+		      unsigned int index, struct endpoint_info *info)
+{
+	enum ivs_endpoint_role role = info->view.state.role;
+	uint32_t incarnation = info->view.state.incarnation;
+	uint64_t other;
+
+	info->has_lane = role == IVS_ROLE_QUEUE_SENDER || role == IVS_ROLE_CONNECTOR ||
+			 role == IVS_ROLE_ACCEPTOR || role == IVS_ROLE_PUBLISHER;
+	info->has_position = info->has_lane || role == IVS_ROLE_READER;
+	info->sleeps = load(region, section, index, IVS_ENDPOINT_SLEEPS) ==
+		       ivs_endpoint_sleeps(incarnation, true);
+	if (!info->has_position)
+		return;
+	info->position = load(region, section, index, IVS_ENDPOINT_POSITION);
+	other = role == IVS_ROLE_READER ? ivs_endpoint_ref_pack(&info->view.target)
+					: load(region, section, index, IVS_ENDPOINT_ACCEPTED);
+	info->has_other = find_other(region, other, &info->other);
+	/* A lane whose reader is gone has ended; a publisher waits for no reader. */
+	if (info->has_lane && role != IVS_ROLE_PUBLISHER && (info->has_other || !other))
+		count_unread(region, section, index, info);
+}
+
+/* A reader has no name: it is the name of what it reads. */
+static void read_name(const struct channels_region *region, struct endpoint_info *info)
+{
+	struct ivs_endpoint_view writer;
+
+	if (info->view.state.role == IVS_ROLE_READER && info->has_other &&
+	    ivs_endpoint_get(section_at(region, info->other.section), region->layout.section_len,
+			     info->other.index, &writer))
+		memcpy(info->view.name, writer.name, sizeof(writer.name));
+}
+
+bool channels_read_endpoint(const struct channels_region *region, unsigned int section,
+			    unsigned int index, struct endpoint_info *out)
+{
+	const void *memory = section_at(region, section);
+
+	*out = (struct endpoint_info){0};
+	for (unsigned int i = 0; i < TRIES; i++) {
+		if (ivs_endpoint_get(memory, region->layout.section_len, index, &out->view)) {
+			read_lane(region, section, index, out);
+			read_name(region, out);
+			return true;
+		}
+		if (out->view.state.role == IVS_ROLE_NONE)
+			return false;
+	}
+	out->damaged = true;
+	return true;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Reading the channels of a region without taking part. Other peers may store anything there. */
+#ifndef TOOLS_IVSHMEM_CHANNELS_READ_H
+#define TOOLS_IVSHMEM_CHANNELS_READ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/layout.h"
+#include "channel/section.h"
+#include "ivshmem/peer.h"
+
+/** struct channels_region - the region and its layout */
+struct channels_region {
+	const uint8_t *memory;
+	struct ivs_channel_layout layout;
+};
+
+/** enum section_state - whether a section has a holder */
+enum section_state {
+	SECTION_UNUSED,
+	SECTION_HELD,
+	SECTION_LEFT,	  /* the holder has left, and said so */
+	SECTION_GONE,	  /* the holder is not connected to the server: it has died */
+	SECTION_DISPUTED, /* two peers hold the section */
+};
+
+/**
+ * struct endpoint_info - what an endpoint contains
+ * @view:            as ivs_endpoint_get() sets it; only the state if @damaged
+ * @damaged:         the endpoint has impossible values
+ * @has_lane:        it is a writer: the shape is valid
+ * @has_position:    it is a writer or a reader
+ * @position:        writer: number of messages written; reader: of messages released
+ * @other:           the other side of the lane, if @has_other
+ * @unread:          writer: number of messages that its reader has not released, if @unread_known
+ * @impossible:      writer: its position and that of its reader contradict each other
+ */
+struct endpoint_info {
+	struct ivs_endpoint_view view;
+	bool damaged;
+	bool has_lane;
+	bool has_position;
+	bool sleeps;
+	bool has_other;
+	bool unread_known;
+	bool impossible;
+	uint64_t position;
+	uint64_t unread;
+	struct ivs_endpoint_ref other;
+};
+
+/** channels_read_section() - set @holder, unless the section is unused */
+enum section_state channels_read_section(const struct channels_region *region,
+					 struct ivs_peer *peer, unsigned int section,
+					 struct ivs_section_holder *holder);
+
+/** channels_read_endpoint() - Return: false if the endpoint is unused */
+bool channels_read_endpoint(const struct channels_region *region, unsigned int section,
+			    unsigned int index, struct endpoint_info *out);
+
+#endif
