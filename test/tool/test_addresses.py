@@ -37,6 +37,8 @@ WORDS = {
     "pipe": (["pipe"], ["name", "--section", "0"]),
     "send": (["send"], ["name", "text", "--section", "0"]),
     "receive": (["receive"], ["name", "--section", "0"]),
+    "publish": (["publish"], ["name", "text", "--section", "0"]),
+    "subscribe": (["subscribe"], ["name", "--section", "0"]),
     "channels": (["channels"], ["--json"]),
     "config": (["config", "apparmor"], []),
     "looking-glass": (["looking-glass", "1920x1080", "--name"], []),
@@ -67,7 +69,7 @@ ABSENT = {
     "attach": "{path} does not exist",
     "list": 'no region "{spelled}"',
     **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait", "pipe", "send", "receive",
-                     "channels"], "no region {address}: "),
+                     "publish", "subscribe", "channels"], "no region {address}: "),
     "looking-glass test": 'no region "{address}": ',
 }
 FOR_REGIONS = ["create", "resize", "remove", "save", "restore", "attach", "looking-glass test"]

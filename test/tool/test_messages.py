@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem send and receive."""
+import signal
+
 import pytest
 
 from support.py.channel_tool import Peers, run
@@ -102,11 +104,57 @@ def test_failing_output(peers):
     assert receiver.finish() == (1, "ivshmem receive: cannot print: No space left on device\n")
 
 
+def test_topic(peers):
+    """Each subscriber prints each message, also one that may come before the publisher."""
+    early = peers.start("subscribe", "t", "--count", 3, "--last")
+    publisher = peers.start("publish", "t")
+    publisher.write(b"one\n")
+    assert early.read(4) == b"one\n"
+    late = peers.start("subscribe", "t", "--count", 2, "--last")
+    assert late.read(4) == b"one\n"
+    publisher.write(b"two\n")
+    assert late.read(4) == early.read(4) == b"two\n"
+    publisher.write(b"three\n")
+    assert early.read(6) == b"three\n"
+    assert early.finish() == late.finish() == (0, "")
+    publisher.close_input()
+    assert publisher.finish() == (0, "")
+
+
+def test_last_message_remains(peers):
+    """With --linger, a subscriber that comes later gets the last message."""
+    publisher = peers.start("publish", "t", "the", "last", "--linger", 600)
+    later = peers.start("subscribe", "t", "--last", "--newest", "--count", 1)
+    assert later.read(9) == b"the last\n" and later.finish() == (0, "")
+    assert publisher.popen.poll() is None
+
+
+def test_missed_messages_are_counted(served):
+    """The publisher does not wait for a subscriber that does not read. The subscriber says how many
+    messages it has missed."""
+    publisher = served.start("publish", "t")
+    publisher.write(b"first\n")
+    slow = served.start("subscribe", "t", "--last", "--count", 3)
+    assert slow.read(6) == b"first\n"
+    slow.popen.send_signal(signal.SIGSTOP)
+    publisher.write(b"".join(b"%04d\n" % i for i in range(1000)))
+    publisher.close_input()
+    assert publisher.finish() == (0, "")
+    slow.popen.send_signal(signal.SIGCONT)
+    number = int(slow.read(5))
+    assert number > 900 and int(slow.read(5)) == number + 1
+    assert slow.finish() == (0, f"ivshmem subscribe: {number} messages were missed\n")
+
+
 @pytest.mark.parametrize("words, message", [
     (["send"], "no ADDRESS"), (["send", "x"], "no NAME of a channel"),
     (["receive", "x", "y", "z"], 'surplus argument "z"'),
     (["receive", "x", "y", "-n", "0"], 'invalid count "0": use a number of at least 1'),
     (["receive", "x", "y", "-t", "x"], 'invalid time limit "x"'),
+    (["publish", "x"], "no NAME of a channel"),
+    (["publish", "x", "y", "--linger", "-1"], 'invalid number of seconds "-1"'),
+    (["subscribe", "x", "y", "z"], 'surplus argument "z"'),
+    (["subscribe", "x", "y", "-n", "0"], 'invalid count "0": use a number of at least 1'),
 ])
 def test_mistakes(words, message):
     """A mistake in the command line is reported before anything is opened."""

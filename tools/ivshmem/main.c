@@ -23,7 +23,8 @@ static const struct {
 	{"Peers",
 	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait}},
 	{"Channels",
-	 {&command_forward, &command_pipe, &command_send, &command_receive, &command_channels}},
+	 {&command_forward, &command_pipe, &command_send, &command_receive, &command_publish,
+	  &command_subscribe, &command_channels}},
 };
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))
