@@ -10,7 +10,9 @@
 #include "base/text.h"
 #include "migration/progress.h"
 
-/* What a rule gets: the VMs, and a device of the source with that in the same slot, or NULL. */
+/*
+ * What a rule gets: both VMs, and a device of the source with that in its slot at the destination.
+ */
 struct pair {
 	const struct ivs_migration_side *source;
 	const struct ivs_migration_side *destination;
@@ -68,7 +70,7 @@ static void check_libvirt(const struct pair *pair)
 	}
 }
 
-/* What is left out cannot be compared. */
+/* Devices and blocks that are left out cannot be compared. */
 static void check_limits(const struct pair *pair)
 {
 	const struct ivs_migration_side *sides[] = {pair->source, pair->destination};
@@ -149,12 +151,12 @@ static bool has_peer(const struct ivs_migration_side *side)
 {
 	for (unsigned int i = 0; i < side->devices_n; i++) {
 		if (!side->devices[i].master)
-			return true; /* even if it is unplugged before */
+			return true; /* even if it will be unplugged first */
 	}
 	return false;
 }
 
-/* A peer blocks the migration, too, and has a sentence of its own. */
+/* A peer also blocks the migration, but is reported with a message of its own. */
 static void check_blocked(const struct pair *pair)
 {
 	if (*pair->source->blocked &&
@@ -169,8 +171,8 @@ static void check_master(const struct pair *pair)
 	if (!pair->from->master)
 		wrong(pair,
 		      "%s of the source is a peer, whose memory QEMU does not migrate: start the "
-		      "destination without this device, and it is unplugged before and plugged "
-		      "again after the migration",
+		      "destination without this device, so that it is unplugged before the "
+		      "migration and plugged in again after it",
 		      pair->from->id);
 	else if (pair->to && !pair->to->master)
 		wrong(pair,
@@ -195,7 +197,7 @@ static void check_slot(const struct pair *pair)
 		      pair->to->doorbell ? "doorbell" : "plain");
 }
 
-/* A device that the destination lacks is unplugged and plugged again. Not each one can be. */
+/* A device that the destination lacks is unplugged and plugged in again, if that is possible. */
 static void check_replug(const struct pair *pair)
 {
 	const struct ivs_migration_device *from = pair->from;
@@ -209,13 +211,13 @@ static void check_replug(const struct pair *pair)
 		      from->id, from->slot);
 	else if (!from->doorbell && !*from->file)
 		wrong(pair,
-		      "the destination lacks %s, and its region has no file that could be plugged "
-		      "in again: start the destination with it",
+		      "the destination lacks %s, and its region has no file with which it could "
+		      "be plugged in again: start the destination with it",
 		      from->id);
 	else if (strcmp(pair->source->state, "running") != 0)
 		wrong(pair,
-		      "the destination lacks %s, so it is to be unplugged, but the source is "
-		      "paused and cannot acknowledge that: continue it (cont)",
+		      "the destination lacks %s, so it would have to be unplugged, but the "
+		      "source is paused and cannot acknowledge that: continue it (cont)",
 		      from->id);
 	else if (!from->master && pair->destination->only_migratable)
 		wrong(pair,
@@ -309,8 +311,8 @@ static bool is_of_device(const struct ivs_migration_side *side, const char *name
 }
 
 /*
- * A memory backend keeps its block when its device is gone, and QEMU goes on sending it. Other
- * memory of devices has names with a dot, such as "vga.vram".
+ * A memory backend keeps its block when its device is gone, and QEMU keeps sending it. Other memory
+ * of devices has names with a dot, such as "vga.vram".
  */
 static void check_left(const struct pair *pair, const struct ivs_migration_block *block)
 {
@@ -320,7 +322,8 @@ static void check_left(const struct pair *pair, const struct ivs_migration_block
 	    !find_block(pair->destination, block->name) && !is_of_device(pair->source, block->name))
 		wrong(pair,
 		      "the destination has no memory named \"%s\": if it is left from a device "
-		      "that was unplugged from the source, remove it there (object-del, id \"%s\")",
+		      "that was unplugged from the source, remove it from the source "
+		      "(object-del, id \"%s\")",
 		      block->name, slash + 1);
 }
 

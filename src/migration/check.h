@@ -28,7 +28,7 @@ void ivs_migration_check(const struct ivs_migration_side *source,
 			 const struct ivs_migration_side *destination,
 			 struct ivs_migration_problems *out);
 
-/** ivs_migration_add() - add a problem that was found otherwise, made safe to print */
+/** ivs_migration_add() - add a problem that was found in another way, made safe to print */
 void ivs_migration_add(struct ivs_migration_problems *problems, const char *name,
 		       const char *format, ...) IVS_PRINTF(3, 4);
 

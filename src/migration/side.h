@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is known about a VM that is to be migrated, or that waits for it. All of it is untrusted. */
+/*
+ * What is known about a VM that is to be migrated, or that waits for the migration. All of it is
+ * untrusted.
+ */
 #ifndef IVS_MIGRATION_SIDE_H
 #define IVS_MIGRATION_SIDE_H
 
@@ -28,11 +31,11 @@
  * @size:     size of the region
  * @port:     path of the object that has its bus, such as "/machine/peripheral/rp0"
  * @bus:      name of its bus
- * @file:     the file of its region; "" if it has none. Of a doorbell device it is known only if
- *            it is unplugged and plugged again
+ * @file:     the file of its region; "" if it has none. Of a doorbell device it is known only if it
+ *            is unplugged and plugged in again
  * @option:   of a plain device: an option of its backend with which it cannot be plugged in again,
  *            such as "offset="; "" if there is none
- * @replug:   it is unplugged before the migration, and plugged again after it, because the
+ * @replug:   it is unplugged before the migration, and plugged in again after it, because the
  *            destination lacks it: set by ivs_migration_mark()
  */
 struct ivs_migration_device {
@@ -98,7 +101,7 @@ const struct ivs_migration_device *ivs_migration_find(const struct ivs_migration
 						      const char *slot);
 
 /**
- * ivs_migration_mark() - decide which devices of the source are unplugged and plugged again
+ * ivs_migration_mark() - decide which devices of the source are unplugged and plugged in again
  *
  * Return: their number.
  */

@@ -27,9 +27,10 @@ static int qmp_hung(struct ivs_qmp *qmp, const char *command, struct ivs_error *
 {
 	qmp->hung = true;
 	if (!command)
-		return ivs_error_set(err, IVS_QMP_E_HUNG,
-				     "the monitor at %s is hung: no greeting in %d s: " BUSY_ADVICE,
-				     qmp->path, (qmp->timeout_ms + 999) / 1000);
+		return ivs_error_set(
+			err, IVS_QMP_E_HUNG,
+			"the monitor at %s is hung, with no greeting in %d s: " BUSY_ADVICE,
+			qmp->path, (qmp->timeout_ms + 999) / 1000);
 	return ivs_error_set(err, IVS_QMP_E_HUNG,
 			     "the monitor at %s is hung: no answer to %s in %d s", qmp->path,
 			     command, (qmp->timeout_ms + 999) / 1000);
@@ -127,8 +128,7 @@ static const char *qmp_take_line(struct ivs_qmp *qmp, size_t *len)
 /*
  * Receive the next message. The limit on the length of a line stops a monitor that sends bytes
  * endlessly without a newline. Return: 0; IVS_QMP_E_TIMEOUT, _LOST, _PROTOCOL, _INTERRUPTED (only
- * if
- * @stop is not NULL); -errno.
+ * if @stop is not NULL); -errno.
  */
 static int qmp_next(struct ivs_qmp *qmp, int64_t deadline_ns, bool *stop,
 		    struct ivs_qmp_message *out, struct ivs_error *err)
@@ -241,8 +241,7 @@ static int qmp_refused(struct ivs_qmp *qmp, const struct ivs_qmp_message *messag
 	return ivs_error_set(err, IVS_QMP_E_REFUSED, "QEMU refuses %s: %s", command, refusal->text);
 }
 
-/* Wait for the answer to the last command. An answer to an earlier one, which was late, is ignored.
- */
+/* Wait for the answer to the last command. Late answers to earlier commands are ignored. */
 static int qmp_answer(struct ivs_qmp *qmp, int64_t deadline_ns, const char *command, json_t **out,
 		      struct ivs_error *err)
 {
@@ -486,7 +485,7 @@ int ivs_qmp_wait_event(struct ivs_qmp *qmp, const struct ivs_qmp_wanted *wanted,
 			break;
 		if (result)
 			return result;
-		/* What is not an event is a late answer to an earlier command. */
+		/* A message that is not an event is a late answer to an earlier command. */
 		if (message.type == IVS_QMP_EVENT)
 			qmp_keep_event(qmp, &message);
 		ivs_qmp_message_deinit(&message);

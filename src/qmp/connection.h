@@ -45,15 +45,17 @@ struct ivs_qmp_refusal {
  *              The caller may change it; a signalfd(2) of blocked signals is suitable. Commands
  *              are not interrupted, so that their result is always known
  * @path:       path of the monitor's socket
- * @pid:        the process that listened at the socket; QEMU, unless the socket was passed to QEMU
+ * @pid:        the process that listened at the socket; this is QEMU, unless it was passed the
+ *              socket
  * @version:    QEMU's version
  * @refusal:    set when a call fails with IVS_QMP_E_REFUSED
  * @events:     the events that have arrived and not been taken, oldest first
- * @events_len: the lengths of their texts; a parsed event needs a multiple of its text
+ * @events_len: the lengths of their texts; a parsed event needs several times as much memory as its
+ *              text
  * @events_lost_n: events that were dropped: those whose text is longer than IVS_QMP_EVENT_LEN_MAX,
  *              and the oldest ones if otherwise more than IVS_QMP_EVENTS_MAX, or texts of more than
  *              IVS_QMP_EVENTS_LEN_MAX bytes, would be waiting
- * @hung:       the last call has had no answer
+ * @hung:       the last call has received no answer
  * @broken:     the connection cannot be used any more
  */
 struct ivs_qmp {

@@ -31,7 +31,7 @@ def check_region(vm, place, seed):
 def test_cycles(place, machine, record_property):
     """A plain and a doorbell device are plugged in and unplugged, several times. Each time the
     guest shares the region and exchanges doorbells with a peer that leaves before the device does.
-    Afterwards the VM has no more than it had at first, except for placeholders."""
+    Afterwards, the VM has nothing that it did not have at first, except placeholders."""
     vm = Vm(place, *MACHINES[machine], own=True).boot()
     if CYCLES:
         vm.shell.run("(while :; do :; done) &")
@@ -87,7 +87,7 @@ def test_interrupted(place):
     vm = Vm(place, *NATIVE, *PORTS, own=True).boot(driver=False)
     make_region(place)
     process = vm.start("attach", "--region", place.shm, "--timeout", "600")
-    wait_until(lambda: blocks_sigint(process.pid), "the first step is being taken")
+    wait_until(lambda: blocks_sigint(process.pid), "the tool has begun the first step")
     process.signal(signal.SIGINT)
     assert process.wait() == -signal.SIGINT
     vm.check_nothing_left()
@@ -96,11 +96,12 @@ def test_interrupted(place):
 
 def test_not_enabled(place):
     """Without an operating system, the guest does not enable the device. If the user then
-    interrupts the command, nothing can be taken back, and the reason says so."""
+    interrupts the command, nothing can be undone, and the reason says so."""
     vm = Vm(place, *PORTS, bare=True)
     make_region(place)
     process = vm.run("attach", "--region", place.shm, "--timeout", "1", status=3)
-    assert "ivshmem0 is plugged in, but the guest has not enabled it in 1 s" in process.err.text()
+    assert "ivshmem0 is plugged in, but the guest has not enabled it within 1 s" in \
+        process.err.text()
     process = vm.start("attach", "--region", place.shm, "--timeout", "600", environment=FAST)
     wait_until(lambda: "ivshmem1" in vm.names("/machine/peripheral"), "the device is plugged in")
     process.signal(signal.SIGTERM)
@@ -116,13 +117,13 @@ def test_without_an_operating_system(place):
     vm.run("attach", "--region", place.shm, "--timeout", "0")
     for _ in range(2):
         reason = vm.refused("detach", "ivshmem0", "--timeout", "1", status=3)
-        assert "requested to leave, but the guest has not released it in time" in reason
+        assert "was requested, but the guest has not released it in time" in reason
     assert "ivshmem0" in vm.names("/machine/peripheral")
     process = vm.start("detach", "ivshmem0", "--timeout", "600")
     wait_until(lambda: blocks_sigint(process.pid), "the request was sent")
     process.signal(signal.SIGINT)
     assert process.wait() == -signal.SIGINT
-    assert "interrupted: ivshmem0 was requested to leave" in process.err.text()
+    assert "interrupted: the unplug of ivshmem0 was requested" in process.err.text()
     vm.qmp.command("system_reset")
     vm.qmp.wait_event("DEVICE_DELETED")
     assert "was released earlier: ivshmem0; removed the object" in vm.run(
@@ -174,19 +175,19 @@ def test_programs_that_die(place):
 
 
 def test_paused(place):
-    """A device can be plugged into a VM that has not started yet. It is not requested back while
+    """A device can be plugged into a VM that has not started yet. Its unplug is not requested while
     the VM is paused."""
     vm = Vm(place, *PORTS, bare=True, paused=True)
     make_region(place)
     process = vm.run("attach", "--region", place.shm)
-    assert "the VM is not running: its guest finds the device when it runs" in process.err.text()
+    assert "the VM is not running: its guest will find the device when the VM" in process.err.text()
     assert "the VM is not running" in vm.refused("detach", "ivshmem0")
     vm.qmp.command("cont")
     vm.qmp.command("stop")
 
 
 def test_ports(place):
-    """Ports are taken in order. If none is free, or none is large enough, the reason has the
+    """Ports are taken in order. If none is free, or none is large enough, the reason names the
     argument that the VM lacks; a given bus must be free."""
     vm = Vm(place, "-device", "pcie-root-port,id=small,chassis=7,slot=3", "-device",
             "pcie-root-port,id=off,chassis=4,slot=4,hotplug=off", bare=True)
@@ -203,7 +204,7 @@ def test_ports(place):
             "-device pcie-root-port,id=ivshmem-port,chassis=8,slot=8,pref64-reserve=16M; or use "
             "--bus small") in reason
     vm.run("attach", "--region", place.shm, "--bus", "small", "--timeout", "0")
-    assert "the bus small has a device already (ivshmem-plain)" in vm.refused(
+    assert "the bus small already has a device (ivshmem-plain)" in vm.refused(
         "attach", "--region", place.shm, "--bus", "small")
     reason = vm.refused("attach", "--region", place.shm)
     assert "no port of the VM is free and supports hot-plug: start the VM with" in reason
@@ -230,7 +231,7 @@ def test_ids(place):
     make_region(place)
     first = vm.json("attach", "--region", place.shm, "--id", "mine")
     assert first["id"] == "mine" and first["backend"].startswith("mine-mem-")
-    assert 'the VM has a device "mine" already' in vm.refused("attach", "--region", place.shm,
+    assert 'the VM already has a device "mine"' in vm.refused("attach", "--region", place.shm,
                                                               "--id", "mine")
     assert vm.json("attach", "--region", place.shm)["id"] == "ivshmem0"
 
@@ -249,8 +250,8 @@ def test_bad_regions(place, size, reason):
 
 
 def test_bad_servers(place):
-    """A server that is absent, silent, or has a region that no device can have is noticed before
-    QEMU connects to it."""
+    """A server that is absent or silent, or whose region no device can use, is detected before QEMU
+    connects to it."""
     vm = Vm(place, *PORTS, bare=True, paused=True)
     assert "ivshmem-server" in vm.refused("attach", "--server", place.dir / "none")
     with BadServer(str(place.dir / "silent"), []):
@@ -261,7 +262,7 @@ def test_bad_servers(place):
 
 
 def test_master(place):
-    """A master needs a server without other clients. A device can be plugged in as a master."""
+    """A device can be plugged in as the master, but only at a server without other clients."""
     vm = Vm(place, *PORTS, bare=True, paused=True)
     server, _ = start_server(place)
     sock = connect(server.socket)
@@ -275,7 +276,8 @@ def test_master(place):
 
 
 def test_master_beside_peers(place):
-    """A server that keeps id 0 for the user of QEMU accepts a master beside other clients."""
+    """A server that keeps id 0 for the user of QEMU accepts a master although it has other
+    clients."""
     vm = Vm(place, *PORTS, bare=True, paused=True)
     server, _ = start_server(place, "--keep-id-0", os.getuid())
     host = place.add(RawClient(server.socket, VECTORS).greeting())
@@ -302,13 +304,13 @@ def test_vectors(place):
     vm = Vm(place, *PORTS, bare=True, paused=True)
     server, _ = start_server(place)
     process = vm.run("attach", "--server", server.socket, "--vectors", "1")
-    assert "note: the server has 2 vectors and the device 1" in process.err.text()
+    assert "note: the server has 2 vectors, but the device only 1" in process.err.text()
     assert vm.qmp.command("qom-get", path="/machine/peripheral/ivshmem0", property="vectors") == 1
 
 
 def test_probe_is_not_announced(place):
-    """The client that looks at the server has left before QEMU connects, so QEMU is not told of
-    it."""
+    """The client with which the tool probes the server leaves before QEMU connects, so QEMU never
+    learns of it."""
     vm = Vm(place, *PORTS, bare=True, paused=True)
     server, _ = start_server(place)
     vm.run("attach", "--server", server.socket)
@@ -319,8 +321,8 @@ def test_probe_is_not_announced(place):
 
 
 def test_device_on_the_root_bus(place):
-    """A device that was there at the start, on a bus without hot-plug, is refused by QEMU, and
-    keeps what it uses."""
+    """QEMU refuses to unplug a device that has been on a bus without hot-plug since the start; the
+    device keeps what it uses."""
     server, control = start_server(place)
     vm = Vm(place, "-chardev", f"socket,id=c,path={server.socket}", "-device",
             "ivshmem-doorbell,id=cold,chardev=c,vectors=2", bare=True)

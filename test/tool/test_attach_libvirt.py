@@ -15,7 +15,7 @@ from support.py.programs import wait_until
 
 PORT = "    <controller type='pci' model='pcie-root-port' index='{}'/>\n"
 
-#: A stand-in for virsh: the domain's XML is a file, and a device is released at once.
+#: A stand-in for virsh: the domain's XML is a file, and a device is released immediately.
 _VIRSH = """#!/bin/sh
 dir={dir}
 echo "$*" >> $dir/calls
@@ -138,7 +138,7 @@ def test_rules_for_doorbells(place, told, reason):
     ("qemu:///system", "QEMU's pid is not known either"),
     ("qemu+ssh://host/session", "libvirt of another host (qemu+ssh://host/session)")])
 def test_other_libvirts(place, uri, reason):
-    """The pid is that of a domain of the libvirt with which virsh works."""
+    """The pid is that of a domain of the libvirt to which virsh connects."""
     vm = StandIn(place, models=["doorbell"])
     (vm.dir / "uri").write_text(uri + "\n\n")
     runtime = vm.dir / "libvirt/qemu/run"
@@ -152,7 +152,7 @@ def test_other_libvirts(place, uri, reason):
 
 
 def test_unknown_alias(place):
-    """If libvirt plugs in the device and fails then, the tool says that the device is there."""
+    """If libvirt plugs in the device, but then fails, the tool says that the device is there."""
     vm = StandIn(place)
     (vm.dir / "after").unlink()
     make_region(place)
@@ -173,7 +173,7 @@ def test_unknown_pid(place):
 
 
 def test_plain_is_detached(place):
-    """virsh gets the element of the device, as libvirt prints it."""
+    """The tool passes the device's element to virsh as libvirt prints it."""
     vm = StandIn(place, models=["doorbell", "plain"])
     done = vm.run("detach", "--domain", "vm", "shmem1", "--json")
     assert json.loads(done.stdout) == {"id": "shmem1", "driver": "ivshmem-plain", "pending": False}
@@ -184,8 +184,8 @@ def test_plain_is_detached(place):
 
 
 def test_killed_and_repeated(place):
-    """A request outlives the command. The next run says what it finds: QEMU refuses a second
-    request, but the device is still there; or it is gone."""
+    """A request outlives the command. The next run reports that QEMU refuses a second request
+    because the first one is pending, or that the device is gone."""
     vm = StandIn(place)
     (vm.dir / "kept").touch()
     words = ["detach", "--domain", "vm", "shmem0"]
@@ -200,23 +200,23 @@ def test_killed_and_repeated(place):
     done = vm.run(*words)
     assert done.returncode == 0 and done.stdout == "detached shmem0\n", done
     done = vm.run(*words)
-    assert done.returncode == 1 and "If it was requested to leave earlier, the guest has " \
+    assert done.returncode == 1 and "If its unplug was requested earlier, the guest has " \
         "released it, and nothing is left to do" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(place, number):
-    """After an interruption the request stays, and the command says so."""
+    """After an interruption, the request stays pending, and the command says so."""
     vm = StandIn(place)
     (vm.dir / "kept").touch()
     process = vm.start("detach", "--domain", "vm", "shmem0", "--timeout", "600")
     process.signal(number)
     assert process.wait() == -number
-    assert "interrupted: shmem0 was requested to leave" in process.err.text()
+    assert "interrupted: the unplug of shmem0 was requested" in process.err.text()
 
 
 def test_virsh_fails(place):
-    """Another failure of virsh is shown, and nothing is waited for."""
+    """Another failure of virsh is shown, and the command does not wait."""
     vm = StandIn(place)
     (vm.dir / "virsh").write_text((vm.dir / "virsh").read_text().replace(
         "detach-device)", "detach-device) echo 'error: no\n\nerror: luck' >&2; exit 1;;\nx)"))
@@ -226,7 +226,7 @@ def test_virsh_fails(place):
 
 
 def test_mistakes(place):
-    """What libvirt cannot do is refused; if virsh is missing, the reason names its package."""
+    """Actions that libvirt lacks are refused; if virsh is missing, the reason names its package."""
     vm = StandIn(place)
     make_region(place)
     done = vm.run("attach", "--domain", "vm", "--region", place.shm, path="/nonexistent")
@@ -255,8 +255,8 @@ def libvirt_fixture():
 
 def test_with_libvirt(place, libvirt):
     """libvirt plugs both kinds of devices into root ports of a running domain. Without an operating
-    system, a plain device is not released; a doorbell device is not requested, because the domain
-    has no KVM."""
+    system, a plain device is not released. The unplug of a doorbell device is not requested,
+    because the domain has no KVM."""
     libvirt.define("vm", PORT.format(16) + PORT.format(17))
     libvirt.shell("virsh start vm")
     make_region(place).chmod(0o666)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """`ivshmem attach` and `ivshmem detach` with a newer QEMU, which has the devices of ivshmem-device
-(--device), and whose emulation goes on watching the doorbells of an unplugged device."""
+(--device), and which, without KVM, keeps polling the doorbells of an unplugged device."""
 import pytest
 
 from support.py.attach import PORTS, VECTORS, Vm, make_region, start_server

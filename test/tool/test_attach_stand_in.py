@@ -14,8 +14,8 @@ from support.py.wire import RawClient
 DOORBELL = {"d0": ["ivshmem-doorbell", {"bus": "rp0", "chardev": "c0", "vectors": 2}]}
 PLAIN = {"d0": ["ivshmem-plain", {"bus": "rp0", "memdev": "m0"}]}
 
-#: The commands of "attach --region", in order, and whether the VM may have something after each of
-#: them if there is no answer
+#: The commands of "attach --region", in order -> whether something may be left in the VM if the
+#: monitor does not answer the command
 PLAIN_COMMANDS = {
     "qmp_capabilities": False, "query-kvm": False, "device-list-properties": False,
     "query-status": False, "query-chardev": False, "qom-list": False, "qom-list#2": False,
@@ -48,7 +48,7 @@ def detachable(place, devices, told=False, others=0, noted=False, **settings):
 
 @pytest.mark.parametrize("command", PLAIN_COMMANDS)
 def test_refused_at_each_command(place, command):
-    """If QEMU refuses a command, the steps before it are taken back."""
+    """If QEMU refuses a command, the steps before it are undone."""
     make_region(place)
     vm = StandIn(place, fail={command: "refuse"})
     reason = vm.refused("attach", "--region", place.shm)
@@ -69,9 +69,10 @@ def test_no_answer_to_each_command(place, command, kind):
     name = command.split("#")[0]
     expected = {"hang": f"hung: no answer to {name} in 10 s", "close": "closed the connection"}
     assert expected[kind] in reason
-    assert ("not taken back" in reason) == PLAIN_COMMANDS[command]
+    assert ("the steps cannot be undone" in reason) == PLAIN_COMMANDS[command]
     if PLAIN_COMMANDS[command]:
-        assert f"may have the {'object' if name == 'object-add' else 'device'} ivshmem0" in reason
+        left = "object" if name == "object-add" else "device"
+        assert f"may still have the {left} ivshmem0" in reason
         vm.run("detach", "ivshmem0")
     vm.check_nothing_left()
 
@@ -79,8 +80,8 @@ def test_no_answer_to_each_command(place, command, kind):
 @pytest.mark.parametrize("kind", ["refuse", "hang", "close"])
 @pytest.mark.parametrize("command", SERVER_COMMANDS)
 def test_failures_with_a_server(place, command, kind):
-    """The same with a server. The tool does not unplug a doorbell device carelessly, even to take a
-    step back."""
+    """The same with a server. Even to undo a step, the tool unplugs a doorbell device only after
+    all checks."""
     server = place.server("-n", VECTORS, "-l", "1M")
     vm = StandIn(place, fail={command: kind}, kvm=True)
     reason = vm.refused("attach", "--server", server.socket, environment=FAST)
@@ -90,7 +91,7 @@ def test_failures_with_a_server(place, command, kind):
     elif kind == "refuse" or not SERVER_COMMANDS[command]:
         vm.check_nothing_left()
     else:
-        assert "not taken back" in reason
+        assert "the steps cannot be undone" in reason
         assert ("the device ivshmem0" in reason) == (command != "chardev-add")
 
 
@@ -98,8 +99,8 @@ def test_failures_with_a_server(place, command, kind):
 @pytest.mark.parametrize("unplugs", [1, 2, 3])
 def test_guest_unplugs_the_device_at_once(place, server, unplugs):
     """A guest that is still completing an earlier unplug may unplug the new device, too. Then it is
-    plugged in again, with a new backend; a backend that QEMU does not give up at once is removed a
-    little later."""
+    plugged in again, with a new backend; a backend that QEMU does not give up immediately is
+    removed a little later."""
     if server:
         running = place.server("-n", VECTORS, "-l", "1M")
         words = ["attach", "--server", running.socket]
@@ -114,7 +115,7 @@ def test_guest_unplugs_the_device_at_once(place, server, unplugs):
         assert [name for name in state["objects"] + state["chardevs"] if "-fd-" not in name] == [
             told["backend"]]
     else:
-        assert "the guest has unplugged ivshmem0 at once" in vm.refused(*words)
+        assert "the guest has immediately unplugged ivshmem0" in vm.refused(*words)
         vm.check_nothing_left()
         state = vm.state()
     assert state["counts"]["device_add"] == min(unplugs + 1, 3)
@@ -122,12 +123,13 @@ def test_guest_unplugs_the_device_at_once(place, server, unplugs):
 
 
 def test_hung_monitor(place):
-    """A monitor that does not greet is hung, or another program uses it."""
+    """If the monitor sends no greeting, it is hung, or another program is connected to it."""
     vm = StandIn(place)
     os.kill(vm.pid, signal.SIGSTOP)
     reason = vm.refused("detach", "ivshmem0", environment=FAST)
     os.kill(vm.pid, signal.SIGCONT)
-    assert "is hung: no greeting in 10 s" in reason and "another program is connected" in reason
+    assert "is hung, with no greeting in 10 s" in reason
+    assert "another program is connected" in reason
 
 
 @pytest.mark.parametrize("version, ready", [([7, 2, 22], False), ([10, 0, 13], False),
@@ -161,8 +163,8 @@ def test_detach_device_of_another_program(place, bars, done):
         assert "d0" in vm.state()["devices"]
 
 
-#: What the server says, whether peers are connected, version, KVM, options -> part of the refusal,
-#: or None
+#: Whether the server tells QEMU of leaves (None: it does not say), number of other peers, version,
+#: KVM, options -> part of the refusal, or None
 RULES = [
     (True, 0, [7, 2, 22], True, [], "has told this QEMU that a peer left"),
     (True, 0, [11, 1, 3], False, [], "has told this QEMU that a peer left"),
@@ -183,12 +185,12 @@ RULES = [
 
 @pytest.mark.parametrize("told, others, version, kvm, options, refusal", RULES)
 def test_rules_for_doorbells(place, told, others, version, kvm, options, refusal):
-    """A doorbell device is unplugged only if the VM survives. Otherwise nothing is changed, and the
-    reason says what else to do."""
+    """A doorbell device is unplugged only if the VM survives. Otherwise, nothing is changed, and
+    the reason says what to do instead."""
     vm, words = detachable(place, DOORBELL, told, others, version=version, kvm=kvm, fds=4)
     if refusal:
         reason = vm.refused(*words, *options)
-        assert refusal in reason and "until the VM is shut down, which is safe" in reason
+        assert refusal in reason and "it is safe to shut down or reset the VM" in reason
         state = vm.state()
         assert "d0" in state["devices"] and state["chardevs"] == ["c0"]
         assert "device_del" not in state["counts"]
@@ -210,7 +212,7 @@ def test_too_many_fds(place):
 
 
 def test_client_connects_during_the_checks(place):
-    """The server is asked once more immediately before the request."""
+    """The server is queried again immediately before the request."""
     vm, words = detachable(place, DOORBELL)
     replies = [[{"id": 0, "pid": vm.pid, "told_leaves": False}]]
     replies.append([*replies[0], {"id": 1, "pid": 1}])
@@ -224,17 +226,18 @@ def test_client_connects_during_the_checks(place):
 def test_unknown_servers(place):
     """Without the right control socket, nothing is known about a doorbell device."""
     vm, words = detachable(place, DOORBELL, kvm=True)
-    assert "Give the server's control socket with --control" in vm.refused(*words[:2])
+    assert "Give the server's control socket with --control PATH. Or leave the device" in \
+        vm.refused(*words[:2])
     other = place.add(Control(place.dir / "other", lambda: {"peers": []}))
     reason = vm.refused(*words[:2], "--control", other.path)
-    assert f"The server ({other.path}) has no client with QEMU's pid" in reason
+    assert f"--control PATH: the server ({other.path}) has no client with QEMU's pid" in reason
     assert "there is no socket" in vm.refused(*words[:2], "--control", place.dir / "none")
     vm.run(*words)
 
 
 def test_placeholders_need_proc(place):
-    """Without access to /proc/PID/fd, a doorbell device of such a QEMU is not unplugged. (The
-    monitor's socket belongs to a process that is not QEMU.)"""
+    """If a QEMU needs placeholders, but the tool cannot read /proc/PID/fd, a doorbell device is not
+    unplugged. (The monitor's socket belongs to a process that is not QEMU.)"""
     vm, words = detachable(place, DOORBELL, version=[10, 0, 13])
     vm.run(*words)
     vm.check_nothing_left()
@@ -245,7 +248,7 @@ def test_placeholders_need_proc(place):
 @pytest.mark.parametrize("release", ["deleted", "silent", "busy", "pending"])
 @pytest.mark.parametrize("devices", [PLAIN, DOORBELL])
 def test_ways_to_release(place, release, devices):
-    """However QEMU reports that the device is gone, what it used is removed."""
+    """The tool removes what the device used, however QEMU reports that the device is gone."""
     vm, words = detachable(place, devices, release=release, kvm=True)
     vm.run(*words, environment=FAST)
     vm.check_nothing_left()
@@ -262,8 +265,9 @@ def test_guest_refuses(place):
 @pytest.mark.parametrize("noted", [False, True])
 @pytest.mark.parametrize("release", ["never", "always busy"])
 def test_guest_does_not_answer(place, release, noted):
-    """A request that is not acknowledged in time has a status of its own, even if QEMU accepted it
-    in an earlier run. As long as a request may be pending, QEMU's fds stay noted."""
+    """If a request is not acknowledged in time, the tool exits with a status of its own, even if
+    QEMU accepted the request in an earlier run. As long as a request may be pending, the note about
+    QEMU's fds stays."""
     vm, words = detachable(place, DOORBELL, noted=noted, release=release, fds=4)
     unknown = release == "always busy" and not noted
     reason = vm.refused(*words, "--timeout", "1", status=1 if unknown else 3, environment=FAST)
@@ -271,15 +275,15 @@ def test_guest_does_not_answer(place, release, noted):
         assert "the guest is still busy with the port of d0" in reason
         assert "An earlier request, if there was one, stays" in reason
     else:
-        assert "d0 was requested to leave, but the guest has not released it in time" in reason
+        assert "the unplug of d0 was requested, but the guest has not released it in time" in reason
     assert len(vm.state()["chardevs"]) == (1 if unknown else 2)  # with a note about QEMU's fds
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, None])
 @pytest.mark.parametrize("devices", [PLAIN, DOORBELL])
 def test_pending_request_is_seen(place, devices, number):
-    """QEMU does not show that a request is pending. The tool notes it in the VM, even if it is
-    killed, and does not plug in anything until the device is gone."""
+    """QEMU does not show that a request is pending. The tool makes a note of it in the VM, which
+    remains if the tool is killed, and plugs in nothing until the device is gone."""
     make_region(place)
     vm, words = detachable(place, devices, release="never", kvm=True)
     if number:
@@ -297,8 +301,8 @@ def test_pending_request_is_seen(place, devices, number):
 
 @pytest.mark.parametrize("noted", [False, True])
 def test_refused_request_after_a_note(place, noted):
-    """If QEMU refuses the request, such as while the VM is migrated, a note of this run is removed,
-    and a note of an earlier run stays."""
+    """If QEMU refuses the request, for example while the VM is being migrated, a note of this run
+    is removed, and a note of an earlier run stays."""
     vm, words = detachable(place, DOORBELL, noted=noted, fail={"device_del": "refuse"})
     assert "device_del is refused" in vm.refused(*words)
     assert vm.state()["chardevs"] == ["c0", *[NOTE] * noted]
@@ -307,13 +311,13 @@ def test_refused_request_after_a_note(place, noted):
 @pytest.mark.parametrize("noted", [False, True])
 def test_interrupted_while_busy(place, noted):
     """If the tool is interrupted before QEMU has accepted its request, it says that an earlier
-    request stays."""
+    request stays pending."""
     vm, words = detachable(place, DOORBELL, noted=noted, release="always busy")
     process = vm.start(*words, "--timeout", "600")
     wait_until(lambda: blocks_sigint(process.pid), "the tool holds signals")
     process.signal(signal.SIGTERM)
     assert process.wait() == -signal.SIGTERM
-    expected = "d0 was requested to leave" if noted else "an earlier request, if there was one,"
+    expected = "the unplug of d0 was requested" if noted else "an earlier request, if there was"
     assert "interrupted: " in process.err.text() and expected in process.err.text()
     assert vm.state()["chardevs"] == ["c0", *[NOTE] * noted]
 
@@ -321,8 +325,8 @@ def test_interrupted_while_busy(place, noted):
 @pytest.mark.parametrize("noted", [False, True])
 @pytest.mark.parametrize("command", ["query-chardev", "qom-list#3", "chardev-add"])
 def test_released_during_the_checks(place, command, noted):
-    """If the guest releases the device because of an earlier request while the tool still makes its
-    checks, the fds that were closed are replaced all the same."""
+    """If the guest releases the device because of an earlier request while the tool is still
+    checking, the fds that were closed are replaced all the same."""
     vm, words = detachable(place, DOORBELL, noted=noted and "d0-fds-1", released_after=command,
                            fds=4)
     vm.run(*words)
@@ -332,7 +336,8 @@ def test_released_during_the_checks(place, command, noted):
 
 
 def test_two_notes(place):
-    """If an earlier run could not remove the note before its own, the higher one counts."""
+    """If an earlier run could not remove the note of the run before it, the note with the higher
+    number counts."""
     vm = StandIn(place, chardevs=["ivshmem0-fds-30", "ivshmem0-fds-9"])
     vm.run("detach", "ivshmem0")
     assert max(vm.state()["kept"]) == 30 and vm.state()["chardevs"] == ["ivshmem0-fds-9"]
@@ -343,7 +348,7 @@ def test_two_notes(place):
 @pytest.mark.parametrize("command, left", [("chardev-add", ["d0-fds-1"]),
                                            ("chardev-remove", ["d0-fds-1", "d0-fds-"])])
 def test_note_is_replaced_safely(place, command, left):
-    """There is a note of an earlier run until there is another one."""
+    """The note of an earlier run is removed only after a new note has been made."""
     vm, words = detachable(place, DOORBELL, noted="d0-fds-1", fail={command: "refuse"}, fds=4)
     assert f"{command} is refused" in vm.refused(*words)
     state = vm.state()
@@ -353,8 +358,8 @@ def test_note_is_replaced_safely(place, command, left):
 
 
 def test_released_later(place):
-    """When the device is gone after an earlier request, what it used is removed, and the fds that
-    were closed are replaced."""
+    """When the device is gone after an earlier request, the tool removes what the device used, and
+    replaces the fds that were closed."""
     note = "ivshmem0-fds-30"
     vm = StandIn(place, chardevs=["ivshmem0-chr-0123abcd", note, "other", "ivshmem0-chr-x"])
     said = vm.run("detach", "ivshmem0").out.text()
@@ -368,16 +373,16 @@ def test_released_later(place):
 @pytest.mark.parametrize("command", ["device_del", "query-status#2", "query-status#3",
                                      "chardev-remove"])
 def test_monitor_lost_during_detach(place, command):
-    """If the monitor is lost, the tool says what is left."""
+    """If the connection to the monitor is lost, the tool says what is left in the VM."""
     vm, words = detachable(place, DOORBELL, kvm=True, fail={command: "close"})
     reason = vm.refused(*words)
     assert "closed the connection" in reason
-    assert "What is left: the character device c0, unless QEMU has ended" in reason
+    assert "Unless QEMU has ended, the VM still has the character device c0" in reason
 
 
 @pytest.mark.parametrize("state, answers", [("paused", False), ("running", True)])
 def test_paused_vm(place, state, answers):
-    """A guest that does not run releases nothing, so nothing is requested."""
+    """A guest that is not running releases nothing, so nothing is requested."""
     vm, words = detachable(place, PLAIN, state=state)
     if answers:
         vm.run(*words)
@@ -387,7 +392,7 @@ def test_paused_vm(place, state, answers):
 
 
 def test_interrupted_attach(place):
-    """After an interruption the steps are taken back."""
+    """After an interruption, the steps are undone."""
     make_region(place)
     vm = StandIn(place, enabled=False)
     process = vm.start("attach", "--region", place.shm, "--timeout", "600")
@@ -398,13 +403,13 @@ def test_interrupted_attach(place):
 
 
 def test_interrupted_detach(place):
-    """After an interruption the request stays, and the tool says so."""
+    """After an interruption, the request stays pending, and the tool says so."""
     vm, words = detachable(place, PLAIN, release="never")
     process = vm.start(*words, "--timeout", "600")
     wait_until(lambda: blocks_sigint(process.pid), "the tool holds signals")
     process.signal(signal.SIGTERM)
     assert process.wait() == -signal.SIGTERM
-    assert "interrupted: d0 was requested to leave" in process.err.text()
+    assert "interrupted: the unplug of d0 was requested" in process.err.text()
 
 
 def test_other_devices(place):
@@ -426,9 +431,9 @@ def test_fd_limit(place):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a file system")
-@pytest.mark.parametrize("file, reason", [(False, "cannot find"), (True, "is another file for")])
+@pytest.mark.parametrize("file, reason", [(False, "cannot find"), (True, "is a different file")])
 def test_other_mounts(place, file, reason):
-    """A QEMU with other mounts would create the region's file, or use another one."""
+    """A QEMU with other mounts would create the region's file, or use a different one."""
     make_region(place)
     create = f"truncate -s 1M {place.shm_path}" if file else ":"
     vm = StandIn(place, f"mount -t tmpfs none /dev/shm; {create}")

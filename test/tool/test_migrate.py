@@ -26,11 +26,11 @@ def pair(place):
 
 
 def test_plain(pair):
-    """The content of a region of which the VM is the master arrives; the destination runs, and the
-    source is stopped, but not ended."""
+    """The content of a region of which the VM is the master arrives; the destination is running,
+    and the source is stopped, but not ended."""
     done = pair.plain().migrate()
     assert done.returncode == 0, done.stderr
-    assert f"migrated: the destination runs: VM to (monitor {pair.destination.path})\n" in \
+    assert f"migrated: the destination is running: VM to (monitor {pair.destination.path})\n" in \
         done.stdout
     assert f"the source is stopped, and can be ended (quit): VM from (monitor {pair.source.path})" \
         in done.stdout
@@ -40,8 +40,8 @@ def test_plain(pair):
 
 def test_doorbell(place, pair):
     """The region of a doorbell device arrives at the destination's server, and each vector of the
-    VM is rung once. The roster page of the source's server arrives, too, but is overwritten by
-    that server when the tool joins it to ring."""
+    VM is rung once. The roster page of the source's server arrives, too, but is overwritten by the
+    destination's server when the tool joins it to ring."""
     sockets, paths = servers(place, "--roster")
     with open(paths[0], "r+b") as file:
         file.write(b"hello")
@@ -97,7 +97,7 @@ def test_plan(pair):
 
 
 #: What differs -> (changes to the source's device, to the destination's, name of the problem, part
-#: of the sentence)
+#: of the message)
 DIFFERENCES = {
     "peers": ({"master": "off"}, {"master": "off"}, "master",
               "pl0 of the source is a peer, whose memory QEMU does not migrate"),
@@ -126,13 +126,13 @@ def test_differences(pair, which):
 
 
 def test_device_id_may_differ(pair):
-    """QEMU finds devices by their slots, so ids may differ."""
+    """QEMU matches devices by their slots, so ids may differ."""
     assert pair.plain({}, {"ident": "other"}).migrate().returncode == 0
 
 
 def test_missing_device(place, pair):
-    """A device that the destination lacks is refused unless it can be unplugged and plugged again:
-    it is a doorbell device, or on the root bus."""
+    """A device that the destination lacks is refused if it cannot be unplugged and plugged in
+    again: here, it is a doorbell device, or on the root bus."""
     sockets, _ = servers(place)
     pair.start([*plain(pair.regions[0]), *doorbell(sockets[0])], [])
     done = pair.migrate("--json")
@@ -168,7 +168,8 @@ def test_vectors(place, pair):
 
 
 def test_auto_master(place, pair):
-    """With master=auto, the VM with id 0 is the master. Behind another client, it is a peer."""
+    """With master=auto, the VM with id 0 is the master. If another client has connected before, the
+    VM is a peer."""
     sockets, _ = servers(place)
     host = place.add(RawClient(str(sockets[0]), 2).greeting())
     pair.start(doorbell(sockets[0], master="auto"), doorbell(sockets[1], master="auto"))
@@ -204,7 +205,8 @@ def test_destination_does_not_wait(place, pair, more, state, sentence):
 
 
 def test_monitors_in_use(pair):
-    """While one migration is under way, its monitors are in use, and another monitor shows it."""
+    """While a migration is under way, the tool uses the VM's monitor; a second monitor shows the
+    migration."""
     process = pair.plain().begin()
     pair.source.path = pair.place.dir / "from.test.qmp"
     pair.source.qmp.close()
@@ -227,7 +229,8 @@ def test_same_region(pair):
 
 
 def test_other_users(pair):
-    """A program that maps the region of either side is named, and --force migrates nevertheless."""
+    """The message names a program that maps the region of either side; with --force, the VM is
+    migrated nevertheless."""
     pair.plain()
     with open(pair.regions[0], "r+b") as file, mmap.mmap(file.fileno(), 0):
         done = pair.migrate("--json")
@@ -245,7 +248,7 @@ def test_other_users(pair):
 
 
 def test_clients_of_the_source_server(place, pair):
-    """A client of the source's server that has the region mapped is named."""
+    """The message names a client of the source's server that has the region mapped."""
     sockets, _ = servers(place)
     pair.start(doorbell(sockets[0]), doorbell(sockets[1]))
     client = place.start(place.client_program, "-v", "-S", sockets[0], stdin=-1)
@@ -256,8 +259,8 @@ def test_clients_of_the_source_server(place, pair):
 
 
 def test_peers_are_stopped_meanwhile(place, pair):
-    """Other VMs that use the region are named. With --peer they are stopped while the source is
-    migrated, and continue afterwards, unless they were paused before."""
+    """The message names other VMs that use the region. With --peer, they are stopped while the
+    source is migrated, and continue afterwards, unless they were paused before."""
     pair.plain()
     peers = [Vm(place, f"peer{i}", *plain(pair.regions[0], master="off")) for i in range(2)]
     peers[1].qmp.command("stop")
@@ -276,7 +279,8 @@ def test_peers_are_stopped_meanwhile(place, pair):
 
 
 def test_peer_is_the_source(pair):
-    """A second monitor of the source is not that of a peer: it would be stopped and continued."""
+    """A second monitor of the source is refused as a peer: the source would be stopped and
+    continued."""
     pair.plain()
     pair.source.qmp.close()
     done = pair.migrate("--json", "--peer", pair.place.dir / "from.test.qmp")
@@ -287,7 +291,8 @@ def test_peer_is_the_source(pair):
 @pytest.mark.parametrize("master", ["on", "off"])
 def test_unplug_and_plug(pair, master):
     """A plain device that the destination lacks is unplugged and plugged in again. Its region is
-    not copied, so other programs may use it meanwhile, and both sides have the same one."""
+    not copied, so other programs may use it during the migration, and both sides have the same
+    one."""
     pair.start([*PORT, *behind_port(plain(pair.regions[0], master=master))], PORT)
     with open(pair.regions[0], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         plan = pair.migrate("--plan").stdout
@@ -306,11 +311,11 @@ def test_unplug_and_plug(pair, master):
 
 @pytest.mark.parametrize("change, sentence", [
     (lambda path: path.unlink(), "the source cannot find it any more"),
-    (lambda path: (path.unlink(), path.write_bytes(b"n" * MIB)), "the source maps another file"),
+    (lambda path: (path.unlink(), path.write_bytes(b"n" * MIB)), "source maps a different file"),
     (lambda path: os.truncate(path, 4096), "it is smaller than the device"),
 ], ids=["removed", "replaced", "truncated"])
 def test_file_that_cannot_be_plugged_again(pair, change, sentence):
-    """If the file is not that of the region any more, the guest would get other memory."""
+    """If the file is not that of the region any more, the guest would get different memory."""
     pair.start([*PORT, *behind_port(plain(pair.regions[0]))], PORT)
     change(pair.regions[0])
     done = pair.migrate("--json")
@@ -319,7 +324,7 @@ def test_file_that_cannot_be_plugged_again(pair, change, sentence):
 
 
 def test_backend_that_cannot_be_plugged_again(pair):
-    """An option of the backend would be lost."""
+    """A device is refused if an option of its backend would be lost."""
     device = [word.replace("share=on", "share=on,pmem=off,readonly=on")
               for word in behind_port(plain(pair.regions[0]))]
     pair.start([*PORT, *device], PORT)
@@ -346,14 +351,15 @@ def test_unplug_is_undone(pair):
 @pytest.mark.usefixtures("fast_clock")
 def test_unplug_that_is_not_acknowledged(pair):
     """A guest that does not acknowledge the unplug is not migrated: the request stays pending. The
-    command can be repeated while the device is there, and says so when it has gone meanwhile."""
+    command can be repeated while the device is there, and says so when the device has gone in the
+    meantime."""
     pair.start([*PORT, *behind_port(plain(pair.regions[0]))], PORT)
     for _ in range(2):
         done = pair.migrate("--json")
         assert done.returncode == 3 and json.loads(done.stdout)["runs"] == "as before"
-        assert "pl0 was requested to leave, but the guest has not released it in time" in \
+        assert "the unplug of pl0 was requested, but the guest has not released it in time" in \
             done.stderr
-        assert "nothing has been migrated. The source runs: VM from" in done.stderr
+        assert "nothing has been migrated. The source is running: VM from" in done.stderr
     assert pair.states() == ("running", "inmigrate") and devices_of(pair.source) == ["pl0"]
     acknowledge(pair.source)
     done = pair.migrate("--json")
@@ -361,7 +367,8 @@ def test_unplug_that_is_not_acknowledged(pair):
     assert f'run "ivshmem detach --qmp {pair.source.path} pl0" first' in done.stderr
     assert pair.place.run(TOOL, "detach", "--qmp", pair.source.path, "pl0").returncode == 0
     done = pair.migrate("--json")
-    assert refusals(done) == ["memory"] and 'it there (object-del, id "m0")' in done.stderr, done
+    assert refusals(done) == ["memory"], done
+    assert 'remove it from the source (object-del, id "m0")' in done.stderr
     pair.source.qmp.command("object-del", id="m0")
     wait_until(lambda: "/m0" not in pair.source.qmp.command(
         "human-monitor-command", **{"command-line": "info ramblock"}), "QEMU has freed the memory")
@@ -390,7 +397,7 @@ def test_interruption_of_an_unplug(pair):
      'in the state "prelaunch"'),
 ], ids=["no port", "other port", "only-migratable", "paused"])
 def test_what_cannot_be_plugged_again(pair, change, name, sentence):
-    """What would leave the VM without its device is refused before anything changes."""
+    """A migration that would leave the VM without its device is refused before anything changes."""
     change(pair)
     before = pair.states()
     done = pair.migrate("--json")
@@ -399,10 +406,10 @@ def test_what_cannot_be_plugged_again(pair, change, name, sentence):
 
 
 def check_source_runs(pair, process, *texts):
-    """Check that the tool has failed, the source runs, and the messages say so."""
+    """Check that the tool has failed, that the source is running, and that the messages say so."""
     assert process.wait() != 0
     err = process.err.text()
-    for text in (*texts, f"the source runs: VM from (monitor {pair.source.path})"):
+    for text in (*texts, f"the source is running: VM from (monitor {pair.source.path})"):
         assert text in err, err
     pair.source.wait_state("running")
     assert pair.destination.state() in ("ended", "inmigrate")
@@ -410,8 +417,8 @@ def check_source_runs(pair, process, *texts):
 
 
 def test_destination_is_killed(pair):
-    """If the destination dies while memory is copied, the source goes on, and the migration can be
-    repeated with another destination."""
+    """If the destination dies while memory is being copied, the source keeps running, and the
+    migration can be repeated with another destination."""
     process = pair.plain().begin()
     pair.destination.process.signal(signal.SIGKILL)
     check_source_runs(pair, process, "the migration has failed: ")
@@ -443,11 +450,11 @@ def test_timeout(pair):
 
 
 def test_source_is_killed(pair):
-    """If the source dies, that is reported: its VM is lost, and the destination does not run."""
+    """If the source dies, that is reported: its VM is lost, and the destination is not running."""
     process = pair.plain().begin()
     pair.source.process.signal(signal.SIGKILL)
     assert process.wait() == 1
-    assert "the source has ended during the migration, and the destination does not run" in \
+    assert "the source has ended during the migration, and the destination is not running" in \
         process.err.text()
 
 
@@ -461,7 +468,8 @@ def test_tool_is_killed(pair):
 
 
 def test_server_is_killed(place, pair):
-    """Without its server the VM is migrated all the same; its doorbells are not rung."""
+    """If the destination's server is not known, the VM is migrated all the same, but its doorbells
+    are not rung."""
     sockets, _ = servers(place)
     pair.start(doorbell(sockets[0]), doorbell(sockets[1]))
     for server in place.servers():
@@ -480,8 +488,8 @@ def test_address_in_use(place, pair):
     pair.uri = f"unix:{place.dir}/occupied"
     done = pair.migrate()
     assert done.returncode == 1 and "QEMU refuses migrate-incoming: " in done.stderr
-    assert f"nothing has been migrated. The source runs: VM from (monitor {pair.source.path})" in \
-        done.stderr and pair.states()[0] == "running"
+    assert "nothing has been migrated. The source is running: VM from (monitor " \
+        f"{pair.source.path})" in done.stderr and pair.states()[0] == "running"
 
 
 def test_progress(pair):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem migrate with a newer QEMU (11.1), which aborts when it migrates some VMs."""
+"""ivshmem migrate with a newer QEMU (11.1), which aborts while migrating certain VMs."""
 import pytest
 
 from support.py import newer_qemu
@@ -8,7 +8,7 @@ from support.py.programs import SHM
 from support.py.vm_pair import (MIB, PORT, Pair, acknowledge, behind_port, devices_of, doorbell,
                                 plain, refusals, servers)
 
-#: The region comes before the VM's RAM, as in most hand-written command lines.
+#: The region's backend comes before the VM's RAM, as in most hand-written command lines.
 REGION_FIRST = ["-M", "q35", "-m", "32M"]
 
 

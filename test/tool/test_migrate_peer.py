@@ -88,14 +88,14 @@ def test_failure(place, pair):
     assert devices_of(pair.source) == ["pl1"] and clients(control) == []
     pair.destination.process.signal(signal.SIGKILL)
     assert process.wait() == 1
-    assert f"the source runs: VM from (monitor {pair.source.path})" in process.err.text()
+    assert f"the source is running: VM from (monitor {pair.source.path})" in process.err.text()
     assert sorted(devices_of(pair.source)) == ["db0", "pl1"]
     assert clients(control) == [pair.source.pid] and clients(to_control) == []
 
 
 def test_refusals(place, pair):
-    """What would kill the VM, or leave it without its device, is refused before anything
-    changes."""
+    """A migration that would kill the VM, or leave it without its device, is refused before
+    anything changes."""
     server, control = start_server(place)
     large, _ = other_server(place, "large", "-n", "1", "-l", "2M")
     pair.start(peer(server), PORT)
@@ -122,13 +122,13 @@ def test_refusals(place, pair):
     assert pair.source.qmp.command("query-chardev") == before
     pair.source.qmp.command("chardev-add", id="gone0-fds-0", backend={"type": "null", "data": {}})
     assert "pending" in refusals(done := pair.migrate("--json", *given))
-    assert 'the unplug of gone0 was requested and is not complete, so the device could go during ' \
-        'the migration' in done.stderr
+    assert 'the unplug of gone0 was requested and is not complete, so the device could vanish ' \
+        'during the migration' in done.stderr
     assert f'run "ivshmem detach --qmp {pair.source.path} gone0" first' in done.stderr
 
 
 def test_told_leaves(place, pair):
-    """A QEMU that was told of a leave would die."""
+    """A QEMU that was told of a leave would die, so it is not migrated."""
     server, control = start_server(place, told=True)
     pair.start(peer(server), PORT)
     done = pair.migrate("--json", "--control", control)
@@ -156,6 +156,6 @@ def test_pending(place, pair):
     server, control = start_server(place)
     pair.start(peer(server), PORT)
     done = pair.migrate("--control", control)
-    assert done.returncode == 3 and "db0 was requested to leave" in done.stderr, done
-    assert "nothing has been migrated. The source runs: VM from" in done.stderr
+    assert done.returncode == 3 and "the unplug of db0 was requested" in done.stderr, done
+    assert "nothing has been migrated. The source is running: VM from" in done.stderr
     assert devices_of(pair.source) == ["db0"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""ivshmem migrate with stand-ins for QEMU's monitor: what no QEMU here does, or not at the right
-moment. In each case the tool says which VM runs, and never has both run."""
+"""ivshmem migrate with stand-ins for QEMU's monitor: replies and failures that a real QEMU does not
+produce, or not at the right moment. In each case the tool says which VM runs, and never has both
+run."""
 import json
 import signal
 
@@ -53,7 +54,7 @@ def stage_fixture(place, fast_clock):  # pylint: disable=unused-argument
 
 
 def test_success(stage):
-    """The destination is polled until it runs."""
+    """The destination is polled until it is running."""
     acts = stage({"query-migrate": [{}, ACTIVE, ACTIVE, COMPLETED]},
                  {"query-status": [WAITS, WAITS, WAITS, RUNNING]})
     done, runs = acts.run()
@@ -70,7 +71,7 @@ def test_destination_ends_after_completion(stage):
     done, runs = acts.run()
     assert done.returncode == 1 and runs == "source", done
     assert "the source has completed, but the destination has ended" in done.stderr
-    assert "the source runs: VM stand-in (monitor " in done.stderr
+    assert "the source is running: VM stand-in (monitor " in done.stderr
     acts.source.end()
     assert acts.called(acts.source, "cont") == 1
 
@@ -82,14 +83,14 @@ def test_destination_is_silent_after_completion(stage, end):
                  {"query-status": [WAITS, WAITS, end]})
     done, runs = acts.run()
     assert done.returncode == 1 and runs == "unknown", done
-    assert "it is not known whether the destination runs: VM stand-in" in done.stderr
+    assert "it is not known whether the destination is running: VM stand-in" in done.stderr
     assert "only if its process has ended, continue the source (cont)" in done.stderr
     acts.source.end()
     assert not acts.called(acts.source, "cont") and acts.destination.popen.poll() is None
 
 
 def test_destination_does_not_start(stage):
-    """A destination that never runs is not taken for a success."""
+    """A migration whose destination never runs is not reported as a success."""
     acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED]}, {})
     done, runs = acts.run()
     assert runs == "unknown" and 'the destination is in the state "inmigrate"' in done.stderr
@@ -98,24 +99,24 @@ def test_destination_does_not_start(stage):
 
 
 def test_cancelled_too_late(stage):
-    """If the destination had started before the source was cancelled, both run: the destination is
-    stopped."""
+    """If the destination had started before the source was cancelled, both are running, and the
+    destination is stopped."""
     acts = stage({"query-migrate": [{}, ACTIVE, CANCELLED]}, {"query-status": [WAITS, RUNNING]})
     done, runs = acts.run()
-    assert runs == "source" and "the destination had started before; it has been stopped" in \
+    assert runs == "source" and "the destination had already started; it has been stopped" in \
         done.stderr, done
     acts.destination.end()
     assert acts.called(acts.destination, "stop") == 1
 
 
 def test_failed_after_the_destination_started(stage):
-    """If the source has failed and is stopped, but the destination runs, the destination is the
-    VM."""
+    """If the source has failed and is stopped, but the destination is running, the destination is
+    taken to be the VM."""
     acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, STOPPED]},
                  {"query-status": [WAITS, RUNNING]})
     done, runs = acts.run()
     assert done.returncode == 1 and runs == "destination"
-    assert "the destination had started before, and runs" in done.stderr
+    assert "the destination had already started, and is running" in done.stderr
     assert "the migration has failed: ?[31mno?luck" in done.stderr
     acts.source.end()
     assert not acts.called(acts.source, "cont")
@@ -125,13 +126,13 @@ def test_source_is_left_paused(stage):
     """A source that QEMU leaves paused after a failure is continued."""
     acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, PAUSED, RUNNING]}, {})
     done, runs = acts.run()
-    assert done.returncode == 1 and runs == "source" and "the source runs: " in done.stderr
+    assert done.returncode == 1 and runs == "source" and "the source is running: " in done.stderr
     acts.source.end()
     assert acts.called(acts.source, "cont") == 1
 
 
 def test_monitor_is_cut(stage):
-    """A migration goes on without a monitor, so the tool connects again."""
+    """QEMU continues a migration without a monitor, so the tool connects again."""
     acts = stage({"query-migrate": [{}, ACTIVE, DROP, ACTIVE, COMPLETED]},
                  {"query-status": [WAITS, RUNNING]})
     done, runs = acts.run()
@@ -145,7 +146,8 @@ def test_destination_starts_after_the_failure(stage):
     acts = stage({"query-migrate": [{}, ACTIVE, FAILED], "query-status": [RUNNING, STOPPED]},
                  {"query-status": [WAITS, WAITS, WAITS, RUNNING], "query-migrate": [{}, ACTIVE]})
     done, runs = acts.run()
-    assert runs == "destination" and "the destination had started before, and runs" in done.stderr
+    assert runs == "destination"
+    assert "the destination had already started, and is running" in done.stderr
     acts.source.end()
     assert not acts.called(acts.source, "cont")
 
@@ -188,19 +190,19 @@ def test_destination_does_not_answer_once(stage):
 
 @pytest.mark.parametrize("status", [FAILED, COMPLETED], ids=["failed", "completed"])
 def test_destination_had_run(stage, status):
-    """If the destination has ended, but its events tell that it had run, the source is not
-    continued: its memory is older."""
+    """If the destination has ended, but its events show that it had run, the source is not
+    continued, because its memory is older."""
     acts = stage({"query-migrate": [{}, ACTIVE, status], "query-status": [RUNNING, STOPPED]},
                  {"query-status": [WAITS, {"events": ["RESUME", "SHUTDOWN"], **END}]})
     done, runs = acts.run()
     assert runs == "unknown", done
-    assert "the destination has ended, and had run, or may have: VM stand-in" in done.stderr
+    assert "the destination has ended, and may have run before: VM stand-in" in done.stderr
     acts.source.end()
     assert not acts.called(acts.source, "cont")
 
 
 def test_source_is_about_to_run(stage):
-    """While the source is in a state that passes, it is not taken for stopped."""
+    """While the source is in a temporary state, it is not taken to be stopped."""
     acts = stage({"query-migrate": [{}, ACTIVE, CANCELLED],
                   "query-status": [RUNNING, FINISHING, FINISHING, RUNNING]},
                  {"query-status": [WAITS, RUNNING]})
@@ -216,7 +218,7 @@ def test_source_answers_late(stage):
                  {"query-status": [WAITS, RUNNING]})
     done, runs = acts.run()
     assert done.returncode == 0 and runs == "destination", done
-    assert "the migration may go on, so the source is queried again" in done.stderr
+    assert "the migration may still be running, so the source is queried again" in done.stderr
 
 
 @pytest.mark.parametrize("script", [
@@ -225,19 +227,21 @@ def test_source_answers_late(stage):
     {"query-migrate": [{}, ACTIVE]},
 ], ids=["hung", "unanswered cancel", "never ends"])
 def test_source_does_not_give_up(stage, script):
-    """If the source is not known to have given up, the migration may go on: peers stay stopped."""
+    """If the source is not known to have given up, the migration may still be running, so peers
+    stay stopped."""
     acts = stage(script, {})
     peer, path = stand_in_vm.start(acts.place, "c", {})
     done, runs = acts.run("--timeout", "1", "--peer", path)
     assert done.returncode == 1 and runs == "unknown", done
-    assert "the migration may go on" in done.stderr
+    assert "the migration may still be running" in done.stderr
     assert f"VM stand-in (monitor {path}) is left stopped" in done.stderr
     peer.end()
     assert acts.called(peer, "stop") == 1 and not acts.called(peer, "cont")
 
 
 def test_cancel_is_repeated(stage):
-    """A monitor that drops the connection is told again to cancel the migration."""
+    """If the monitor drops the connection, the tool sends the command to cancel the migration
+    again."""
     acts = stage({"query-migrate": [{}, *[ACTIVE] * 40, CANCELLED], "migrate_cancel": [DROP, {}]},
                  {})
     done, runs = acts.run("--timeout", "1")
@@ -255,7 +259,7 @@ def test_migration_has_not_begun(stage, status):
 
 
 def test_destination_is_paused_after_completion(stage):
-    """A destination that was started with -S is continued, because the source ran."""
+    """A destination that was started with -S is continued, because the source was running."""
     acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED]},
                  {"query-status": [WAITS, PAUSED, PAUSED, PAUSED, RUNNING]})
     done, runs = acts.run()
@@ -279,10 +283,10 @@ def test_peer_does_not_answer(stage):
     ({"migrate": [REFUSE]}, "QEMU refuses migrate: as the script says"),
 ])
 def test_refused_by_the_source(stage, script, message):
-    """If the source refuses a step, nothing has been migrated, and the source runs."""
+    """If the source refuses a step, nothing has been migrated, and the source is running."""
     done, runs = stage(script, {}).run()
     assert done.returncode == 1 and message in done.stderr and runs == "source"
-    assert "nothing has been migrated. The source runs: VM stand-in" in done.stderr
+    assert "nothing has been migrated. The source is running: VM stand-in" in done.stderr
     assert ("start it again before the next attempt" in done.stderr) == ("migrate" in script)
 
 
@@ -305,7 +309,7 @@ def test_source_ends_after_the_destination_has_started(stage):
     is taken to be the VM."""
     acts = stage({"query-migrate": [{}, ACTIVE, END]}, {"query-status": [WAITS, RUNNING]})
     done, runs = acts.run()
-    assert runs == "destination" and "the destination runs: VM stand-in" in done.stderr
+    assert runs == "destination" and "the destination is running: VM stand-in" in done.stderr
 
 
 @pytest.mark.parametrize("reply", [
@@ -313,14 +317,14 @@ def test_source_ends_after_the_destination_has_started(stage):
     {"status": "x" * 100000}, {"blocked-reasons": [["x"]], "status": "completed"},
 ])
 def test_odd_replies(stage, reply):
-    """Replies of any form are survived."""
+    """The tool survives replies of any form."""
     acts = stage({"query-migrate": [{}, reply, COMPLETED]}, {"query-status": [WAITS, RUNNING]})
     done, _ = acts.run()
     assert done.returncode in (0, 1), done
 
 
 def test_blocked(stage):
-    """What blocks a migration is shown."""
+    """The tool prints QEMU's reason for refusing a migration."""
     acts = stage({"query-migrate": [{"blocked-reasons": ["device \x1b[1m is odd"]}]}, {})
     done, runs = acts.run()
     assert "QEMU refuses to migrate the source: device ?[1m is odd" in done.stderr
@@ -334,23 +338,23 @@ def test_blocked(stage):
      "has more than 256 RAM blocks"),
 ], ids=["devices", "blocks"])
 def test_limits(stage, script, sentence):
-    """What the tool cannot compare as a whole is not migrated."""
+    """A VM with more devices or RAM blocks than the tool can compare is not migrated."""
     done, runs = stage(script, {}).run()
     assert runs == "as before" and f"  the source {sentence}" in done.stderr, done
     assert "limits" in {each["name"] for each in json.loads(done.stdout)["problems"]}
 
 
 def test_forwarded(stage):
-    """A VM behind a forwarder is migrated only with --force, and the end of the forwarder is not
-    that of the VM."""
+    """A VM whose monitor is forwarded is migrated only with --force, and the end of the forwarder
+    is not taken for the end of the VM."""
     acts = stage({"query-migrate": [{}, {}, ACTIVE, FAILED],
                   "query-status": [RUNNING, RUNNING, STOPPED]}, {})
     _, path = stand_in_vm.start(acts.place, "c", {"query-status": [WAITS, WAITS, END]},
                                 program="socat")
     acts.words[acts.words.index("--to-qmp") + 1] = path
     done, runs = acts.run()
-    assert runs == "as before" and "the destination is not a process of this host" in done.stderr
-    assert "make sure of it, and use --force" in done.stderr
+    assert runs == "as before" and "the destination is not a process on this host" in done.stderr
+    assert "make sure that they do not, and use --force" in done.stderr
     done, runs = acts.run("--force")
     assert runs == "unknown", done
     acts.source.end()
@@ -384,8 +388,8 @@ def peer_stage(place, stage, source=None, destination=None, maps=None):
 
 
 def test_peer_with_kvm(place, stage):
-    """With KVM, a peer is unplugged and plugged in although others may ring it. QEMU frees its
-    memory some time after the device has gone, and is migrated after that only."""
+    """With KVM, a peer is unplugged and plugged in although others may ring it. QEMU frees the
+    device's memory some time after the device has gone, and is migrated only after that."""
     acts, words = peer_stage(place, stage, {"human-monitor-command": ["", BLOCK, BLOCK, ""]})
     done, runs = acts.run(*words)
     assert done.returncode == 0 and runs == "destination", done
@@ -401,20 +405,20 @@ def test_peer_with_kvm(place, stage):
 
 def test_memory_is_not_freed(place, stage):
     """If QEMU does not free the memory, the destination would not accept it, so the VM is not
-    migrated. Nor is the device plugged in again: QEMU would abort."""
+    migrated. The device is not plugged in again either, because QEMU would abort."""
     acts, words = peer_stage(place, stage, {"human-monitor-command": ["", BLOCK]})
     done, runs = acts.run(*words)
     assert done.returncode == 1 and runs == "as before", done
     assert "QEMU has not freed the memory of db0 within 10 s of the unplug" in done.stderr
-    assert "runs without db0, which cannot be plugged in again: the reason is above" in done.stderr
+    assert "is running without db0, which cannot be plugged in again: the reason" in done.stderr
     acts.source.end()
     assert not acts.called(acts.source, "device_add") and not acts.called(acts.source, "migrate")
 
 
 @pytest.mark.parametrize("frees", [True, False])
 def test_second_device_is_pending(place, stage, frees):
-    """If a plain device is not released, a doorbell device has not been unplugged yet. If a
-    doorbell device is not, a plain one is plugged in again."""
+    """If the guest does not release a plain device, the doorbell device has not been unplugged yet.
+    If the guest does not release the doorbell device, the plain one is plugged in again."""
     plain = {f"qom-get /machine/peripheral/pl0 {name}": [value] for name, value in (
         ("addr", 0), ("master", "off"), ("memdev", "/objects/m0"),
         ("parent_bus", "/machine/peripheral/rp0/rp0"))}
@@ -432,7 +436,7 @@ def test_second_device_is_pending(place, stage, frees):
     done, runs = acts.run(*words)
     assert done.returncode == 3 and runs == "as before", done
     name = "db0" if frees else "pl0"
-    assert f"{name} was requested to leave, but the guest has not released it in time" in \
+    assert f"the unplug of {name} was requested, but the guest has not released it in time" in \
         done.stderr
     acts.source.end()
     assert acts.called(acts.source, "device_del") == 1 + frees
@@ -441,22 +445,24 @@ def test_second_device_is_pending(place, stage, frees):
 
 @pytest.mark.parametrize("command", ["chardev-add", "device_add"])
 def test_peer_cannot_be_plugged_in(place, stage, command):
-    """If the destination refuses the device, it runs without, and the message says so."""
+    """If the destination refuses the device, it runs without the device, and the message says
+    so."""
     acts, words = peer_stage(place, stage, {}, {command: [REFUSE]})
     done, runs = acts.run(*words)
     assert done.returncode == 1 and runs == "destination", done
     assert f"QEMU refuses {command}: as the script says" in done.stderr
-    assert "runs without db0, which cannot be plugged in again: the reason is above" in done.stderr
+    assert "is running without db0, which cannot be plugged in again: the reason" in done.stderr
 
 
 def test_peer_is_interrupted(place, stage):
-    """An interruption while the guest is expected to release the device leaves the VM as it is."""
+    """An interruption while the tool waits for the guest to release the device leaves the VM as it
+    is."""
     acts, words = peer_stage(place, stage, {"device_del": [{}]})
     process = place.start(*acts.words, *words)
     acts.source.out.wait("device_del")
     process.signal(signal.SIGINT)
     assert process.wait() == -signal.SIGINT
-    assert "interrupted: db0 was requested to leave" in process.err.text()
+    assert "interrupted: the unplug of db0 was requested" in process.err.text()
     assert json.loads(process.out.text())["runs"] == "as before"
     acts.source.end()
     assert not acts.called(acts.source, "migrate") and not acts.called(acts.source,
@@ -465,8 +471,8 @@ def test_peer_is_interrupted(place, stage):
 
 @pytest.mark.parametrize("told", [None, False])
 def test_old_server(place, stage, told):
-    """If the destination's server is too old, its device cannot be unplugged after the tool, which
-    joins to ring, has left. A note says so."""
+    """If the destination's server is too old, the VM's device cannot be unplugged any more after
+    the tool has joined to ring, and has left. A note says so."""
     scripts = [{key.replace("db0", "iv"): value for key, value in {
         **PEER, "qom-get /machine/peripheral/db0 master": ["on"],
         "qom-list /machine/peripheral": [[{"name": "iv", "type": "child<ivshmem-doorbell>"}]],

@@ -23,7 +23,7 @@ static const char help_text[] =
 	"                      --region REGION|--server PATH|--device PATH [OPTION]...\n"
 	"\n"
 	"Plugs shared memory into a running VM, and waits until the guest has enabled it.\n"
-	"If a step fails, the steps before it are taken back.\n"
+	"If a step fails, the steps before it are undone.\n"
 	"\n"
 	"The VM:\n"
 	"      --qmp SOCKET      QEMU's monitor (-qmp unix:SOCKET,server=on,wait=off)\n"
@@ -36,8 +36,8 @@ static const char help_text[] =
 	"\n"
 	"      --id ID           name of the device (the first free one of ivshmem0, ...)\n"
 	"      --bus BUS         a port or bus of the VM (the first free one)\n"
-	"      --master          the VM can be saved and migrated, with the region\n"
-	"      --control PATH    control socket of the server, to see whether it is too old\n"
+	"      --master          the VM is the master: saved and migrated with the region\n"
+	"      --control PATH    control socket of the server, to check if it is too old\n"
 	"                        for detach (those of the units, /run/ivshmem-NAME/control)\n"
 	"  -n, --vectors N       interrupts, with --server (as many as the server has)\n"
 	"  -t, --timeout SECONDS time limit for the guest (30); 0: do not wait\n"
@@ -45,7 +45,7 @@ static const char help_text[] =
 	"  -h, --help; -V, --version\n"
 	"\n"
 	"The exit status is 3 if the device is plugged in, but the guest has not enabled it\n"
-	"in time: it has no driver loaded, or no operating system is running.\n"
+	"in time: no driver is loaded, or no operating system is running.\n"
 	"\n"
 	"Example:\n"
 	"  ivshmem attach --qmp /run/vm1.qmp --region my-region\n";
@@ -200,7 +200,7 @@ static int parse(struct settings *settings, int argc, char **argv)
 	return status ? status : check_options(settings);
 }
 
-/* What may surprise the user, although nothing has failed. */
+/* Print what may surprise the user although nothing has failed. */
 static void print_notes(const struct settings *settings, const struct monitor *monitor)
 {
 	const struct attach *attach = &settings->attach;
@@ -212,19 +212,20 @@ static void print_notes(const struct settings *settings, const struct monitor *m
 	    *server_note_old(settings->control, monitor->pid, old))
 		usage_failed("note: %s", old);
 	if (target->kind == IVS_CONFIG_DOORBELL && target->vectors < server_n)
-		usage_failed("note: the server has %u vectors and the device %u: doorbells on the "
-			     "others are lost",
+		usage_failed("note: the server has %u vectors, but the device only %u, so "
+			     "doorbells on the others are lost",
 			     server_n, target->vectors);
 	else if (target->kind == IVS_CONFIG_DOORBELL && target->vectors > server_n)
-		usage_failed("note: the server has %u vectors and the device %u: no peer can ring "
-			     "the others",
+		usage_failed("note: the server has only %u vectors, but the device %u, so no "
+			     "peer can ring the others",
 			     server_n, target->vectors);
 	if (!attach->running)
 		usage_failed(
-			"note: the VM is not running: its guest finds the device when it runs");
+			"note: the VM is not running: its guest will find the device when the VM "
+			"runs again");
 	else if (attach->bar2 < 0 && attach->timeout_ms)
-		usage_failed("%s is plugged in, but the guest has not enabled it in %d s: it has "
-			     "no driver loaded, no operating system is running, or the port's "
+		usage_failed("%s is plugged in, but the guest has not enabled it within %d s: no "
+			     "driver is loaded, no operating system is running, or the port's "
 			     "window is too small",
 			     attach->id, attach->timeout_ms / 1000);
 }
@@ -282,7 +283,7 @@ static int run_with_monitor(struct settings *settings)
 	struct attach *attach = &settings->attach;
 	struct monitor monitor;
 	int printed = 0;
-	/* A server sees a client come and go, so it is only looked at if there is a VM. */
+	/* Probing a server makes a client join and leave, so first check that the VM exists. */
 	bool late = attach->target.server;
 	int status = late ? 0 : attach_target_check(&attach->target);
 

@@ -221,7 +221,7 @@ static int ports_look(struct search *search, struct ivs_error *err)
 	return result;
 }
 
-/* Print which argument the VM lacks. */
+/* Print the argument with which the VM would have a suitable port. */
 static int no_port(const struct search *search)
 {
 	const char *why = search->ports_n ? "no port of the VM is free and supports hot-plug"
@@ -258,7 +258,7 @@ static int search_do(struct search *search, char out[BUS_LEN])
 	    ivs_qmp_get_text(qmp, "/machine", "type", machine, sizeof(machine), &err))
 		return usage_failed("%s", err.text);
 	if (search->wanted && *search->wanted_by)
-		return usage_failed("the bus %s has a device already (%s): use another --bus, or "
+		return usage_failed("the bus %s already has a device (%s): use another --bus, or "
 				    "none",
 				    search->wanted, search->wanted_by);
 	if (search->wanted)

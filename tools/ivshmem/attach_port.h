@@ -13,7 +13,8 @@
  * @size:   size of the region: a port has a window at least as large; 0: unknown
  * @out:    name of the bus
  *
- * Return: 0, or an exit status after printing the reason, with the argument that QEMU lacks.
+ * Return: 0, or an exit status after printing the reason, with the argument that would give QEMU
+ * such a bus.
  */
 int attach_port_find(struct monitor *monitor, const char *wanted, uint64_t size, char out[BUS_LEN]);
 

@@ -38,8 +38,9 @@ static int region_size(const char *path, int fd, uint64_t *out, struct ivs_error
 				    strerror(errno));
 	*out = (uint64_t)st.st_size;
 	if (ivs_region_check_size(*out, err))
-		return usage_failed("the region of the server at %s cannot be a device's: %s", path,
-				    err->text);
+		return usage_failed("the region of the server at %s cannot be used by a device: "
+				    "%s",
+				    path, err->text);
 	return 0;
 }
 
@@ -122,7 +123,7 @@ int probe_device(const char *path)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return usage_failed("cannot create a socket: %s", strerror(errno));
-	/* The kernel finds the listening socket, which is not a datagram socket. */
+	/* EPROTOTYPE: the path is a stream socket, and a process listens at it. */
 	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) && errno == EPROTOTYPE)
 		return 0;
 	if (errno == ENOENT || errno == ECONNREFUSED)

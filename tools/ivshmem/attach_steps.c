@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Each device gets an object or a character device of its own, with a new name: QEMU aborts if a
- * device is given a memory object that another device has had, and hangs with such a character
- * device.
+ * device is given a memory object that another device has had, and hangs if it is given such a
+ * character device.
  */
 #include "tools/ivshmem/attach_steps.h"
 
@@ -29,7 +29,7 @@
 #define IDS_MAX 1000
 #define TOKENS_MAX 8
 #define POLL_MS 100
-#define TRIES 3 /* if the guest unplugs the device at once */
+#define TRIES 3 /* if the guest immediately unplugs the device */
 #define TAKE_BACK_MS 20000
 #define FDS_RESERVE 32 /* files that QEMU may open for other purposes */
 
@@ -66,7 +66,7 @@ static int choose_id(struct monitor *monitor, struct attach *attach)
 		taken = is_child(list, attach->id);
 	}
 	json_decref(list);
-	return taken ? usage_failed("the VM has a device \"%s\" already: choose another --id",
+	return taken ? usage_failed("the VM already has a device \"%s\": choose another --id",
 				    attach->id)
 		     : 0;
 }
@@ -101,7 +101,9 @@ static int choose_backend(struct monitor *monitor, struct attach *attach)
 	return taken ? usage_failed("no free name for %s", attach->id) : 0;
 }
 
-/* Refuse to plug in anything before QEMU's fds are safe to use after an unplug. */
+/*
+ * Refuse to plug in anything while an earlier unplug is incomplete: QEMU may still poll closed fds.
+ */
 static int check_unplugs(struct monitor *monitor)
 {
 	char id[IVS_CONFIG_ID_MAX + 1] = "";
@@ -166,7 +168,7 @@ static int check_vm(struct monitor *monitor, struct attach *attach)
 	return 0;
 }
 
-/* Open a file as QEMU would. Return: the fd; -EACCES: it is not known what QEMU finds; -errno. */
+/* Open a file as QEMU would. Return: the fd; -EACCES: what QEMU would open is not known; -errno. */
 static int open_as_qemu(pid_t pid, const char *file)
 {
 	const struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
@@ -184,7 +186,7 @@ static int open_as_qemu(pid_t pid, const char *file)
 	return fd;
 }
 
-/* QEMU creates a file that it does not find, and its guest would have memory of its own. */
+/* QEMU creates a file that does not exist; its guest would then have memory of its own. */
 static int check_same_file(const struct monitor *monitor, const struct attach_target *target)
 {
 	IVS_OWNED_FD fd = -1;
@@ -204,8 +206,8 @@ static int check_same_file(const struct monitor *monitor, const struct attach_ta
 	if (fstat(fd, &st))
 		return usage_failed("cannot examine %s: %s", shown, strerror(errno));
 	if (st.st_dev != target->dev || st.st_ino != target->ino)
-		return usage_failed("%s is another file for QEMU (pid %d), which has another root "
-				    "or other mounts: make the region visible there",
+		return usage_failed("%s is a different file for QEMU (pid %d), which has another "
+				    "root or other mounts: make the region visible there",
 				    shown, (int)monitor->pid);
 	return 0;
 }
@@ -226,7 +228,7 @@ static int add_backend(struct monitor *monitor, struct attach *attach, struct iv
 					 attach->backend, "backend", "type", "socket", "data",
 					 "server", 0, "addr", "type", "unix", "data", "path",
 					 target->path);
-	/* Without an answer, the step may have been taken. */
+	/* Even without an answer, the step may have been taken. */
 	attach->has_backend = *attach->backend && result != IVS_QMP_E_REFUSED;
 	return result;
 }
@@ -263,18 +265,18 @@ static void say_left(const struct monitor *monitor, const struct attach *attach,
 	const char *kind = attach->target.kind == IVS_CONFIG_PLAIN ? "object" : "character device";
 
 	if (attach->has_device)
-		usage_failed("not taken back: %s. Unless QEMU has ended, the VM may have the "
-			     "device %s: when the monitor answers again, use \"ivshmem detach "
-			     "--qmp %s %s\"",
+		usage_failed("the steps cannot be undone: %s. Unless QEMU has ended, the VM may "
+			     "still have the device %s: when the monitor answers again, use "
+			     "\"ivshmem detach --qmp %s %s\"",
 			     why, attach->id, monitor->qmp.path, attach->id);
 	else
-		usage_failed("not taken back: %s. Unless QEMU has ended, the VM may have the %s "
-			     "%s: when the monitor answers again, use \"ivshmem detach --qmp %s "
-			     "%s\"",
+		usage_failed("the steps cannot be undone: %s. Unless QEMU has ended, the VM may "
+			     "still have the %s %s: when the monitor answers again, use "
+			     "\"ivshmem detach --qmp %s %s\"",
 			     why, kind, attach->backend, monitor->qmp.path, attach->id);
 }
 
-/* Take the steps back, in reverse order. Return: whether all were; otherwise say what is left. */
+/* Undo the steps in reverse order. Return: whether all were undone; if not, print what is left. */
 static bool take_back(struct monitor *monitor, struct attach *attach)
 {
 	struct detach detach = {.id = attach->id, .timeout_ms = TAKE_BACK_MS};
@@ -293,14 +295,14 @@ static bool take_back(struct monitor *monitor, struct attach *attach)
 	    monitor_remove(monitor, attach->target.kind == IVS_CONFIG_DOORBELL, attach->backend,
 			   &err)) {
 		say_left(monitor, attach, err.text);
-		attach->has_backend = false; /* it has been said */
+		attach->has_backend = false; /* the message about it has been printed */
 		return false;
 	}
 	attach->has_device = attach->has_backend = false;
 	return true;
 }
 
-/* Look whether the guest has enabled the device. */
+/* Check whether the guest has enabled the device. */
 static int look_at_guest(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
 	const json_t *device;
@@ -316,8 +318,8 @@ static int look_at_guest(struct monitor *monitor, struct attach *attach, struct 
 }
 
 /*
- * Note which fds QEMU may close if the guest unplugs the device: see detach_fds.h. @expected_n: how
- * many the device will have, if it has none yet
+ * Note which fds QEMU may close if the guest unplugs the device: see detach_fds.h. @expected_n: the
+ * number of fds that the device will have, if it has none yet
  */
 static void note_fds(const struct monitor *monitor, struct attach *attach, unsigned int expected_n)
 {
@@ -342,11 +344,14 @@ static int was_unplugged(struct monitor *monitor, struct attach *attach, struct 
 	attach->has_device = false;
 	attach->was_unplugged = attach->highest_fd < 0 ||
 				!fds_fill(monitor, attach->id, attach->highest_fd, &filled_n);
-	return ivs_error_set(err, IVS_QMP_E_REFUSED, "the guest has unplugged %s at once",
+	return ivs_error_set(err, IVS_QMP_E_REFUSED, "the guest has immediately unplugged %s",
 			     attach->id);
 }
 
-/* Wait until the guest has enabled the device, or is not expected to. Return: 0, IVS_QMP_E_*. */
+/*
+ * Wait until the guest has enabled the device, or cannot be expected to do so. Return: 0,
+ * IVS_QMP_E_*.
+ */
 static int await_guest(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
 	const struct ivs_qmp_wanted gone = {"DEVICE_DELETED", "device", attach->id};
@@ -388,7 +393,7 @@ static int take_steps_once(struct monitor *monitor, struct attach *attach, struc
 
 /*
  * A guest may still be completing an earlier unplug from the same port, and then powers off the new
- * device, too. If it does so, take the steps again.
+ * device, too. If it does so, repeat the steps.
  */
 static int take_steps(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Plug a device in through QEMU's monitor, and take the steps back if one fails. */
+/* Plug a device in through QEMU's monitor, and undo the steps if one of them fails. */
 #ifndef TOOLS_IVSHMEM_ATTACH_STEPS_H
 #define TOOLS_IVSHMEM_ATTACH_STEPS_H
 
@@ -11,7 +11,7 @@
  * struct attach - a device that is being plugged in
  * @wanted_id:   id, as given; NULL: a free one is chosen
  * @wanted_bus:  bus, as given; NULL: a free one is chosen
- * @wanted_addr: its slot there; NULL: any
+ * @wanted_addr: its slot on that bus; NULL: any
  * @timeout_ms:  time limit for the guest
  * @id, @bus:    set to those of the device
  * @backend:     set to the id of the object or character device; "" if there is none

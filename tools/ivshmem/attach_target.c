@@ -58,7 +58,7 @@ static int check_region(struct attach_target *target)
 	return status;
 }
 
-/* QEMU has a different working directory. */
+/* QEMU may have a different working directory, so it needs an absolute path. */
 static int find_socket(struct attach_target *target, const char *given)
 {
 	char cwd[PATH_MAX] = "";

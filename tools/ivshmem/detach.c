@@ -33,7 +33,7 @@ static const char help_text[] =
 	"  -h, --help; -V, --version\n"
 	"\n"
 	"The exit status is 3 if the guest has not released the device in time. The request\n"
-	"stays; repeat the command to wait again.\n"
+	"stays pending; repeat the command to wait again.\n"
 	"\n"
 	"Example:\n"
 	"  ivshmem detach --qmp /run/vm1.qmp ivshmem0\n";

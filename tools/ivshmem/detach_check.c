@@ -9,7 +9,7 @@
 
 #define UNITS "/run/ivshmem-*/control"
 #define UNITS_MAX 32
-#define STAYS "; or leave it plugged in until the VM is shut down, which is safe, as a reset is"
+#define STAYS ". Or leave the device plugged in: it is safe to shut down or reset the VM"
 
 /* Get an absolute path. @out: "" if there is none. */
 static void take_path(const json_t *object, const char *name, char *out, size_t out_len)
@@ -108,11 +108,10 @@ const char *server_note_old(const char *control, pid_t pid, char out[SERVER_OLD_
 	*out = '\0';
 	if (!failed && view.told == TOLD_SILENT)
 		snprintf(out, SERVER_OLD_LEN,
-			 "the server (%s) is too old to say whether it tells QEMUs that peers have "
-			 "left (told_leaves). If it does, each client that leaves makes it unsafe "
-			 "to "
-			 "unplug the VM's device, so \"ivshmem detach\" refuses that: upgrade the "
-			 "server before the VM starts the next time",
+			 "the server (%s) is too old to say whether it tells QEMUs that peers "
+			 "have left (told_leaves). If it does, each client that leaves makes it "
+			 "unsafe to unplug the VM's device, so \"ivshmem detach\" refuses that: "
+			 "upgrade the server before the VM is started the next time",
 			 view.path);
 	return out;
 }
@@ -127,7 +126,8 @@ static void why_unknown(const struct server_view *server, const char *id, char w
 		 id,
 		 !server->pid ? "QEMU's pid is not known either, so run this command as root, on "
 				"QEMU's host"
-		 : control    ? "The server ("
+		 : control    ? "Give the control socket of QEMU's server with --control PATH: "
+				"the server ("
 			      : "Give the server's control socket with --control PATH",
 		 control ? control : "", control ? ") has no client with QEMU's pid" : "");
 }
@@ -140,17 +140,16 @@ static void why_told(const struct server_view *server, const char *id, char why[
 		break;
 	case TOLD_YES:
 		snprintf(why, UNPLUG_WHY_LEN,
-			 "the server (%s) has told this QEMU that a peer left, and since then "
-			 "unplugging %s makes QEMU free memory twice and die: leave it plugged in "
-			 "until "
-			 "the VM is shut down, which is safe, as a reset is",
+			 "the server (%s) has told this QEMU that a peer left, so unplugging %s "
+			 "would make QEMU free memory twice and die: leave the device plugged "
+			 "in; it is safe to shut down or reset the VM",
 			 server->path, id);
 		break;
 	case TOLD_SILENT:
 		snprintf(why, UNPLUG_WHY_LEN,
 			 "the server (%s) is too old to say whether it has told this QEMU that a "
-			 "peer left; if so, unplugging %s kills the VM. Upgrade the server before "
-			 "the VM starts" STAYS,
+			 "peer left; if so, unplugging %s kills the VM. Upgrade the server "
+			 "before the VM is started the next time" STAYS,
 			 server->path, id);
 		break;
 	case TOLD_UNKNOWN:
@@ -170,7 +169,7 @@ bool unplug_needs_placeholders(const struct ivs_qmp_version *version, bool kvm)
 	return !kvm && version_is_before(version, 11, 1);
 }
 
-/* Without KVM, QEMU itself polls the eventfds, and goes on doing so after the unplug. */
+/* Without KVM, QEMU itself polls the eventfds, and keeps polling them after the unplug. */
 static void why_rung(const struct unplug_facts *facts, const char *id, char why[UNPLUG_WHY_LEN])
 {
 	unsigned int n = facts->server->others_n;
@@ -185,12 +184,12 @@ static void why_rung(const struct unplug_facts *facts, const char *id, char why[
 	else if (version_is_before(&facts->version, 10, 0) && n && !facts->no_rings)
 		snprintf(why, UNPLUG_WHY_LEN,
 			 "QEMU %u.%u without KVM dies if a peer rings %s while it is unplugged, "
-			 "and %u other client%s of the server can do so: stop what rings it, and "
-			 "use --no-rings" STAYS,
+			 "and %u other client%s of the server can do so: stop the programs that "
+			 "ring it, and use --no-rings" STAYS,
 			 facts->version.major, facts->version.minor, id, n, s);
 	else if (unplug_needs_placeholders(&facts->version, false) && !facts->fds_known)
 		snprintf(why, UNPLUG_WHY_LEN,
-			 "QEMU %u.%u without KVM goes on polling closed file descriptors after %s "
+			 "QEMU %u.%u without KVM keeps polling closed file descriptors after %s "
 			 "was unplugged, unless they are replaced, for which this command must "
 			 "read /proc/PID/fd of QEMU: run it as root or as QEMU's user, on QEMU's "
 			 "host" STAYS,

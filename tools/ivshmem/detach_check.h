@@ -24,7 +24,7 @@ enum told {
  * struct server_view - what the servers say about a QEMU
  * @pid:      QEMU's pid; 0: unknown
  * @path:     control socket that was asked, for messages; "" if none could be asked
- * @others_n: clients of these servers that are other processes
+ * @others_n: number of clients of these servers that are other processes
  * @socket:  path of the socket for clients of the server that has this QEMU as a client; "" if
  *           there is none, or more than one
  * @region:  path of that server's region; "" if it has none
@@ -56,7 +56,7 @@ IVS_MUST_USE int server_view_get(const char *control, pid_t pid, unsigned int de
 
 /**
  * server_note_old() - compose a note if a server of a QEMU does not say whether it tells QEMUs of
- * leaves, because it is too old; its devices will not be unplugged then
+ * leaves, because it is too old; "ivshmem detach" will then refuse to unplug this QEMU's devices
  * @control: control socket that is asked besides those of the units; NULL: none
  * @pid:     QEMU's pid; 0: unknown
  *
@@ -83,7 +83,7 @@ struct unplug_facts {
 const char *unplug_why_not(const struct unplug_facts *facts, const char *id,
 			   char why[UNPLUG_WHY_LEN]);
 
-/** unplug_needs_placeholders() - whether this QEMU goes on polling the numbers of closed fds */
+/** unplug_needs_placeholders() - whether this QEMU keeps polling the numbers of closed fds */
 bool unplug_needs_placeholders(const struct ivs_qmp_version *version, bool kvm);
 
 #endif

@@ -7,7 +7,7 @@
 #include "tools/ivshmem/detach_check.h"
 #include "tools/shared/usage.h"
 
-/* Note why the device is not unplugged. Return: STATUS_FAILED. */
+/* Store the reason why the device is not unplugged. Return: STATUS_FAILED. */
 IVS_PRINTF(2, 3) static int refuse(struct work *work, const char *format, ...)
 {
 	va_list args;
@@ -129,10 +129,9 @@ static int check_vfio_user(struct work *work)
 	device = monitor_find_pci(buses, work->detach->id);
 	if (!device)
 		status = refuse(work,
-				"the guest has not found %s, so it is not known whether it "
-				"has doorbells, with which QEMU would abort: start the "
-				"guest's operating system; or leave it until the VM is shut "
-				"down",
+				"the guest has not found %s, so it is not known whether it has "
+				"doorbells, in which case QEMU would abort: start the guest's "
+				"operating system; or leave it until the VM is shut down",
 				work->detach->id);
 	else if (monitor_has_bar(device, 1))
 		status = refuse(work,

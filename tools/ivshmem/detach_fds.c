@@ -133,8 +133,8 @@ static int send_copies(struct monitor *monitor, const char *id, int fd, int n, u
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s-fd-%08x-%u", id, token, *filled_n);
 		if (ivs_qmp_send_fd(&monitor->qmp, name, fd, &err))
-			return usage_failed("QEMU has no placeholder yet for %d file descriptors "
-					    "of the unplugged device %s: %s",
+			return usage_failed("QEMU still lacks placeholders for %d file "
+					    "descriptors of the unplugged device %s: %s",
 					    n - i, id, err.text);
 		++*filled_n;
 	}
@@ -158,8 +158,8 @@ int fds_fill(struct monitor *monitor, const char *id, int highest, unsigned int 
 		if (!n)
 			break;
 		if (*filled_n + (unsigned int)n > FDS_FILL_MAX)
-			return usage_failed("QEMU (pid %d) has %d unused numbers of file "
-					    "descriptors below %d, too many to replace",
+			return usage_failed("QEMU (pid %d) has %d unused file descriptor numbers "
+					    "below %d, too many to replace",
 					    (int)monitor->pid, n, highest);
 		status = send_copies(monitor, id, fd, n, token, filled_n);
 	}

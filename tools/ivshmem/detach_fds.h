@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Placeholders for file descriptors. Without KVM, QEMU up to 10.0 goes on polling the numbers of an
- * unplugged doorbell device's eventfds: it uses a whole core, and dies when one of these numbers
- * becomes a file that is readable. So QEMU is given an eventfd that is never readable for each of
- * these numbers.
+ * Placeholders for file descriptors. Without KVM, QEMU up to 10.0 keeps polling the numbers of an
+ * unplugged doorbell device's eventfds: it uses a whole core, and dies when one of these numbers is
+ * reused for a file that is readable. So QEMU is given an eventfd that is never readable for each
+ * of these numbers.
  */
 #ifndef TOOLS_IVSHMEM_DETACH_FDS_H
 #define TOOLS_IVSHMEM_DETACH_FDS_H
 
 #include "tools/ivshmem/monitor.h"
 
-#define FDS_FILL_MAX 16384 /* placeholders that fds_fill() sends at most */
+#define FDS_FILL_MAX 16384 /* maximum number of placeholders that fds_fill() sends */
 
 /**
  * struct fds - the numbers of a process's open fds

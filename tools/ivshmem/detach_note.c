@@ -25,7 +25,7 @@ static bool name_is(const char *name, const char *id, const char *kind, size_t d
 			: !rest[strspn(rest, "0123456789")];
 }
 
-/* Compare names that differ in their last number only. */
+/* Compare names that differ only in their last number. */
 static bool is_later(const char *name, const char *other)
 {
 	size_t len = strlen(name);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Notes in the VM that a device was requested to leave, and what else the tool has created there
- * for a device. Neither QEMU nor its monitor shows that a request is pending.
+ * Notes in the VM that the unplug of a device was requested, and what else the tool has created
+ * there for a device. Neither QEMU nor its monitor shows that a request is pending.
  */
 #ifndef TOOLS_IVSHMEM_DETACH_NOTE_H
 #define TOOLS_IVSHMEM_DETACH_NOTE_H
@@ -9,9 +9,10 @@
 #include "tools/ivshmem/monitor.h"
 
 /*
- * Names in the VM: the id of a device, one of these, and a number. The last one is the note: an
- * unused character device, whose number is the highest fd that may have to be replaced
- * when the device is gone; 0: none. It exists from before the request until everything is done.
+ * What the tool creates in the VM is named after the device: its id, one of these strings, and a
+ * number. With the last string it is the note: an unused character device, whose number is the
+ * highest fd that may have to be replaced when the device is gone; 0: none. The note is made before
+ * the request, and is removed when everything is done.
  */
 #define BACKEND_MEMORY "-mem-"
 #define BACKEND_CHARDEV "-chr-"
@@ -36,13 +37,14 @@ IVS_MUST_USE int detach_note_find(struct ivs_qmp *qmp, const char *id, struct de
 /**
  * detach_note_make() - make a note, unless @note is one with the same number or a higher one
  *
- * There is a note of an earlier run until this one exists. Return: as ivs_qmp_execute().
+ * A note of an earlier run is removed only after the new one has been made. Return: as
+ * ivs_qmp_execute().
  */
 IVS_MUST_USE int detach_note_make(struct ivs_qmp *qmp, const char *id, int highest,
 				  struct detach_note *note, struct ivs_error *err);
 
 /**
- * detach_note_next() - list the devices that have a note
+ * detach_note_next() - find the next device that has a note
  * @chardevs: output of query-chardev
  * @at:       0 at first; advanced
  * @id:       set to the id of the next such device

@@ -13,11 +13,11 @@
  * @control:    path of the server's control socket; NULL: look for it
  * @no_rings:   the operator says that no peer rings the device
  * @timeout_ms: time limit for the guest
- * @type:       QEMU's name of the device; "" if the device was gone already
+ * @type:       type of the device, such as "ivshmem-plain"; "" if the device was already gone
  * @backend:    the object or character device that it used; "" if there is none
  * @chardev:    @backend is a character device
  * @filled_n:   number of placeholders that QEMU keeps
- * @why:        why it is not unplugged, if nothing was requested; ""
+ * @why:        why the unplug was not requested; "" if it was
  * @server:     of a doorbell device: path of its server's socket; "" if it is not known
  * @region:     of a doorbell device: path of its server's region; "" if it is not known
  * @gone:       the device is gone because of this call

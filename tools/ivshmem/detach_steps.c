@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The order: device_del; DEVICE_DELETED; placeholders for the closed fds; QEMU still answers a
- * second later; then the character device or object is removed. A note in the VM tells other runs
- * of the tool that a request may be pending, and which fds to replace if the guest releases the
- * device only after this one has ended.
+ * The order of the steps: send device_del; wait for DEVICE_DELETED; send placeholders for the
+ * closed fds; check that QEMU still answers a second later; remove the character device or object.
+ * A note in the VM tells other runs of the tool that a request may be pending, and which fds to
+ * replace if the guest releases the device only after this one has ended.
  */
 #include "tools/ivshmem/detach_steps.h"
 
@@ -20,7 +20,7 @@
 #define BUSY_MS 200
 #define SETTLE_MS 1000
 
-/* Note that there is a request, and which fds are open before it. */
+/* Make the note that an unplug is requested, and which fds are open before the request. */
 static int make_note(struct work *work)
 {
 	struct ivs_error err;
@@ -46,13 +46,13 @@ static void drop_note(const struct work *work)
 		(void)!monitor_remove(work->monitor, true, work->note.name, NULL);
 }
 
-/* What is left if the monitor does not answer any more. */
+/* Print @text, and what is left if the monitor does not answer any more. */
 static int failed_with(const struct work *work, const char *text)
 {
 	const struct detach *detach = work->detach;
 
 	if (*detach->backend)
-		return usage_failed("%s. What is left: the %s %s, unless QEMU has ended", text,
+		return usage_failed("%s. Unless QEMU has ended, the VM still has the %s %s", text,
 				    detach->chardev ? "character device" : "object",
 				    detach->backend);
 	return usage_failed("%s", text);
@@ -60,7 +60,7 @@ static int failed_with(const struct work *work, const char *text)
 
 /**
  * enum request - the result of requesting the unplug
- * @REQUEST_SENT:   the guest has the request, now or from an earlier time
+ * @REQUEST_SENT:   the guest has received the request, now or earlier
  * @REQUEST_GONE:   the device is gone
  * @REQUEST_BUSY:   the guest cannot take requests yet: request again
  * @REQUEST_FAILED: the reason has been printed
@@ -102,15 +102,16 @@ static int pending(const struct work *work, bool interrupted)
 {
 	const char *id = work->detach->id;
 
-	usage_failed("%s%s was requested to leave, but the guest has not released it%s. The "
-		     "request stays: the guest may do so at any later time, or at its next reboot. "
-		     "Until then, do not migrate the VM or plug in anything at its place; repeat "
-		     "this command to wait again, and to remove what %s used",
+	usage_failed("%sthe unplug of %s was requested, but the guest has not released it%s. The "
+		     "request stays pending: the guest may release the device at any later time, "
+		     "or at its next reboot. Until then, do not migrate the VM, and plug nothing "
+		     "else into its slot; repeat this command to wait again, and to remove what "
+		     "%s used",
 		     interrupted ? "interrupted: " : "", id, interrupted ? "" : " in time", id);
 	return STATUS_PENDING;
 }
 
-/* The guest has not taken a request of this run, but it may have one of an earlier run. */
+/* The guest has not accepted a request of this run, but may have accepted one of an earlier run. */
 static int still_busy(const struct work *work, bool interrupted)
 {
 	const char *id = work->detach->id;
@@ -118,11 +119,11 @@ static int still_busy(const struct work *work, bool interrupted)
 	if (work->earlier)
 		return pending(work, interrupted);
 	if (interrupted)
-		return usage_failed("interrupted: QEMU has not accepted the request to unplug %s; "
-				    "an earlier request, if there was one, stays",
+		return usage_failed("interrupted: QEMU has not accepted the request to unplug "
+				    "%s; an earlier request, if there was one, stays pending",
 				    id);
-	return usage_failed("the guest is still busy with the port of %s: %s; try again later. An "
-			    "earlier request, if there was one, stays",
+	return usage_failed("the guest is still busy with the port of %s: %s; try again later. "
+			    "An earlier request, if there was one, stays pending",
 			    id, work->monitor->qmp.refusal.text);
 }
 
@@ -178,7 +179,7 @@ static int request_and_wait(struct work *work)
 	int64_t deadline_ns = ivs_clock_deadline(work->detach->timeout_ms);
 	enum request request = request_unplug(work);
 
-	/* With an earlier request, the guest may have released the device at any time. */
+	/* If there was an earlier request, the guest may have released the device at any time. */
 	work->exact = request != REQUEST_GONE && !work->earlier;
 	while (request != REQUEST_GONE) {
 		int left_ms = ivs_clock_left_ms(deadline_ns);
@@ -295,13 +296,13 @@ static int finish_earlier(struct work *work)
 	return monitor_hold(monitor) ? STATUS_FAILED : finish(work);
 }
 
-/* Find the device, and what it is. @status: set if it is not one that can be unplugged. */
+/* Find the device and its type. @status: set if it cannot be unplugged. */
 static bool find_device(struct work *work, int *status)
 {
 	struct detach *detach = work->detach;
 	struct ivs_error err;
 
-	/* If the device is found after this, its fds are among these. */
+	/* Read the fds first: if the device is then found, its fds are among them. */
 	work_read_fds(work);
 	*status = 0;
 	if (ivs_qmp_find(&work->monitor->qmp, MONITOR_DEVICES, detach->id, detach->type, &err))
@@ -324,7 +325,7 @@ static int detach_do(struct work *work)
 	status = work_examine(work);
 	if (!status)
 		status = monitor_hold(work->monitor);
-	/* Ask again as late as possible: other clients may have connected. */
+	/* Ask the servers again as late as possible: other clients may have connected. */
 	if (!status && work_is_doorbell(work))
 		status = work_examine_doorbell(work);
 	if (*detach->why)
@@ -342,7 +343,7 @@ static int detach_do(struct work *work)
 	return status ? status : finish(work);
 }
 
-/* Start from what is not known yet. */
+/* Clear the results in @detach, about which nothing is known yet. */
 static struct work begin(struct monitor *monitor, struct detach *detach)
 {
 	*detach->type = *detach->backend = *detach->why = *detach->server = *detach->region = '\0';

@@ -21,8 +21,8 @@ int detach_check(struct monitor *monitor, struct detach *detach);
  * If the device is gone, because the guest has released it after an earlier request, remove what
  * "ivshmem attach" created for it.
  *
- * Return: 0, or an exit status after printing the reason: STATUS_PENDING if the device was
- * requested to leave and is still there.
+ * Return: 0, or an exit status after printing the reason: STATUS_PENDING if the unplug was
+ * requested, but the guest has not released the device.
  */
 int detach_device(struct monitor *monitor, struct detach *detach);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The state of an unplug, for the files that make it. */
+/* The state of an unplug, for the files that perform it. */
 #ifndef TOOLS_IVSHMEM_DETACH_WORK_H
 #define TOOLS_IVSHMEM_DETACH_WORK_H
 
@@ -13,8 +13,8 @@
  * struct work - the state of an unplug
  * @fill:    placeholders are needed
  * @before:  fds of QEMU before the request
- * @exact:   the device had its fds when @before was read, so the fds to replace are those that are
- *           gone since then
+ * @exact:   the device had its fds when @before was read, so the fds to replace are those that have
+ *           been closed since then
  * @highest: the highest fd that may have to be replaced; -1: none
  * @note:    the note in the VM that a request was made
  * @earlier: an earlier run has made a note, so its request may be pending

@@ -42,27 +42,27 @@ static const char help_text[] =
 	"\n"
 	"Migrates a VM whose ivshmem devices have master=on, with the content of their\n"
 	"regions, to a QEMU that was started with -incoming defer and has a region or\n"
-	"server of its own. A plain device, or a doorbell device that is a peer, which the\n"
-	"destination lacks is unplugged before and plugged in again after the migration; its\n"
-	"region is not copied. Everything is checked first. Whatever happens, one of the two\n"
-	"VMs runs at the end, and the messages say which.\n"
+	"server of its own. If the destination lacks a plain device, or a doorbell device\n"
+	"that is a peer, this device is unplugged before and plugged in again after the\n"
+	"migration, and its region is not copied. Everything is checked first. Whatever\n"
+	"happens, one of the two VMs runs at the end, and the messages say which.\n"
 	"\n"
 	"      --qmp SOCK       monitor of the VM (-qmp unix:SOCK,server=on,wait=off)\n"
 	"      --to URI         where the destination is to listen: unix:PATH,\n"
 	"                       tcp:HOST:PORT\n"
 	"      --to-qmp SOCK    monitor of the destination\n"
 	"      --peer SOCK      monitor of another VM that uses the same region: it is\n"
-	"                       stopped meanwhile, so that nothing it writes is lost; may be\n"
-	"                       repeated\n"
-	"      --to-server SOCK server into which a doorbell device that is a peer is plugged\n"
-	"                       at the destination (the server that it had)\n"
-	"      --control SOCK   control socket of the server that it had (those of the units,\n"
-	"                       /run/ivshmem-NAME/control)\n"
+	"                       stopped for the migration, so that nothing that it\n"
+	"                       writes is lost; may be repeated\n"
+	"      --to-server SOCK server at the destination for a doorbell device that is a\n"
+	"                       peer (the server that it has at the source)\n"
+	"      --control SOCK   control socket of its server at the source (those of the\n"
+	"                       units, /run/ivshmem-NAME/control)\n"
 	"      --no-rings       no peer rings that device now: see ivshmem detach --help\n"
 	"      --plan           only check, and print each step and what is true after it\n"
 	"      --timeout S      cancel the migration after S seconds\n"
-	"      --force          even if other programs may write to the region meanwhile,\n"
-	"                       which is lost\n"
+	"      --force          migrate even if other programs may write to the region, and\n"
+	"                       although what they write may be lost\n"
 	"      --json           print a JSON object\n"
 	"  -h, --help           print this help\n"
 	"  -V, --version        print the version\n"
@@ -232,7 +232,7 @@ static bool is_same(const struct side *a, const struct side *b)
 	return a->local && b->local && a->qmp.pid > 0 && a->qmp.pid == b->qmp.pid;
 }
 
-/* A monitor of another VM must not be a second one of the same VM, or a domain of libvirt. */
+/* A peer must be another VM, not a second monitor of the same one, and not a domain of libvirt. */
 static void check_monitors(struct state *state)
 {
 	struct ivs_migration_problems *problems = &state->problems;
@@ -253,7 +253,7 @@ static void check_monitors(struct state *state)
 		for (unsigned int k = 0; k < i; k++) {
 			if (is_same(peer, &state->peers[k]))
 				ivs_migration_add(problems, "monitor",
-						  "the peer %s is given twice, by two monitors",
+						  "the peer %s is given twice, with two monitors",
 						  peer->text);
 		}
 	}
@@ -272,15 +272,15 @@ static void check_local(struct state *state)
 	if (state->source.local && state->destination.local)
 		return;
 	if (state->settings->force)
-		usage_failed("note: the %s is not a process of this host, so it is not checked "
+		usage_failed("note: the %s is not a process on this host, so it is not checked "
 			     "whether other programs use its region, or whether both VMs use the "
 			     "same one",
 			     role);
 	else
 		ivs_migration_add(&state->problems, "host",
-				  "the %s is not a process of this host, so it cannot be checked "
-				  "whether other programs use its region, or whether both VMs use "
-				  "the same one: make sure of it, and use --force",
+				  "the %s is not a process on this host, so it cannot be checked "
+				  "whether other programs use its region, or whether both VMs "
+				  "use the same one: make sure that they do not, and use --force",
 				  role);
 }
 
@@ -310,7 +310,8 @@ static int stop_peers(struct state *state)
 	struct ivs_error err = {0};
 
 	while (state->stopped_n < state->peers_n) {
-		struct side *peer = &state->peers[state->stopped_n++]; /* even without an answer */
+		/* It may stop even without an answer. */
+		struct side *peer = &state->peers[state->stopped_n++];
 
 		if (peer->running && ivs_qmp_execute(&peer->qmp, NULL, &err, "stop", NULL))
 			return usage_failed("%s: %s", peer->text, err.text);
@@ -323,14 +324,14 @@ static int leave_peers(const struct state *state)
 {
 	for (unsigned int i = 0; i < state->stopped_n; i++) {
 		if (state->peers[i].running)
-			usage_failed("%s is left stopped: when it is clear which VM runs, continue "
-				     "it (cont)",
+			usage_failed("%s is left stopped: when it is clear which VM is running, "
+				     "continue it (cont)",
 				     state->peers[i].text);
 	}
 	return STATUS_FAILED;
 }
 
-/* Continue those that were running. Return: 0, or STATUS_FAILED after printing which do not. */
+/* Continue the peers that were running. Return: 0, or STATUS_FAILED after printing which failed. */
 static int continue_peers(struct state *state)
 {
 	int status = 0;
@@ -387,7 +388,7 @@ static void print_json(const struct state *state, const char *result, enum migra
 	show_json_print(object);
 }
 
-/* The peers keep what the source had. Only their operator knows what is to become of it. */
+/* The peers keep the region that the source had. Only the operator knows what to do with it. */
 static void note_peers(const struct state *state)
 {
 	bool copied = false;
@@ -410,8 +411,8 @@ static void report(const struct state *state)
 		print_json(state, "migrated", state->migration.runs);
 		return;
 	}
-	printf("migrated: the destination %s: %s\n", state->source.running ? "runs" : "is paused",
-	       state->destination.text);
+	printf("migrated: the destination %s: %s\n",
+	       state->source.running ? "is running" : "is paused", state->destination.text);
 	printf("%.1f of %.1f MiB sent in %.1f s and %llu passes; downtime %llu ms\n",
 	       (double)progress->transferred / (1 << 20), (double)progress->total / (1 << 20),
 	       (double)progress->total_ms / 1000, (unsigned long long)progress->passes,
@@ -423,7 +424,7 @@ static void report(const struct state *state)
 	printf("the source is stopped, and can be ended (quit): %s\n", state->source.text);
 }
 
-/* Plug in what was unplugged, at the VM that runs now. */
+/* Plug what was unplugged into the VM that is running now. */
 static int plug_again(struct state *state)
 {
 	struct side *side = &state->source;
@@ -441,7 +442,7 @@ static void report_nothing(const struct state *state)
 
 	usage_failed("nothing has been migrated. The source %s: %s",
 		     side_is_dead(source) ? "has ended"
-		     : source->running	  ? "runs"
+		     : source->running	  ? "is running"
 					  : "is paused, as before",
 		     source->text);
 }

@@ -21,7 +21,7 @@ static struct attach as_attach(const struct ivs_migration_device *device, const 
 	};
 }
 
-/* Whether the device can be unplugged. Then its server is known. */
+/* Whether the device can be unplugged. If so, its server is known. */
 static bool check_source(struct doorbell_way *way, struct side *source,
 			 struct ivs_migration_device *device,
 			 struct ivs_migration_problems *problems)
@@ -41,8 +41,8 @@ static bool check_source(struct doorbell_way *way, struct side *source,
 				  device->id, *detach.why ? detach.why : "it cannot be examined");
 	else if (!*detach.server)
 		ivs_migration_add(problems, "server",
-				  "the server of %s does not tell the path of its socket, so the "
-				  "device could not be plugged in again after a failure: use "
+				  "the server of %s does not report the path of its socket, so "
+				  "the device could not be plugged in again after a failure: use "
 				  "--control",
 				  device->id);
 	if (status || !*detach.server)
@@ -73,7 +73,10 @@ static void check_fit(const struct doorbell_way *way, const struct attach_target
 			device->vectors);
 }
 
-/* Whether the device can be plugged in. The server answers a client: a silent one blocks QEMU. */
+/*
+ * Whether the device can be plugged in. Connects to the server first: one that does not answer
+ * would block QEMU.
+ */
 static void check_destination(struct doorbell_way *way, struct side *destination,
 			      const struct ivs_migration_device *device,
 			      struct ivs_migration_problems *problems)
@@ -114,9 +117,9 @@ void doorbell_check(struct doorbell_way *way, struct side *source, struct side *
 	else if (!destination->local)
 		ivs_migration_add(
 			problems, "server",
-			"%s has to be plugged in at the destination, which is not a "
-			"process of this host, so its server cannot be examined: detach it "
-			"(ivshmem detach), and attach it there",
+			"%s has to be plugged in at the destination, which is not a process on "
+			"this host, so its server cannot be examined: detach it (ivshmem "
+			"detach), and attach it there",
 			device->id);
 	else if (check_source(way, source, device, problems) && !destination->facts.only_migratable)
 		check_destination(way, destination, device, problems);

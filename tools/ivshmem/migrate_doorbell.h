@@ -28,7 +28,7 @@ struct doorbell_way {
  * @device: of the source; its file is set to the region of its server
  *
  * The checks are those of the commands detach and attach. Nothing is changed, but the destination's
- * server sees a client come and go.
+ * server sees a client join and leave.
  */
 void doorbell_check(struct doorbell_way *way, struct side *source, struct side *destination,
 		    struct ivs_migration_device *device, struct ivs_migration_problems *problems);

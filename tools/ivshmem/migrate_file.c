@@ -16,7 +16,7 @@
 
 #define LINES_MAX 50000 /* of /proc/PID/maps */
 
-/* Find a file as a process does, which may be in a container. Return: 0 or -errno. */
+/* Look up a path as a process would, which may be in a container. Return: 0 or -errno. */
 static int stat_in_root(pid_t pid, const char *path, struct stat *out)
 {
 	struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
@@ -30,7 +30,10 @@ static int stat_in_root(pid_t pid, const char *path, struct stat *out)
 	return fd < 0 || fstat(fd, out) ? -errno : 0;
 }
 
-/* Whether a line of maps is a mapping of the file. Some file systems show another device. */
+/*
+ * Whether a line of maps is a mapping of the file. Some file systems show a different device number
+ * there.
+ */
 static bool line_is(const char *line, const struct stat *file, const char *path)
 {
 	unsigned long long ino;
@@ -91,7 +94,7 @@ static const char *why_not(const struct side *source, const struct side *destina
 		return "it is smaller than the device";
 	return is_mapped(source->qmp.pid, &from, device->file)
 		       ? NULL
-		       : "the source maps another file than the one there now";
+		       : "the source maps a different file, not the one that is there now";
 }
 
 void file_check(const struct side *source, const struct side *destination,
@@ -100,7 +103,7 @@ void file_check(const struct side *source, const struct side *destination,
 	const char *why;
 
 	if (!*device->file)
-		return; /* reported as such */
+		return; /* check.c reports that there is none */
 	if (*device->option)
 		ivs_migration_add(problems, "file",
 				  "%s cannot be plugged in again, because its memory backend has "
@@ -110,6 +113,6 @@ void file_check(const struct side *source, const struct side *destination,
 	if (why)
 		ivs_migration_add(problems, "file",
 				  "%s cannot be plugged in again with the file %.200s: %s. QEMU "
-				  "would give the guest other memory",
+				  "would give the guest different memory",
 				  device->id, device->file, why);
 }

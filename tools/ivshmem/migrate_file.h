@@ -7,7 +7,7 @@
 #include "tools/ivshmem/migrate_side.h"
 
 /**
- * file_check() - add a problem if QEMU would give the guest other memory after the migration
+ * file_check() - add a problem if QEMU would give the guest different memory after the migration
  *
  * QEMU creates a file that does not exist, so both QEMUs must find the file that the source maps.
  */

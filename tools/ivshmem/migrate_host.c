@@ -150,17 +150,19 @@ static void note_writer(const struct search *search, const struct ivs_host_user 
 
 	ivs_host_users_text(user, text);
 	if (search->force && from)
-		usage_failed("note: %s maps the region %.200s: what it writes meanwhile is lost",
+		usage_failed("note: %s maps the region %.200s: what it writes during the "
+			     "migration is lost",
 			     text, path);
 	else if (search->force)
 		usage_failed("note: %s maps the region %.200s, which is overwritten", text, path);
 	else if (from)
 		ivs_migration_add(search->problems, "users",
 				  "%s maps the region %.200s of the source: what it writes while "
-				  "the memory is copied is lost. If it is a VM, name its monitor "
-				  "with --peer, and it is stopped meanwhile; otherwise end it, or "
-				  "use --force. Or start the destination without the device, if "
-				  "it is a plain one, and the region is not copied",
+				  "the memory is copied is lost. If it is a VM, give its monitor "
+				  "with --peer, so that it is stopped for the migration; "
+				  "otherwise end it, or use --force. If the device is a plain "
+				  "one, you can also start the destination without it: then the "
+				  "region is not copied",
 				  text, path);
 	else
 		ivs_migration_add(search->problems, "users",

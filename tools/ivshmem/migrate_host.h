@@ -21,7 +21,8 @@ struct host_servers {
 /**
  * host_check() - find processes that use the regions of the source or of the destination
  * @peers:   VMs that are stopped while the source is migrated
- * @force:   do not add a problem for processes that may write meanwhile, but print them
+ * @force:   print processes that may write during the migration, instead of adding a problem for
+ *           each
  * @servers: set to the servers of the destination's regions
  *
  * Nothing is found for a side that is not on this host.

@@ -52,7 +52,7 @@ static const char *devices_text(const struct side *source, bool replug, char out
 	return out;
 }
 
-/* Count the devices that are unplugged and plugged again, or those that are not. */
+/* Count the devices that are unplugged and plugged in again, or those that are not. */
 static unsigned int count(const struct side *source, bool replug)
 {
 	unsigned int n = 0;
@@ -73,8 +73,8 @@ static void plan_before(struct plan *plan, const struct side *source, unsigned i
 		    "stop %u other VM%s", peers_n, peers_n == 1 ? "" : "s");
 	if (count(source, true))
 		add(plan,
-		    "the source runs without them, and other programs go on using their regions; "
-		    "after a failure they are plugged in again",
+		    "the source runs without these devices, and other programs still use their "
+		    "regions; after a failure the devices are plugged in again",
 		    "unplug %s from the source, and wait until its guest has released them",
 		    devices_text(source, true, devices));
 	add(plan,

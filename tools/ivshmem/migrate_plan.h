@@ -7,7 +7,7 @@
 
 /**
  * plan_print() - print each step, and what is true after it
- * @peers_n: number of VMs that are stopped meanwhile
+ * @peers_n: number of VMs that are stopped for the migration
  * @rings:   whether the destination's server is known, so that doorbells can be rung
  * @server:  server into which a doorbell device is plugged; "" if there is none
  */

@@ -18,8 +18,9 @@
 #define FREED_POLL_MS 10
 
 /*
- * Return: the next device that is unplugged and plugged again, from @at on; NULL: none. QEMU lists
- * the newest device first; here the oldest one is first, so that the guest numbers them as before.
+ * Return: the next device that is unplugged and plugged in again, from @at on; NULL: none. QEMU
+ * lists the newest device first; here the oldest one is first, so that the guest numbers them as
+ * before.
  */
 static struct ivs_migration_device *next_device(struct side *source, unsigned int *at)
 {
@@ -87,10 +88,9 @@ static void check_pending(struct side *source, struct ivs_migration_problems *pr
 		if (!find_device(source, id))
 			ivs_migration_add(
 				problems, "pending",
-				"the unplug of %s was requested and is not complete, so "
-				"the device could go during the migration, and the "
-				"destination would keep it: run \"ivshmem detach --qmp %s "
-				"%s\" first",
+				"the unplug of %s was requested and is not complete, so the "
+				"device could vanish during the migration, and the destination "
+				"would keep it: run \"ivshmem detach --qmp %s %s\" first",
 				id, source->qmp.path, id);
 	}
 	json_decref(chardevs);
@@ -122,8 +122,9 @@ void replug_check(struct replug *replug, struct side *source, struct side *desti
 }
 
 /*
- * QEMU frees the memory of an unplugged device some 50 ms later. Until then it would send it, and
- * the destination would not accept it; and it would abort if the device was plugged in again.
+ * QEMU frees the memory of an unplugged device some 50 ms later. Until then, QEMU would send this
+ * memory, which the destination would not accept, and would abort if the device was plugged in
+ * again.
  */
 static int wait_until_freed(struct side *side, const struct ivs_migration_device *device)
 {
@@ -179,7 +180,10 @@ static int unplug_kind(struct replug *replug, struct side *source, bool doorbell
 
 int replug_unplug(struct replug *replug, struct side *source, int stop_fd)
 {
-	/* While an unplug is pending, a doorbell device would not be plugged in again. */
+	/*
+	 * The doorbell device comes last: it could not be plugged in again while another unplug is
+	 * pending.
+	 */
 	int status = unplug_kind(replug, source, false, stop_fd);
 
 	return status ? status : unplug_kind(replug, source, true, stop_fd);
@@ -208,7 +212,7 @@ static int plug(struct side *side, const struct ivs_migration_device *device, st
 	return result;
 }
 
-/* Wait until the guest has enabled a device, so that it finds devices in their order. */
+/* Wait until the guest has enabled a device, so that it finds the devices in their order. */
 static void wait_until_enabled(struct side *side, const char *id)
 {
 	int64_t deadline_ns = ivs_clock_deadline(ENABLED_MS);
@@ -234,14 +238,14 @@ static int plug_again(const struct replug *replug, const struct ivs_migration_de
 	struct ivs_error err = {"the reason is above"};
 	int result;
 
-	/* QEMU aborts if it has two blocks with one name. */
+	/* QEMU aborts if two blocks have the same name. */
 	result = wait_until_freed(side, device);
 	if (!result && device->doorbell)
 		result = doorbell_plug(side, device, back ? replug->way.from : replug->way.to);
 	else if (!result)
 		result = plug(side, device, &err);
-	return result ? usage_failed("%s runs without %s, which cannot be plugged in again: %s. To "
-				     "add it later, use ivshmem attach",
+	return result ? usage_failed("%s is running without %s, which cannot be plugged in "
+				     "again: %s. To add it later, use ivshmem attach",
 				     side->text, device->id, err.text)
 		      : 0;
 }

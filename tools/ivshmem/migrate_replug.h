@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Devices that are unplugged before a migration and plugged in again after it: plain devices, so
- * that QEMU does not copy their regions, which other programs may go on using; and a doorbell
- * device that is a peer, which QEMU does not migrate.
+ * that QEMU does not copy their regions, which other programs may keep using; and a doorbell device
+ * that is a peer, which QEMU does not migrate.
  */
 #ifndef TOOLS_IVSHMEM_MIGRATE_REPLUG_H
 #define TOOLS_IVSHMEM_MIGRATE_REPLUG_H

@@ -8,11 +8,12 @@
 /**
  * ring_devices() - ring each vector of the VM once, through the servers of its regions
  *
- * What was rung at the destination before the VM's state came is lost, so programs in the VM must
- * look at the region again. The VM has id 0, because it is the master. Failures are printed.
+ * Doorbells that were rung at the destination before the VM's state arrived are lost, so programs
+ * in the VM must look at the region again. The VM has id 0, because it is the master. Failures are
+ * printed.
  *
- * @control: control socket that is asked, besides those of the units, whether a server is too old;
- *           NULL: none
+ * @control: control socket to ask, besides those of the units, whether a server is too old; NULL:
+ *           none
  *
  * Return: the number of doorbells.
  */

@@ -12,7 +12,7 @@
 
 #define QUERY_MS 200	/* between two queries, unless an event comes */
 #define SETTLE_MS 30000 /* for what QEMU does at the end of a migration */
-#define SETTLED_N 3	/* looks in a row, until a state that may be passing counts */
+#define SETTLED_N 3	/* how often a state that may be temporary must be seen in a row */
 
 static int64_t after_ms(int ms)
 {
@@ -40,7 +40,10 @@ static int set_capabilities(struct side *side)
 	return result ? run_failed(side, &err) : 0;
 }
 
-/* Have the destination listen, and the source begin. Nothing has to be undone if this fails. */
+/*
+ * Have the destination listen, and the source begin to migrate. Nothing has to be undone if this
+ * fails.
+ */
 static int start(struct migration *migration)
 {
 	struct side *source = migration->source;
@@ -57,13 +60,13 @@ static int start(struct migration *migration)
 			    migration->uri))
 		return run_failed(destination, &err);
 	ivs_qmp_forget_events(&source->qmp);
-	/* Without an answer, the source may have begun. follow() will find out. */
+	/* Even without an answer, the source may have begun. follow() will find out. */
 	if (ivs_qmp_execute(&source->qmp, NULL, &err, "migrate", "{s:s}", "uri", migration->uri) !=
 	    IVS_QMP_E_REFUSED)
 		return 0;
 	run_failed(source, &err);
-	return usage_failed("the destination listens already, and cannot be prepared again: start "
-			    "it again before the next attempt: %s",
+	return usage_failed("the destination already listens, and cannot be prepared again: "
+			    "start it again before the next attempt (%s)",
 			    destination->text);
 }
 
@@ -126,9 +129,9 @@ static bool is_over(struct migration *migration, unsigned int *absent_n)
 }
 
 /*
- * Wait until the migration is over, and show its progress. It goes on without a monitor, so a
- * monitor that does not answer is queried again. Return: 0, or STATUS_FAILED if it is not known to
- * have ended.
+ * Wait until the migration is over, and show its progress. QEMU continues it without a monitor, so
+ * a monitor that does not answer is queried again. Return: 0, or STATUS_FAILED if it is not known
+ * to have ended.
  */
 static int follow(struct migration *migration)
 {
@@ -149,8 +152,8 @@ static int follow(struct migration *migration)
 		if (!result)
 			progress_note(ivs_migration_progress_text(&migration->progress, text));
 		else if (!silent && result != IVS_QMP_E_LOST)
-			usage_failed("note: source: %s; the migration may go on, so the source is "
-				     "queried again",
+			usage_failed("note: source: %s; the migration may still be running, so "
+				     "the source is queried again",
 				     err.text);
 		silent = result && (silent || result != IVS_QMP_E_LOST);
 		if (wait_a_while(migration)) {
@@ -177,9 +180,9 @@ static int report_unknown(struct migration *migration, const char *why)
 {
 	migration->runs = RUNS_UNKNOWN;
 	usage_failed("%s", why);
-	usage_failed("it is not known whether the destination runs: %s. The source is left as it "
-		     "is: %s. Find out whether the destination runs; only if its process has "
-		     "ended, continue the source (cont)",
+	usage_failed("it is not known whether the destination is running: %s. The source is left "
+		     "as it is: %s. Find out whether the destination is running; only if its "
+		     "process has ended, continue the source (cont)",
 		     migration->destination->text, migration->source->text);
 	return STATUS_FAILED;
 }
@@ -188,11 +191,10 @@ static int report_started(struct migration *migration, const char *state)
 {
 	migration->runs = RUNS_UNKNOWN;
 	if (*state)
-		usage_failed("the destination has run, or may have, but is in the state \"%s\" "
-			     "now: %s",
+		usage_failed("the destination may have run, but is now in the state \"%s\": %s",
 			     state, migration->destination->text);
 	else
-		usage_failed("the destination has ended, and had run, or may have: %s",
+		usage_failed("the destination has ended, and may have run before: %s",
 			     migration->destination->text);
 	return usage_failed("the source is left as it is, because it has older content than the "
 			    "VM had at the end: %s. To use it nevertheless, end the "
@@ -200,7 +202,9 @@ static int report_started(struct migration *migration, const char *state)
 			    migration->source->text);
 }
 
-/* Report what the source does, now that it had to run as before. The destination does not run. */
+/*
+ * Report the state of the source, which should now run as before. The destination is not running.
+ */
 static int report_source(struct migration *migration, const char *state)
 {
 	const struct side *source = migration->source;
@@ -208,22 +212,22 @@ static int report_source(struct migration *migration, const char *state)
 	if (is_running_as(source, state) || (!source->running && !strcmp(state, "postmigrate"))) {
 		migration->runs = RUNS_SOURCE;
 		return usage_failed("the source %s: %s",
-				    source->running ? "runs" : "is paused, as before",
+				    source->running ? "is running" : "is paused, as before",
 				    source->text);
 	}
 	migration->runs = RUNS_UNKNOWN;
 	if (!*state)
-		return usage_failed("the destination does not run: %s. The source does not answer, "
-				    "and may run: %s",
+		return usage_failed("the destination is not running: %s. The source does not "
+				    "answer, and may be running: %s",
 				    migration->destination->text, source->text);
-	return usage_failed("the destination does not run: %s. Nor does the source, which is in "
+	return usage_failed("the destination is not running: %s. Nor is the source, which is in "
 			    "the state \"%s\": %s",
 			    migration->destination->text, state, source->text);
 }
 
 /*
- * Have the source run as before, and check that it does. The destination must be known not to run,
- * now and later.
+ * Have the source run as before, and check that it does. It must be certain that the destination is
+ * not running, and will not run later.
  */
 static int resume_source(struct migration *migration)
 {
@@ -271,8 +275,9 @@ static bool settle_source(struct migration *migration, char state[IVS_QMP_STATE_
 }
 
 /*
- * The destination runs, although the source has failed or was cancelled: it had everything before
- * the source gave up. If the source runs again, stop the destination.
+ * The destination is running, although the source has failed or was cancelled: the destination had
+ * received everything before the source gave up. If the source is running again, stop the
+ * destination.
  */
 static int end_with_both(struct migration *migration)
 {
@@ -282,20 +287,20 @@ static int end_with_both(struct migration *migration)
 
 	if (!settle_source(migration, state) && !side_is_dead(migration->source)) {
 		migration->runs = RUNS_UNKNOWN;
-		return usage_failed("the destination had started before, and runs: %s. It is not "
-				    "known whether the source runs, too: %s. Find out, and end one "
-				    "of them",
+		return usage_failed("the destination had already started, and is running: %s. It "
+				    "is not known whether the source is running, too: %s. Find "
+				    "out, and end one of them",
 				    destination->text, migration->source->text);
 	}
 	if (side_is_dead(migration->source) || strcmp(state, "running") != 0) {
 		migration->runs = RUNS_DESTINATION;
-		return usage_failed("the destination had started before, and runs: %s. The source "
-				    "does not run: %s",
+		return usage_failed("the destination had already started, and is running: %s. "
+				    "The source is not running: %s",
 				    destination->text, migration->source->text);
 	}
 	if (watch_execute(destination, "stop", &err))
 		return report_unknown(migration, err.text);
-	usage_failed("the destination had started before; it has been stopped, and can be ended");
+	usage_failed("the destination had already started; it has been stopped, and can be ended");
 	return resume_source(migration);
 }
 
@@ -305,9 +310,9 @@ static bool is_lasting(enum fate fate)
 }
 
 /*
- * Look at the destination until it is clear what becomes of it. A fate that may be passing counts
+ * Look at the destination until it is clear what becomes of it. A fate that may be temporary counts
  * if it is seen SETTLED_N times in a row. Return: FATE_UNKNOWN if it does not become clear, or if
- * the destination does not answer, but the source has never stopped.
+ * the destination does not answer and the source has never stopped.
  */
 static enum fate settle_destination(struct migration *migration, char state[IVS_QMP_STATE_LEN],
 				    struct ivs_error *err)
@@ -380,7 +385,7 @@ static void continue_destination(struct migration *migration)
 
 	if (watch_execute(migration->destination, "cont", &err))
 		usage_failed("note: destination: %s", err.text);
-	migration->destination->started = true; /* perhaps */
+	migration->destination->started = true; /* it may have started */
 }
 
 /* The source reports its times a moment after the state. */
@@ -399,7 +404,7 @@ static void query_times(struct migration *migration)
 	}
 }
 
-/* The source has completed. Success is that the destination runs. */
+/* The source has completed. The migration has succeeded only if the destination is running. */
 static int end_completed(struct migration *migration)
 {
 	struct side *source = migration->source;
@@ -422,7 +427,7 @@ static int end_completed(struct migration *migration)
 				     "its messages");
 			return resume_source(migration);
 		}
-		/* If it has died only after it was looked at, look again. */
+		/* If the destination has died since watch_fate(), look again. */
 		if (fate == FATE_ENDED && side_is_dead(migration->destination))
 			return report_started(migration, "");
 		loaded_n = fate == FATE_LOADED ? loaded_n + 1 : 0;
@@ -435,7 +440,7 @@ static int end_completed(struct migration *migration)
 	return report_unknown(migration, *state ? why : err.text);
 }
 
-/* The source has ended. Nothing can be done; find out whether the VM is at the destination. */
+/* The source has ended. Find out whether the VM is at the destination; nothing else can be done. */
 static int end_without_source(struct migration *migration)
 {
 	char state[IVS_QMP_STATE_LEN] = "";
@@ -445,17 +450,17 @@ static int end_without_source(struct migration *migration)
 	migration->runs = RUNS_UNKNOWN;
 	if (fate == FATE_RUNS) {
 		migration->runs = RUNS_DESTINATION;
-		return usage_failed("the source has ended, but the destination runs: %s",
+		return usage_failed("the source has ended, but the destination is running: %s",
 				    migration->destination->text);
 	}
 	if (fate == FATE_UNKNOWN)
 		return report_unknown(migration, "the source has ended during the migration");
-	return usage_failed("the source has ended during the migration, and the destination does "
-			    "not run: %s",
+	return usage_failed("the source has ended during the migration, and the destination is "
+			    "not running: %s",
 			    migration->destination->text);
 }
 
-/* The source does not answer, or does not end the migration, which may go on. */
+/* The source does not answer, or does not end the migration, which may still be running. */
 static int end_undecided(struct migration *migration)
 {
 	char state[IVS_QMP_STATE_LEN] = "";
@@ -464,8 +469,8 @@ static int end_undecided(struct migration *migration)
 	if (settle_destination(migration, state, &err) == FATE_GONE)
 		return resume_source(migration);
 	return report_unknown(migration,
-			      "the source is not known to have given up, so the migration "
-			      "may go on");
+			      "the source is not known to have given up, so the migration may "
+			      "still be running");
 }
 
 int migrate_run(struct migration *migration)
@@ -476,7 +481,7 @@ int migrate_run(struct migration *migration)
 	migration->runs = RUNS_SOURCE;
 	if (status) {
 		usage_failed("nothing has been migrated. The source %s: %s",
-			     migration->source->running ? "runs" : "is paused, as before",
+			     migration->source->running ? "is running" : "is paused, as before",
 			     migration->source->text);
 		return status;
 	}

@@ -169,7 +169,10 @@ static bool is_default(const json_t *value)
 		    : !json_is_true(value) && !json_integer_value(value);
 }
 
-/* The options of a memory backend that replug_plug() does not set. Versions lack some of them. */
+/*
+ * The options of a memory backend that replug_plug() does not set. Some versions of QEMU lack some
+ * of them.
+ */
 static int learn_option(struct side *side, const char *backend, struct ivs_migration_device *device,
 			struct ivs_error *err)
 {

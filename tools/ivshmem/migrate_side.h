@@ -19,10 +19,10 @@
  * @pidfd:   the process that listens at the monitor's socket; -1: not known
  * @local:   that process is a QEMU on this host
  * @running: the VM was running when it was examined
- * @cut:     the monitor had to be connected again, so events may have been missed
- * @watched: of the destination: it was seen waiting on this connection, so no event that it has
- *           started can have been missed
- * @started: of the destination: an event told that it has started
+ * @cut:     this program had to connect to the monitor again, so it may have missed events
+ * @watched: destination only: it was seen waiting over this connection, so the event that reports
+ *           its start cannot have been missed
+ * @started: destination only: an event has reported its start
  */
 struct side {
 	const char *role;
@@ -54,7 +54,7 @@ int side_learn(struct side *side);
 
 /**
  * side_find_port() - the slot of the port at a path, such as "/machine/peripheral/rp0"
- * @slot: set to ""  if it is not a device with an id, such as a host bridge
+ * @slot: set to "" if the port is not a device with an id, such as a host bridge
  *
  * Return: as ivs_qmp_execute(); IVS_QMP_E_REFUSED if there is no such port.
  */
@@ -74,7 +74,7 @@ IVS_MUST_USE int side_has_block(struct side *side, const char *name, bool *out,
  * side_lend() - use the connection as attach and detach do, until side_reclaim()
  * @stop_fd: while it is readable, the user has interrupted; it is copied; -1: none
  *
- * Signals are the caller's business: the monitor counts as held. Do not close it.
+ * The caller handles signals, so the monitor counts as held. Do not close it.
  */
 void side_lend(struct side *side, int stop_fd, struct monitor *out);
 

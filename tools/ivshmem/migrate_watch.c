@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-#define DRAIN_MS 1000 /* for what a process has sent before it ended */
+#define DRAIN_MS 1000 /* to receive what a process sent before it ended */
 #define DEATH_MS 1000 /* between the end of a connection and that of its process */
 
 /* Whether an event that has arrived has this name. */
@@ -50,7 +50,7 @@ static int reconnect(struct side *side, struct ivs_error *err)
 	if (!result && side->qmp.pid != pid)
 		result = ivs_error_set(
 			err, IVS_QMP_E_LOST,
-			"another process (pid %d) listens at %s than before (pid %d)",
+			"a different process (pid %d) now listens at %s (before: pid %d)",
 			(int)side->qmp.pid, path, (int)pid);
 	if (result)
 		side->qmp.broken = true;

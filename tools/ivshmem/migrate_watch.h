@@ -29,18 +29,21 @@ enum fate {
 /**
  * watch_state() - the run state, over a new connection if the last one was closed
  *
- * It is an error if another process listens at the monitor's socket than before.
+ * It is an error if a different process now listens at the monitor's socket.
  *
  * Return: as ivs_qmp_execute() and ivs_qmp_connect().
  */
 IVS_MUST_USE int watch_state(struct side *side, char state[IVS_QMP_STATE_LEN],
 			     struct ivs_error *err);
 
-/** watch_progress() - query-migrate, over a new connection as watch_state() */
+/** watch_progress() - query-migrate, over a new connection if necessary, like watch_state() */
 IVS_MUST_USE int watch_progress(struct side *side, struct ivs_migration_progress *out,
 				struct ivs_error *err);
 
-/** watch_execute() - run a command without arguments, over a new connection as watch_state() */
+/**
+ * watch_execute() - run a command without arguments, over a new connection if necessary, like
+ * watch_state()
+ */
 IVS_MUST_USE int watch_execute(struct side *side, const char *command, struct ivs_error *err);
 
 /**

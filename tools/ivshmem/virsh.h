@@ -13,7 +13,7 @@
 #define VIRSH_ERROR_LEN 1024
 
 /**
- * virsh_try() - run virsh until it ends, as virsh_run(), but do not print what virsh says
+ * virsh_try() - run virsh until it ends, like virsh_run(), but do not print what virsh says
  * @error: set to what virsh says; "" if the reason has been printed
  */
 int virsh_try(const char *const *words, const char *input, char **out, char error[VIRSH_ERROR_LEN]);

@@ -7,7 +7,8 @@
 
 /**
  * virsh_attach() - plug the device in, and print the alias that libvirt has given it
- * @attach: the device; its time limit is not used, because libvirt does not show the guest's part
+ * @attach: the device; its time limit is not used, because libvirt does not show whether the guest
+ *          has enabled the device
  *
  * Return: an exit status.
  */

@@ -23,8 +23,8 @@
 #define STAYS "leave it until the VM is shut down, which is safe"
 
 /*
- * Find the libvirt with which virsh works, which must be on this host: pids and servers of another
- * host mean nothing here.
+ * Find the libvirt that virsh is connected to, which must be on this host: pids and servers of
+ * another host mean nothing here.
  */
 static int check_local(bool *system)
 {
@@ -40,9 +40,9 @@ static int check_local(bool *system)
 	host = strstr(uri, "://");
 	*system = strstr(uri, "/system") != NULL;
 	if (!host || host[3] != '/')
-		status = usage_failed("virsh works with the libvirt of another host (%s), so it is "
-				      "not known whether the VM would die: run this command on "
-				      "that host",
+		status = usage_failed("virsh is connected to the libvirt of another host (%s), "
+				      "so it is not known whether the VM would die: run this "
+				      "command on that host",
 				      ivs_text_shown(uri, shown, sizeof(shown)));
 	free(uri);
 	return status;
@@ -88,7 +88,7 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 		xml_value(&part, " type=", type, sizeof(type));
 		if (strcmp(type, "kvm"))
 			return usage_failed("the domain runs without KVM (type '%s'), where QEMU "
-					    "goes on polling the device's file descriptors after "
+					    "keeps polling the device's file descriptors after "
 					    "the unplug and may die, and libvirt cannot prevent "
 					    "that: " STAYS,
 					    type);
@@ -105,9 +105,9 @@ static int check_doorbell(const char *domain, const struct detach *detach, const
 
 static int pending(const struct detach *detach, bool interrupted)
 {
-	usage_failed("%s%s was requested to leave, but the guest has not released it%s. The "
-		     "request stays: the guest may do so at any later time, or at its next "
-		     "reboot. Repeat this command to wait again",
+	usage_failed("%sthe unplug of %s was requested, but the guest has not released it%s. The "
+		     "request stays pending: the guest may release the device at any later time, "
+		     "or at its next reboot. Repeat this command to wait again",
 		     interrupted ? "interrupted: " : "", detach->id, interrupted ? "" : " in time");
 	return STATUS_PENDING;
 }
@@ -153,7 +153,8 @@ static int request(const char *domain, const struct detach *detach, const char *
 			usage_failed("virsh: %s", error);
 		return status;
 	}
-	usage_failed("note: an earlier request to release %s is still pending, and is waited for",
+	usage_failed("note: an earlier request to release %s is still pending; waiting for the "
+		     "guest",
 		     detach->id);
 	return 0;
 }
@@ -181,9 +182,9 @@ static int detach_with(const char *domain, struct detach *detach, const char *xm
 
 	if (!xml_find_shmem(xml, detach->id, &part))
 		return usage_failed("the domain %s has no shared memory with the alias \"%s\": "
-				    "virsh dumpxml shows the aliases. If it was requested to leave "
-				    "earlier, the guest has released it, and nothing is left to "
-				    "do",
+				    "virsh dumpxml shows the aliases. If its unplug was "
+				    "requested earlier, the guest has released it, and nothing "
+				    "is left to do",
 				    domain, detach->id);
 	snprintf(detach->type, sizeof(detach->type), "%s",
 		 memmem(part.text, part.len, "ivshmem-doorbell", 16) ? "ivshmem-doorbell"

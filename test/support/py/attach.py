@@ -155,7 +155,7 @@ class Vm(Tool):
 
 
 class StandIn(Tool):
-    """A stand-in for QEMU, for what the QEMUs on this machine cannot show: KVM, other versions,
+    """A stand-in for QEMU, for what the installed QEMUs cannot show: KVM, other versions, and
     failures at a certain command. Its settings are described in stand_in_qemu.py.
 
     shell: commands to run first, in a mount namespace of its own; None: there is none
@@ -204,8 +204,8 @@ def make_region(place, size=MIB):
 
 def start_server(place, *options, told=False):
     """Start a server. Return: the server, and the path of its control socket or, unless @told is
-    False, of a stand-in, which says that the server tells QEMU of leaves or, if @told is None, does
-    not say whether it does."""
+    False, of a stand-in. The stand-in says that the server tells QEMU of leaves; if @told is None,
+    it does not say whether the server does."""
     real = place.dir / "real.control"
     server = place.server("-n", VECTORS, "-l", "1M", "--control", real, *options)
     if told is False:

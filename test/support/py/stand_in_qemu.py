@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stand-in for QEMU's monitor, run as a program of its own, for what the QEMUs on this machine
-cannot show.
+"""A stand-in for QEMU's monitor, run as a program of its own, for behaviour that the installed
+QEMUs cannot show.
 
 usage: stand_in_qemu.py SOCKET SETTINGS
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stand-in for QEMU's monitor, for answers that the QEMUs on this machine do not give. Run as a
-program named qemu-system-x86_64, it counts as a VM of this host.
+"""A stand-in for QEMU's monitor, for answers that the installed QEMUs do not give. If it is run as
+a program named qemu-system-x86_64, the tools take it for a VM on this host.
 
 usage: stand_in_vm.py SOCKET SCRIPT QEMU-ARGUMENT...
 
@@ -9,8 +9,8 @@ is repeated. An answer is a result, or {"do": "refuse" | "end" | "hang" | "drop"
 the command, end the process, never answer again, close the connection, or do not answer this
 command. With "events": [event, ...], these events are sent before the answer: a name, or an object
 with "event" and "data". Other commands have a default answer. A key may also name the arguments,
-such as "qom-get /machine/peripheral/d0 size": then it is for the command with these only. "map" is
-the path of a file that the process maps.
+such as "qom-get /machine/peripheral/d0 size"; its answers are then used only for that command with
+exactly these arguments. "map" is the path of a file that the process maps.
 """
 import json
 import mmap
@@ -39,7 +39,7 @@ def start(place, name, script, *arguments, program="qemu-system-x86_64"):
 
 
 class Ended(Exception):
-    """The connection is to be closed."""
+    """Raised to have the connection closed."""
 
 
 def answer(script, calls, request, send):

@@ -115,7 +115,7 @@ class Pair:
         return self
 
     def plain(self, source=None, destination=None):
-        """Start two VMs with a plain device; a dictionary changes the arguments of one side."""
+        """Start two VMs with a plain device; each dictionary changes the arguments of one side."""
         return self.start(plain(self.regions[0], **(source or {})),
                           plain(self.regions[1], **(destination or {})))
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Tests of what must be true before a migration: one row for each rule, with a change to two sides
- * that fit.
+ * that otherwise match.
  */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -214,7 +214,7 @@ static void left_memory(void)
 	strcpy(source.blocks[1].name, "0000:00:03.0:00.0/m0");
 }
 
-/* That of a device which is unplugged, and that of a device without ivshmem */
+/* The memory of a device that is unplugged, and that of a device of another kind */
 static void other_memory_of_devices(void)
 {
 	lacks();
@@ -273,7 +273,7 @@ static const struct row {
 	{other_type, "slot ", "pl0 is an ivshmem-plain, but the device in its slot at the"},
 	{lacks, "", ""},
 	{lacks_on_root_bus, "replug ", "because it is on the root bus (slot 04.0)"},
-	{lacks_without_file, "replug ", "its region has no file that could be plugged in again"},
+	{lacks_without_file, "replug ", "its region has no file with which it could"},
 	{lacks_paused, "replug ", "paused and cannot acknowledge that: continue it"},
 	{lacks_peer, "", ""},
 	{lacks_peer_only_migratable, "replug ", "which has -only-migratable"},
@@ -287,7 +287,7 @@ static const struct row {
 	{private, "share ", "pl0 has no share=on at the source"},
 	{memory, "memory ", "\"ram0\" has 64M at the source, but 32M at the destination"},
 	{other_memory, "memory ", "the destination has no memory named \"ram0\""},
-	{left_memory, "memory ", "remove it there (object-del, id \"m0\")"},
+	{left_memory, "memory ", "remove it from the source (object-del, id \"m0\")"},
 	{other_memory_of_devices, "", ""},
 	{region_first, "order ", "the source would abort: under TCG, QEMU 11.1 fails an assertion"},
 	{region_first_with_kvm, "", ""},
@@ -312,7 +312,7 @@ Test(migration_check, each_rule)
 	}
 }
 
-/* However much is wrong, the list does not overflow. */
+/* However many problems there are, the list does not overflow. */
 Test(migration_check, everything_is_wrong)
 {
 	reset();

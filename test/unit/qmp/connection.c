@@ -197,7 +197,7 @@ Test(qmp, no_greeting_is_a_hung_monitor)
 	greeting = NULL;
 	qmp.timeout_ms = SHORT_MS;
 	cr_expect_eq(start(NULL, &err), IVS_QMP_E_HUNG);
-	cr_expect(strstr(err.text, "hung: no greeting in 1 s"), "%s", err.text);
+	cr_expect(strstr(err.text, "hung, with no greeting in 1 s"), "%s", err.text);
 	cr_expect(strstr(err.text, "another program is connected"), "%s", err.text);
 }
 
