@@ -52,9 +52,9 @@ enum ivs_channel_error {
 	IVS_CHANNEL_E_BROKEN,	   /* the other side has stored impossible values */
 	IVS_CHANNEL_E_TOO_LONG,	   /* the message is longer than the queue or buffer allows */
 	IVS_CHANNEL_E_NAME,	   /* the name is empty, too long, or has control characters */
-	IVS_CHANNEL_E_BUSY,	   /* another peer receives from queues of this name, or listens */
+	IVS_CHANNEL_E_BUSY,	   /* another peer already uses this name to receive or listen */
 	IVS_CHANNEL_E_LAYOUT,	   /* the region has other content, or a damaged layout */
-	IVS_CHANNEL_E_VERSION,	   /* the region has another version of the layout */
+	IVS_CHANNEL_E_VERSION,	   /* the region's layout has a different version */
 	IVS_CHANNEL_E_SECTION,	   /* the peer has no section, or another peer has taken it */
 	IVS_CHANNEL_E_FULL,	   /* the peer's section has no room for another channel */
 	IVS_CHANNEL_E_READ_ONLY,   /* the region is not mapped for writing */
@@ -68,10 +68,10 @@ IVS_PUBLIC const char *ivs_channel_strerror(int result);
  * struct ivs_channels_options - start from IVS_CHANNELS_OPTIONS_INIT
  * @section:    number of this peer's section: IVS_CHANNEL_SECTION_OF_ID, or, for a peer without an
  *              id, a number that no other peer of the region uses
- * @sections_n: number of sections, 2 to 4096, if the region has no layout yet, and else ignored;
- *              peers that may open an empty region at the same time must use the same number;
- *              0: 64 in a region of 64 MiB and more, otherwise 16 or, if a section would be shorter
- *              than 32 KiB, fewer
+ * @sections_n: number of sections (2 to 4096) if the region has no layout yet; otherwise ignored.
+ *              Peers that may open an empty region at the same time must use the same number. 0: 64
+ *              if the region has at least 64 MiB; otherwise 16, or fewer if a section would be
+ *              shorter than 32 KiB
  * @vector:     the peer's own vector that other peers ring
  */
 struct ivs_channels_options {
@@ -93,9 +93,9 @@ struct ivs_channels_options {
  * @out:  unchanged unless 0 is returned
  * @err:  set to an error message, or to "" if 0 is returned; may be NULL
  *
- * A region that consists of zeroes at its start is divided; any other content is not overwritten.
- * The section's former content is lost. So a peer that is opened again, with the same id, starts
- * without the queues that it had, and the other sides of those queues see their end.
+ * A region is divided only if it starts with zeroes; other content is never overwritten. The
+ * section's former content is lost. So a peer that is opened again, with the same id, starts
+ * without the queues that it had, and the other sides of those queues see that these have ended.
  *
  * Return: 0, IVS_CHANNEL_E_LAYOUT, _VERSION, _SECTION, _READ_ONLY; -errno (-ENOMEM).
  */
@@ -104,7 +104,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_channels_open(struct ivs_peer *peer,
 					      struct ivs_channels **out, struct ivs_error *err);
 
 /**
- * ivs_channels_close() - leave the section; close all queues first. NULL is ignored.
+ * ivs_channels_close() - give up the section; close all queues first. NULL is ignored.
  *
  * Receivers can still receive what was sent, until another peer takes the section.
  */
@@ -133,8 +133,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_channels_wait(struct ivs_channels *channels, int
  * @wait_ms: set to the longest time to wait, in ms, if the result is IVS_CHANNEL_E_TIMEOUT
  *
  * If the result is IVS_CHANNEL_E_TIMEOUT, poll ivs_channels_fd(), with other fds, for at most
- * @wait_ms. In any case, call ivs_channels_end_wait() then, and try the channels again. No other
- * call for the channels may be made in between.
+ * @wait_ms. In either case, call ivs_channels_end_wait() afterwards, and try the channels again. No
+ * other call for the channels may be made in between.
  *
  * Return: IVS_CHANNEL_E_TIMEOUT: nothing can be done now; 0: do not wait, because a channel has
  * something to report.
@@ -192,20 +192,20 @@ IVS_PUBLIC IVS_MUST_USE int ivs_queue_open_receiver(struct ivs_channels *channel
 /**
  * ivs_queue_close() - close a sender or receiver. NULL is ignored.
  *
- * A receiver that takes part in the queue can still receive what was sent. If no receiver does yet,
- * the messages are lost: see ivs_queue_flush().
+ * A receiver that takes part in the queue can still receive what was sent. If there is no such
+ * receiver yet, the messages are lost: see ivs_queue_flush().
  */
 IVS_PUBLIC void ivs_queue_close(struct ivs_queue *queue);
 
 /**
- * ivs_queue_reserve() - the memory for the next message, to write it in place
+ * ivs_queue_reserve() - get the memory for the next message, to write it in place
  * @memory:     set to room for the queue's longest message, aligned to 8 bytes
  * @timeout_ms: how long to wait while the queue is full; 0: do not wait; -1: no limit
  *
  * Until ivs_queue_commit(), a further call returns the same memory.
  *
  * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED, _BROKEN, _SECTION, _PEER; -errno (-EINTR). After _ENDED
- * and _BROKEN, the queue is at its end: close it, and open another one.
+ * and _BROKEN, the queue can no longer be used: close it, and open a new one.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_queue_reserve(struct ivs_queue *queue, void **memory,
 					      int timeout_ms);
@@ -230,7 +230,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_queue_send(struct ivs_queue *queue, const void *
 IVS_PUBLIC IVS_MUST_USE int ivs_queue_flush(struct ivs_queue *queue, int timeout_ms);
 
 /**
- * ivs_queue_peek() - the next message, where it is
+ * ivs_queue_peek() - get the next message in place, without a copy
  * @message: set to the message in the sender's section. **Its bytes can change at any time** if the
  *           sender or another peer is hostile: copy what you check, or use ivs_queue_receive()
  * @len:     set to its length, which does not change
@@ -412,7 +412,7 @@ struct ivs_topic_options {
 /**
  * ivs_topic_open_publisher() - create a topic, and be its publisher
  *
- * The topic has up to 64 subscribers that are rung; further ones look every 10 ms.
+ * The publisher rings up to 64 subscribers; others look for messages every 10 ms.
  *
  * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
  */
@@ -424,7 +424,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_publisher(struct ivs_channels *channe
 /**
  * struct ivs_subscriber_options - what a subscriber receives; zeroes: the defaults
  * @newest: only the newest message; older ones that have not been received are skipped
- * @last:   begin with the last message that was published before the subscriber came, if any
+ * @last:   begin with the last message that was published before the subscriber was opened, if any
  */
 struct ivs_subscriber_options {
 	bool newest;
@@ -446,7 +446,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_subscriber(struct ivs_channels *chann
 IVS_PUBLIC void ivs_topic_close(struct ivs_topic *topic);
 
 /**
- * ivs_topic_reserve() - the memory for the next message, to write it in place
+ * ivs_topic_reserve() - get the memory for the next message, to write it in place
  *
  * The oldest message is overwritten. Until ivs_topic_commit(), a further call returns the same
  * memory.
@@ -485,8 +485,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_receive(struct ivs_topic *topic, void *buf
 					      size_t *len, int timeout_ms);
 
 /**
- * ivs_topic_missed() - number of messages that a subscriber has not received, because it was too
- * far behind, or skipped because it wants the newest only
+ * ivs_topic_missed() - number of messages that a subscriber has missed because it was too far
+ * behind, or has skipped because it wants only the newest one
  *
  * It counts from the message with which the subscriber began.
  */

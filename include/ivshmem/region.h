@@ -57,7 +57,7 @@ enum ivs_region_error {
 	IVS_REGION_E_ADDRESS = 1, /* the address cannot be parsed */
 	IVS_REGION_E_SIZE,	  /* the size is not a power of two, or is smaller than a page */
 	IVS_REGION_E_ABSENT,	  /* the region does not exist, and no size was given */
-	IVS_REGION_E_OTHER_SIZE,  /* the region exists with another size */
+	IVS_REGION_E_OTHER_SIZE,  /* the region exists with a different size */
 	IVS_REGION_E_KIND,	  /* the path is not a file (with dir:, not a directory) */
 	IVS_REGION_E_FULL,	  /* not enough free memory for the region */
 };
