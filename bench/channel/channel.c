@@ -77,7 +77,7 @@ static double quantile(double *values, size_t n, double q)
 	return values[(size_t)(q * (double)(n - 1))];
 }
 
-/* How many messages a measurement has. */
+/* Return: the number of round trips in a measurement. */
 static unsigned int trips_of(size_t len)
 {
 	return len <= 4096 ? 3000 : len <= 65536 ? 1000 : 100;

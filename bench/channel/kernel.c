@@ -10,7 +10,7 @@
 
 #include "ways.h"
 
-static int fds[2][2]; /* by the side that sends: to read, to write */
+static int fds[2][2]; /* of each sending side; [0] is to read from, [1] to write to */
 static enum side own;
 
 static void write_all(const void *from, size_t len)

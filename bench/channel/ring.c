@@ -15,7 +15,7 @@ struct slot {
 };
 
 static struct {
-	uint8_t *memory[2]; /* by the side that sends */
+	uint8_t *memory[2]; /* indexed by the side that sends */
 	uint64_t *taken[2]; /* how many messages the other side has read */
 	size_t slot_len;
 	size_t map_len;

@@ -20,7 +20,7 @@ enum side { SIDE_PARENT, SIDE_CHILD };
 
 /**
  * struct way - one way. All functions exit with a message if they fail
- * @is_floor: nothing that checks what it reads can be faster
+ * @is_floor: no implementation that checks what it reads can be faster
  * @len_max:  maximum length of a message
  * @prepare:  called before fork(2). Return: false if this system does not have the way
  * @start:    called by both processes after fork(2)

@@ -91,7 +91,7 @@ static bool await_doorbells_of(struct meet *meet, unsigned int to)
 	return true;
 }
 
-/* On this peer's turn, ring each vector of each other peer, one after the other. */
+/* On this peer's turn, ring each vector of each other peer, one after another. */
 static bool ring_all(struct meet *meet)
 {
 	unsigned int number = 0;

@@ -66,7 +66,7 @@ def _check_public_only(name, target):
     own = next(place for place in PUBLIC_ONLY if name.startswith(place))
     if target.startswith(("include/", own)):
         return None
-    return f"{own} sees public headers only"
+    return f"{own} may include public headers only"
 
 
 def _check_target(name, target):

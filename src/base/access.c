@@ -134,7 +134,7 @@ static bool is_exchangeable(const struct ivs_access *access)
 	return access->st.st_uid && (stat(slash ? dir : ".", &st) || st.st_mode & S_IWOTH);
 }
 
-/* Examine @out->path. Return: whether to go on. */
+/* Examine @out->path. Return: whether to continue. */
 static bool access_examine(struct ivs_access *out, int wanted)
 {
 	out->wanted = wanted;

@@ -21,7 +21,7 @@
 #include "host/private.h"
 
 #define CMDLINE_MAX (256 * 1024) /* arguments beyond this length are ignored */
-#define MAPS_LEN (64 * 1024)	 /* more than a line or one read(2) */
+#define MAPS_LEN (64 * 1024)	 /* more than a line, or than one read(2) returns */
 #define NAME_LEN 4200		 /* room for a path with " (deleted)" */
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
 #define DELETED " (deleted)"

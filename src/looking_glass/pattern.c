@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "looking_glass/pattern.h"
 
-#define BOX_FRACTION 6 /* of the smaller side */
+#define BOX_FRACTION 6 /* the smaller side is divided by this */
 #define WHITE 0xffffffu
 #define BLACK 0x000000u
 
@@ -12,7 +12,7 @@
 #define DIGIT_STEP (DIGIT_WIDTH + 1)
 #define STRIP_WIDTH (DIGITS_N * DIGIT_STEP + 1)
 #define STRIP_HEIGHT (DIGIT_HEIGHT + 2)
-#define DOT_FRACTION 64 /* of the smaller side */
+#define DOT_FRACTION 64 /* the smaller side is divided by this */
 
 /* Rows of 3 dots; the uppermost row is in the highest bits. */
 static const uint16_t digits[10] = {

@@ -263,7 +263,7 @@ static void note_client(struct ivs_server *server, struct ivs_client *client)
 	client->seat_serial = ivs_roster_seat_serial(roster, client->id);
 	ivs_roster_set_note(roster, client->id, NOTE_SINCE, (uint64_t)client->since_ms);
 	ivs_roster_set_note(roster, client->id, NOTE_PROCESS, process);
-	ivs_roster_set_note(roster, client->id, NOTE_HELD, true); /* if the server crashes */
+	ivs_roster_set_note(roster, client->id, NOTE_HELD, true); /* in case the server crashes */
 }
 
 static void log_join(struct ivs_server *server, const struct ivs_client *client, bool has_seat)

@@ -40,7 +40,7 @@
  * @quick_n:   number of messages that must be quick before the client is no longer slow; 0: it is
  *             not slow
  * @quick_max: what @quick_n was last set to
- * @excessive: the client is to be dropped
+ * @excessive: the client has to be dropped
  */
 struct ivs_cost {
 	int64_t sent_ns;

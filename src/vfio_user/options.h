@@ -8,8 +8,8 @@
 
 /**
  * struct ivs_vfio_user_memory - the memory behind BAR 2
- * @fd:       the memory's file, read-only if not @writable; owned by the caller, and used until
- *            the session is passed another one. -1: no memory yet; reads return all ones, and
+ * @fd:       the memory's file, read-only if not @writable; owned by the caller, and used until the
+ *            session is passed a different one. -1: no memory yet; reads return all ones, and
  *            writes are ignored
  * @offset:   offset in @fd of BAR 2's first byte, a multiple of the file's page size
  * @writable: the guest may write

@@ -226,7 +226,7 @@ def test_storm_with_quiet_clients(place):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to switch to another user")
 def test_seat_is_given_to_the_same_user_only(place):
-    """A client of another user gets another id and new eventfds."""
+    """A client of a different user gets a different id and new eventfds."""
     place.dir.chmod(0o777)
     serve(place, "--socket-mode", "0666")
     silent = quiet(place)

@@ -57,11 +57,11 @@ CASES = [
     ("an example that includes more than public headers", "rooms",
      {"examples/meet/a.c": '#include <ivshmem/peer.h>\n#include "meet.h"\n#include <poll.h>\n',
       "examples/meet/meet.h": "", "include/ivshmem/peer.h": "", "src/base/clock.h": ""},
-     {"examples/meet/a.c": '#include "base/clock.h"\n'}, "examples/ sees public headers only"),
+     {"examples/meet/a.c": '#include "base/clock.h"\n'}, "may include public headers only"),
     ("a conformance test that includes more than public headers", "rooms",
      {"test/library/conform/a.c": '#include "conform.h"\n', "test/library/conform/conform.h": "",
       "src/base/clock.h": "", "test/unit/base/clock.c": '#include "base/clock.h"\n'},
-     {"test/library/conform/a.c": '#include "base/clock.h"\n'}, "sees public headers only"),
+     {"test/library/conform/a.c": '#include "base/clock.h"\n'}, "may include public headers only"),
 
     ("a call through a public header", "calls",
      {"src/server/a.c": "int f(void)\n{\n\treturn ivs_region_open() + g();\n}\n",

@@ -257,7 +257,7 @@ def test_in_use(shm, place, saved, data, how, does):
 
 
 def test_vm(shm, place, saved):
-    """A VM is named."""
+    """The message names a VM that maps the region."""
     vm = place.dir / "vm.py"
     vm.write_text(USER)
     with subprocess.Popen(["qemu-system-x86_64", vm, shm, "map", "-name", "guest=win10"],

@@ -70,8 +70,7 @@ CONTENTS = {
 @pytest.mark.parametrize("size", [4096, MIB, 4 * MIB, 3 * MIB + 5])
 @pytest.mark.parametrize("content", CONTENTS)
 def test_round_trip(place, saved, size, content):
-    """What is saved and restored is the same, for any content, and also for sizes that no region
-    should have."""
+    """Saving and restoring preserves any content, even in sizes that no region should have."""
     data = CONTENTS[content](size)
     (place.dir / "region").write_bytes(data)
     run("save", f"file:{place.dir}/region", saved)
@@ -325,7 +324,8 @@ def test_limit_of_file_size(full, place, saved):
 
 
 def test_programs_that_may_change_it(shm, place, saved):
-    """Programs that map the region are named, because they may change it during the save."""
+    """A message names the programs that map the region, because they may change it during the
+    save."""
     with user_of(shm, "map") as pid:
         done = run("save", place.shm, saved)
         assert re.search(rf"note: python3\S* \(pid {pid}\) maps {shm}: what it writes during "
@@ -337,7 +337,7 @@ def test_programs_that_may_change_it(shm, place, saved):
 
 
 def test_name_of_a_vm(shm, place, saved):
-    """A VM that maps the region is named."""
+    """The message names a VM that maps the region."""
     vm = place.dir / "vm.py"
     vm.write_text(USER)
     with subprocess.Popen(["qemu-system-x86_64", vm, shm, "map", "-name", "guest=win10"],

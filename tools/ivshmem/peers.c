@@ -208,7 +208,8 @@ static json_t *roster_json(struct ivs_peer *peer)
 {
 	struct ivs_roster_info page;
 
-	if (ivs_peer_region_changes(peer) & IVS_REGION_SHRUNK || /* the page may be lost */
+	if (ivs_peer_region_changes(peer) &
+		    IVS_REGION_SHRUNK || /* the page may have been cut off */
 	    ivs_peer_read_roster(peer, &page, NULL, 0))
 		return json_null();
 	return json_pack("{s:I, s:i, s:i, s:b}", "generation", (json_int_t)page.generation,
@@ -265,8 +266,9 @@ static int run_dump(int argc, char **argv)
 	}
 	if (!status && view.place.offset && view.json)
 		return usage_error("bytes with option", "--json", "use ivshmem get for bytes");
+	/* Try to open for writing, so that "no write" is printed only if writing is impossible. */
 	if (!status)
-		status = target_open(&view.target, false, &peer); /* so that "no write" is a fact */
+		status = target_open(&view.target, false, &peer);
 	if (status)
 		return status < 0 ? 0 : status;
 	target_take_joins(peer);

@@ -115,7 +115,8 @@ enum outcome dump_peer(struct ivs_peer *peer)
 		       ivs_peer_vectors(peer));
 	for (unsigned int i = 0; i < n; i++)
 		printf("peer %5u  %u vectors\n", ids[i], ivs_peer_vectors_of(peer, ids[i]));
-	if (!(ivs_peer_region_changes(peer) & IVS_REGION_SHRUNK)) { /* the page may be lost */
+	if (!(ivs_peer_region_changes(peer) &
+	      IVS_REGION_SHRUNK)) { /* the page may have been cut off */
 		dump_roster_page(peer);
 		dump_surplus_vectors(peer);
 	}

@@ -25,7 +25,7 @@ static struct {
 void usage_hold(void)
 {
 	if (!held.file)
-		held.file = open_memstream(&held.text, &held.len); /* NULL: print at once */
+		held.file = open_memstream(&held.text, &held.len); /* NULL: print immediately */
 }
 
 void usage_release(void)

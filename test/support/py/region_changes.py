@@ -7,7 +7,7 @@ GROWN = "it was enlarged: programs that open it now see a different size"
 
 
 def make_again(path):
-    """Remove a region and create another one with the same name."""
+    """Remove a region and create a new one with the same name."""
     path.unlink()
     path.write_bytes(bytes(SIZE))
 

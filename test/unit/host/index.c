@@ -6,7 +6,7 @@
 
 #define REGIONS_N 1000
 
-/* For each inode, its first region is found; an inode that is absent is not found. */
+/* For each inode, the search returns its first region; for an absent inode, it returns nothing. */
 Test(index, inodes)
 {
 	struct ivs_host_region *list = calloc(REGIONS_N, sizeof(*list));
@@ -31,7 +31,7 @@ Test(index, inodes)
 	free(list);
 }
 
-/* Of several regions with the same path, the first is found. */
+/* Of several regions with the same path, the search returns the first one. */
 Test(index, paths)
 {
 	struct ivs_host_index index = {0};
@@ -51,7 +51,7 @@ Test(index, paths)
 	ivs_host_index_deinit(&index);
 }
 
-/* Without regions, nothing is found. */
+/* Without regions, the search returns nothing. */
 Test(index, empty)
 {
 	const struct ivs_host_regions regions = {0};

@@ -18,7 +18,7 @@
 /* What the stand-ins below for functions of the library report, and what they count. */
 static unsigned int peers_n;
 static unsigned int vectors_n;
-static unsigned int later_vectors_n; /* from the second time on */
+static unsigned int later_vectors_n; /* number of vectors from the second query on */
 static unsigned int asked_n;
 static uint64_t rung_n;
 static bool endless;

@@ -100,7 +100,7 @@ static const struct call {
 	{"ptrace", SYS_ptrace, {PTRACE_TRACEME}},
 	{"process_vm_readv", SYS_process_vm_readv, {1}},
 	{"pidfd_getfd", SYS_pidfd_getfd, {OUR_FILE, 0, 0}},
-	{"kill", SYS_kill, {1, SIGURG}}, /* by default ignored, if it arrives */
+	{"kill", SYS_kill, {1, SIGURG}}, /* ignored by default, if it arrives */
 	{"check a process", SYS_kill, {1, 0}},
 	{"tgkill", SYS_tgkill, {1, 1, 0}},
 	{"setuid", SYS_setuid, {0}},
