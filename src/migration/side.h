@@ -25,15 +25,15 @@
  *            "02.0", "01.0:00.0"
  * @doorbell: it is ivshmem-doorbell, not ivshmem-plain
  * @master:   QEMU migrates its memory: it is the master
- * @vectors:  of a doorbell: value of vectors=
- * @backend:  of a plain device: id of the memory backend
- * @share:    of a plain device: the backend has share=on
+ * @vectors:  doorbell devices only: value of vectors=
+ * @backend:  plain devices only: id of the memory backend
+ * @share:    plain devices only: the backend has share=on
  * @size:     size of the region
  * @port:     path of the object that has its bus, such as "/machine/peripheral/rp0"
  * @bus:      name of its bus
- * @file:     the file of its region; "" if it has none. Of a doorbell device it is known only if it
- *            is unplugged and plugged in again
- * @option:   of a plain device: an option of its backend with which it cannot be plugged in again,
+ * @file:     the file of its region; "" if it has none. For a doorbell device, it is known only if
+ *            the device is unplugged and plugged in again
+ * @option:   plain devices only: an option of its backend with which it cannot be plugged in again,
  *            such as "offset="; "" if there is none
  * @replug:   it is unplugged before the migration, and plugged in again after it, because the
  *            destination lacks it: set by ivs_migration_mark()

@@ -18,8 +18,8 @@
  * @chardev:    @backend is a character device
  * @filled_n:   number of placeholders that QEMU keeps
  * @why:        why the unplug was not requested; "" if it was
- * @server:     of a doorbell device: path of its server's socket; "" if it is not known
- * @region:     of a doorbell device: path of its server's region; "" if it is not known
+ * @server:     doorbell devices only: path of the server's socket; "" if it is not known
+ * @region:     doorbell devices only: path of the server's region; "" if it is not known
  * @gone:       the device is gone because of this call
  */
 struct detach {

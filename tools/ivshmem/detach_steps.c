@@ -128,7 +128,7 @@ static int still_busy(const struct work *work, bool interrupted)
 }
 
 /**
- * enum moment - what has happened while the command waited for a moment
+ * enum moment - what has happened while the command waited for a short time
  * @MOMENT_GONE:    the device is gone
  * @MOMENT_REFUSED: the guest refuses to release it
  * @MOMENT_STOP:    the user has interrupted the command

@@ -68,8 +68,8 @@ static void plan_before(struct plan *plan, const struct side *source, unsigned i
 
 	if (peers_n)
 		add(plan,
-		    "no other VM writes to the regions; in the end these VMs continue, whatever "
-		    "happens",
+		    "no other VM writes to the regions; whatever happens, these VMs continue at "
+		    "the end",
 		    "stop %u other VM%s", peers_n, peers_n == 1 ? "" : "s");
 	if (count(source, true))
 		add(plan,

@@ -37,8 +37,8 @@ struct migration {
 };
 
 /**
- * migrate_run() - migrate, and wait until the destination runs; cancel, and have the source run, if
- * that fails
+ * migrate_run() - migrate, and wait until the destination is running; if that fails, cancel the
+ * migration, and have the source run
  *
  * Return: 0, or an exit status after printing the reason, and which VM runs.
  */

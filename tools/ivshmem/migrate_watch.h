@@ -15,7 +15,7 @@
  * @FATE_GONE:    it has ended or failed, and has never run
  * @FATE_LOADED:  it has loaded the VM and is paused, and has never run
  * @FATE_RUNS:    it runs
- * @FATE_ENDED:   it has run, or may have, and does not run any more
+ * @FATE_ENDED:   it has run or may have run, and is not running any more
  */
 enum fate {
 	FATE_UNKNOWN,

@@ -25,7 +25,7 @@ SETTINGS is a JSON object:
     unplugs   number of devices that the guest unplugs as soon as they are plugged in
     busy_backends
               number of requests to remove a chardev or object that are rejected as premature
-    high_fd   the number of one more open fd
+    high_fd   the number of an additional fd that is open
     fds       open this number of fds with each doorbell device, and close them with the device
 """
 import array
