@@ -173,7 +173,7 @@ struct ivs_queue_options {
  *
  * The queue is in this peer's section. The receiver may open the name earlier or later. Several
  * senders with the same name have a queue each, all of which the receiver drains in turn. It drains
- * up to 8 of the same peer at a time; further ones wait until others are closed.
+ * up to 8 queues of the same peer at a time; others wait until some of these are closed.
  *
  * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
  */
@@ -312,8 +312,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_connect(struct ivs_channels *channels, co
  * ivs_stream_begin_connect() - like ivs_stream_connect(), without waiting
  * @out: the stream, which is connected later, by any call that reads, writes or waits
  *
- * Until then, reading and writing return IVS_CHANNEL_E_TIMEOUT; or _FULL, or _ENDED (the peer
- * accepted, and left). ivs_channels_wait() ends when the stream has been connected.
+ * Until then, reading and writing return IVS_CHANNEL_E_TIMEOUT, _FULL, or _ENDED (the peer
+ * accepted, and left). ivs_channels_wait() returns when the stream has been connected.
  *
  * Return: 0, IVS_CHANNEL_E_NAME, _FULL, _SECTION, _PEER; -errno (-ENOMEM).
  */
@@ -361,8 +361,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const vo
 /**
  * ivs_stream_flush() - wait until the other side has read all bytes that were written
  *
- * A side that closes the stream and then its channels should flush before: otherwise the next
- * holder of its section may overwrite what has not been read.
+ * A side that closes the stream and then its channels should flush the stream first: otherwise, the
+ * next holder of its section may overwrite what has not been read.
  *
  * Return: 0, IVS_CHANNEL_E_TIMEOUT, _ENDED, _BROKEN, _FULL, _SECTION, _PEER; -errno (-EINTR).
  */
@@ -379,15 +379,15 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
 					    size_t *got, int timeout_ms);
 
 /**
- * ivs_stream_set_reading() - whether ivs_channels_wait() ends when there are bytes to read, or when
- * they end; initially true
+ * ivs_stream_set_reading() - set whether ivs_channels_wait() returns when there are bytes to read,
+ * and when they end; initially true
  *
  * For a program that does not want to read now, because it cannot pass on what it has read.
  */
 IVS_PUBLIC void ivs_stream_set_reading(struct ivs_stream *stream, bool reading);
 
 /**
- * ivs_stream_is_complete() - why ivs_stream_read() has returned IVS_CHANNEL_E_ENDED
+ * ivs_stream_is_complete() - tell why ivs_stream_read() has returned IVS_CHANNEL_E_ENDED
  *
  * Return: true: the other side has called ivs_stream_shutdown() or ivs_stream_close(), and all that
  * it had written was read; false: it has left, died, or called ivs_stream_abort(), so that bytes
