@@ -374,6 +374,8 @@ static bool subscriber_set_sleeps(struct ivs_channel *channel, bool sleeps)
 	if (!inlet->index)
 		return true; /* a publisher that opens rings all subscribers */
 	(void)ivs_inlet_set_sleeps(inlet, sleeps);
+	if (!ivs_channels_is_ringer(channel->channels, inlet->writer.section))
+		return false;
 	refs = (const uint64_t *)(const void *)((const uint8_t *)ivs_channels_at(
 							channel->channels, inlet->writer.section) +
 						subscriber->refs_at);

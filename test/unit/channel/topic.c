@@ -6,6 +6,7 @@
 
 #include "channel/channels.h"
 #include "channel/shared.h"
+#include "channel/wait.h"
 #include "support/c/channel_pair.h"
 
 #define REGION_LEN (1u << 20)
@@ -243,4 +244,17 @@ Test(channel_topic, impossible_position_breaks_the_topic)
 	endpoint = ivs_section_endpoint(ivs_channels_own(all.channels[0]), at.index);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], 0);
 	expect_result(subscriber, IVS_CHANNEL_E_BROKEN);
+}
+
+Test(channel_topic, subscriber_does_not_wait_for_a_publisher_that_cannot_ring)
+{
+	struct ivs_channel *channel;
+
+	open_publisher(8);
+	open_subscriber(false, false);
+	all.channels[0]->polled_ns = 0; /* so that it looks for subscribers */
+	publish(1);
+	expect(subscriber, 1);
+	channel = (struct ivs_channel *)subscriber;
+	cr_expect_not(channel->set_sleeps(channel, true), "a peer at shm: has no id");
 }
