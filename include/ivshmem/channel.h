@@ -451,7 +451,8 @@ IVS_PUBLIC void ivs_topic_close(struct ivs_topic *topic);
  * The oldest message is overwritten. Until ivs_topic_commit(), a further call returns the same
  * memory.
  *
- * Return: room for the topic's longest message, aligned to 8 bytes.
+ * Return: room for the topic's longest message, aligned to 8 bytes; NULL: another peer has taken
+ * the section.
  */
 IVS_PUBLIC void *ivs_topic_reserve(struct ivs_topic *topic);
 
@@ -461,7 +462,7 @@ IVS_PUBLIC void ivs_topic_commit(struct ivs_topic *topic, size_t len);
 /**
  * ivs_topic_publish() - publish a copy of a message
  *
- * Return: 0, IVS_CHANNEL_E_TOO_LONG.
+ * Return: 0, IVS_CHANNEL_E_TOO_LONG, _SECTION.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_topic_publish(struct ivs_topic *topic, const void *message,
 					      size_t len);

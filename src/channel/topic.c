@@ -219,6 +219,9 @@ int ivs_topic_open_publisher(struct ivs_channels *channels, const char *name,
 
 void *ivs_topic_reserve(struct ivs_topic *topic)
 {
+	/* The memory is another peer's then. */
+	if (topic->base.channels->lost)
+		return NULL;
 	return ivs_lane_begin(&topic->publisher.outlet.lane);
 }
 
@@ -241,12 +244,15 @@ void ivs_topic_commit(struct ivs_topic *topic, size_t len)
 
 int ivs_topic_publish(struct ivs_topic *topic, const void *message, size_t len)
 {
+	void *memory;
+
 	if (len > topic->message_max)
 		return IVS_CHANNEL_E_TOO_LONG;
+	memory = ivs_topic_reserve(topic);
+	if (!memory)
+		return IVS_CHANNEL_E_SECTION;
 	if (len)
-		memcpy(ivs_topic_reserve(topic), message, len);
-	else
-		(void)ivs_topic_reserve(topic);
+		memcpy(memory, message, len);
 	ivs_topic_commit(topic, len);
 	return 0;
 }
@@ -433,6 +439,9 @@ static void close_publisher(struct ivs_topic *topic)
 {
 	struct publisher *publisher = &topic->publisher;
 
+	(void)!ivs_channels_poll(topic->base.channels);
+	if (topic->base.channels->lost)
+		return; /* and write nothing */
 	find_subscribers(topic);
 	ivs_outlet_end(&publisher->outlet);
 	for (unsigned int i = 0; i < publisher->end; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tests of topics in a plain region: subscribers that come, go and are slow; wrong values. */
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -257,4 +258,27 @@ Test(channel_topic, subscriber_does_not_wait_for_a_publisher_that_cannot_ring)
 	expect(subscriber, 1);
 	channel = (struct ivs_channel *)subscriber;
 	cr_expect_not(channel->set_sleeps(channel, true), "a peer at shm: has no id");
+}
+
+Test(channel_topic, publisher_without_its_section_writes_nothing)
+{
+	struct ivs_channels *former = all.channels[0];
+	uint8_t *section = ivs_channels_own(former);
+	size_t len = former->layout.section_len - IVS_SECTION_ARENA_AT;
+	uint8_t *before = malloc(len);
+	uint64_t n = UINT64_MAX;
+
+	open_publisher(2);
+	test_channels_reopen(&all, 0);
+	open_subscriber(false, false);
+	cr_expect_eq(ivs_channels_wait(former, 0), IVS_CHANNEL_E_SECTION);
+	cr_assert_not_null(before);
+	memcpy(before, section + IVS_SECTION_ARENA_AT, len);
+	cr_expect_eq(ivs_topic_publish(publisher, &n, sizeof(n)), IVS_CHANNEL_E_SECTION);
+	cr_expect_null(ivs_topic_reserve(publisher));
+	ivs_topic_close(publisher);
+	publisher = NULL;
+	cr_expect(!memcmp(before, section + IVS_SECTION_ARENA_AT, len));
+	free(before);
+	ivs_channels_close(former);
 }
