@@ -52,6 +52,8 @@ struct subscriber {
 	uint64_t refs_at;	/* offset of the publisher's references from its section */
 	uint64_t missed;
 	uint64_t seen;
+	struct ivs_endpoint_ref broken; /* the publisher that stored impossible values last */
+	uint64_t broken_life;
 	int unreported; /* a result that the application has not been told */
 };
 
@@ -268,6 +270,28 @@ static uint64_t published_n(const struct subscriber *subscriber)
 			       IVS_ENDPOINT_POSITION);
 }
 
+static bool is_broken(const struct subscriber *subscriber, const struct ivs_endpoint_ref *publisher,
+		      uint64_t life)
+{
+	return subscriber->broken_life == life &&
+	       ivs_endpoint_ref_pack(&subscriber->broken) == ivs_endpoint_ref_pack(publisher);
+}
+
+/* Return: false if there is no publisher, or only one that is broken. */
+static bool find_publisher(const struct ivs_topic *topic, struct ivs_endpoint_ref *at,
+			   uint64_t *life, struct ivs_endpoint_view *view)
+{
+	const struct subscriber *subscriber = &topic->subscriber;
+
+	for (; ivs_channels_find(topic->base.channels, IVS_ROLE_PUBLISHER, subscriber->name, false,
+				 at, life, view);
+	     at->index++) {
+		if (!is_broken(subscriber, at, *life))
+			return true;
+	}
+	return false;
+}
+
 /* Find a publisher. Return: 0, IVS_CHANNEL_E_TIMEOUT, _FULL. */
 static int subscribe(struct ivs_topic *topic)
 {
@@ -281,8 +305,7 @@ static int subscribe(struct ivs_topic *topic)
 
 	if (seen == subscriber->seen)
 		return IVS_CHANNEL_E_TIMEOUT;
-	if (!ivs_channels_find(channels, IVS_ROLE_PUBLISHER, subscriber->name, false, &at, &life,
-			       &view)) {
+	if (!find_publisher(topic, &at, &life, &view)) {
 		subscriber->seen = seen;
 		return IVS_CHANNEL_E_TIMEOUT;
 	}
@@ -342,7 +365,8 @@ static int look(struct subscriber *subscriber, const void **message, uint32_t *l
 	if (!result)
 		return 0;
 	*message = NULL;
-	if (result == IVS_LANE_E_LAPPED && skip(subscriber))
+	/* A number more than 2^31 messages ahead looks as if it were behind, and so broken. */
+	if (skip(subscriber))
 		return 0;
 	return ivs_inlet_is_intact(inlet) ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
 }
@@ -365,6 +389,10 @@ static int peek(struct ivs_topic *topic, const void **message, uint32_t *len)
 	*message = NULL;
 	for (unsigned int i = 0; i < LOOKS_MAX && !result && !*message; i++)
 		result = look(subscriber, message, len);
+	if (result == IVS_CHANNEL_E_BROKEN) {
+		subscriber->broken = subscriber->inlet.writer;
+		subscriber->broken_life = subscriber->inlet.writer_life;
+	}
 	if (result && result != IVS_CHANNEL_E_TIMEOUT)
 		unsubscribe(topic);
 	return result || *message ? result : IVS_CHANNEL_E_TIMEOUT;

@@ -245,6 +245,14 @@ Test(channel_topic, impossible_position_breaks_the_topic)
 	endpoint = ivs_section_endpoint(ivs_channels_own(all.channels[0]), at.index);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], 0);
 	expect_result(subscriber, IVS_CHANNEL_E_BROKEN);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT); /* it waits for another publisher */
+	publish(5);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	ivs_topic_close(publisher);
+	open_publisher(2);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+	publish(6);
+	expect(subscriber, 6);
 }
 
 Test(channel_topic, subscriber_does_not_wait_for_a_publisher_that_cannot_ring)
@@ -281,4 +289,36 @@ Test(channel_topic, publisher_without_its_section_writes_nothing)
 	cr_expect(!memcmp(before, section + IVS_SECTION_ARENA_AT, len));
 	free(before);
 	ivs_channels_close(former);
+}
+
+/* Let the publisher be where it would be after as many messages. */
+static void pretend_to_publish(uint64_t messages_n)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint8_t *section = ivs_channels_own(all.channels[0]);
+	uint64_t life;
+
+	cr_assert(ivs_channels_find(all.channels[1], IVS_ROLE_PUBLISHER, "t", false, &at, &life,
+				    &view));
+	for (uint64_t i = messages_n - view.shape.slots_n; i < messages_n; i++) {
+		uint64_t *slot = (uint64_t *)(void *)(section + view.at +
+						      i % view.shape.slots_n * view.shape.slot_len);
+
+		ivs_shared_store(slot + 1, i);
+		ivs_shared_store(slot, (uint64_t)(view.shape.base + 1 + (uint32_t)i) << 32 | 8);
+	}
+	ivs_shared_store(ivs_section_endpoint(section, at.index) + IVS_ENDPOINT_POSITION,
+			 messages_n);
+}
+
+Test(channel_topic, subscriber_that_is_very_far_behind_continues)
+{
+	const uint64_t messages_n = (UINT64_C(3) << 30) + 5;
+
+	open_publisher(8);
+	open_subscriber(false, false);
+	pretend_to_publish(messages_n);
+	expect(subscriber, messages_n - 4);
+	cr_expect_eq(ivs_topic_missed(subscriber), messages_n - 4);
 }
