@@ -9,6 +9,7 @@
 #include "channel/stream.h"
 
 #define OFFERS_MAX 8
+#define LINGERING_MAX 8 /* offers to one section that it has neither completed nor left */
 #define OFFER_NS (2 * IVS_NS_PER_S) /* after this time an offer makes way for another peer's */
 
 /**
@@ -65,13 +66,16 @@ static struct ivs_stream *settle_offers(struct ivs_stream_listener *listener)
 /*
  * Return: where to keep an offer to the holder of @section; NULL: nowhere now. A section has one
  * offer at a time, so that one peer cannot have them all; and one that is not completed in time
- * makes way.
+ * makes way. A peer that ends its connectors without noting their reader does not get all endpoints
+ * of this peer, which remain then (C-10).
  */
 static struct ivs_stream **place_for(struct ivs_stream_listener *listener, unsigned int section)
 {
 	struct ivs_stream **place = NULL;
 	int64_t now_ns = ivs_clock_ns();
 
+	if (ivs_channels_lingering_from(listener->base.channels, section) >= LINGERING_MAX)
+		return NULL;
 	for (unsigned int i = 0; i < OFFERS_MAX; i++) {
 		struct ivs_stream *offer = listener->offers[i];
 

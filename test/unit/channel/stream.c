@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "ivshmem/channel.h"
+#include "channel/channels.h"
+#include "channel/shared.h"
 #include "support/c/channel_pair.h"
 
 #define REGION_LEN (1u << 20)
@@ -343,4 +344,33 @@ Test(channel_stream, only_a_side_that_ends_its_direction_is_complete)
 	server = NULL;
 	cr_expect_eq(read_result(client), IVS_CHANNEL_E_ENDED);
 	cr_expect_not(ivs_stream_is_complete(client));
+}
+
+/* A hostile peer publishes a connector at each place of its section, and ends it once read. */
+Test(channel_stream, peer_that_ends_many_offers_leaves_room_for_others)
+{
+	void *section = ivs_channels_own(all.channels[0]);
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	struct ivs_stream *other;
+	uint64_t life;
+
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", NULL, &listener), 0);
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "s", NULL, &client), 0);
+	cr_assert(ivs_channels_find(all.channels[1], IVS_ROLE_CONNECTOR, "s", false, &at, &life,
+				    &view));
+	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
+		view.state.closed = false;
+		ivs_endpoint_put(section, i, &view);
+		cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+		view.state.closed = true;
+		ivs_endpoint_set_state(section, i, &view.state);
+		cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	}
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[2], "s", NULL, &other), 0);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	(void)read_result(other);
+	cr_expect(ivs_stream_is_connected(other));
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), 0);
+	ivs_stream_close(other);
 }
