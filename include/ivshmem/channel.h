@@ -291,6 +291,9 @@ IVS_PUBLIC void ivs_stream_listener_close(struct ivs_stream_listener *listener);
 /**
  * ivs_stream_accept() - wait for a peer that connects
  *
+ * A peer that has not closed 16 streams that were accepted and closed on this side waits until it
+ * has closed one of them.
+ *
  * Return: 0, IVS_CHANNEL_E_TIMEOUT, _FULL (no room for the buffer: close other streams, and try
  * again), _SECTION, _PEER; -errno (-EINTR, -ENOMEM).
  */

@@ -421,18 +421,20 @@ static void end_lingering(struct ivs_channels *channels)
 	}
 }
 
-unsigned int ivs_channels_lingering_from(struct ivs_channels *channels, unsigned int section)
+unsigned int ivs_channels_lingering_from(struct ivs_channels *channels, unsigned int section,
+					 enum ivs_endpoint_role role)
 {
+	unsigned int word = role == IVS_ROLE_READER ? IVS_ENDPOINT_TARGET : IVS_ENDPOINT_ACCEPTED;
 	const void *own = ivs_channels_own(channels);
 	unsigned int n = 0;
 
 	end_lingering(channels);
 	for (unsigned int i = 1; i < IVS_SECTION_ENDPOINTS_N; i++) {
-		struct ivs_endpoint_ref writer = ivs_endpoint_ref_unpack(
-			ivs_shared_load(ivs_section_foreign(own, i) + IVS_ENDPOINT_TARGET));
+		struct ivs_endpoint_ref other = ivs_endpoint_ref_unpack(
+			ivs_shared_load(ivs_section_foreign(own, i) + word));
 
-		n += ivs_bitmap_has(&channels->lingering, i) && writer.section == section &&
-		     ivs_endpoint_get_state(own, i).role == IVS_ROLE_READER;
+		n += ivs_bitmap_has(&channels->lingering, i) && other.section == section &&
+		     ivs_endpoint_get_state(own, i).role == role;
 	}
 	return n;
 }

@@ -84,9 +84,13 @@ void ivs_channels_give_back(struct ivs_channels *channels, unsigned int index);
 void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 			 enum ivs_endpoint_role role, uint32_t incarnation);
 
-/** ivs_channels_lingering_from() - number of closed readers of lanes in @section that remain */
+/**
+ * ivs_channels_lingering_from() - number of closed endpoints that remain because of a section
+ * @role: IVS_ROLE_READER: readers of its lanes; otherwise lanes that it reads
+ */
 IVS_MUST_USE unsigned int ivs_channels_lingering_from(struct ivs_channels *channels,
-						      unsigned int section);
+						      unsigned int section,
+						      enum ivs_endpoint_role role);
 
 /**
  * ivs_channels_is_ringer() - whether the holder of a section can ring other peers

@@ -10,6 +10,7 @@
 
 #define OFFERS_MAX 8
 #define LINGERING_MAX 8 /* offers to one section that it has neither completed nor left */
+#define UNREAD_MAX 16	/* closed streams of one section that it has not closed */
 #define OFFER_NS (2 * IVS_NS_PER_S) /* after this time an offer makes way for another peer's */
 
 /**
@@ -66,15 +67,17 @@ static struct ivs_stream *settle_offers(struct ivs_stream_listener *listener)
 /*
  * Return: where to keep an offer to the holder of @section; NULL: nowhere now. A section has one
  * offer at a time, so that one peer cannot have them all; and one that is not completed in time
- * makes way. A peer that ends its connectors without noting their reader does not get all endpoints
- * of this peer, which remain then (C-10).
+ * makes way. A peer that ends its connectors without noting their reader (C-10), or does not close
+ * streams that this peer has closed, does not get all endpoints of this peer.
  */
 static struct ivs_stream **place_for(struct ivs_stream_listener *listener, unsigned int section)
 {
+	struct ivs_channels *channels = listener->base.channels;
 	struct ivs_stream **place = NULL;
 	int64_t now_ns = ivs_clock_ns();
 
-	if (ivs_channels_lingering_from(listener->base.channels, section) >= LINGERING_MAX)
+	if (ivs_channels_lingering_from(channels, section, IVS_ROLE_READER) >= LINGERING_MAX ||
+	    ivs_channels_lingering_from(channels, section, IVS_ROLE_ACCEPTOR) >= UNREAD_MAX)
 		return NULL;
 	for (unsigned int i = 0; i < OFFERS_MAX; i++) {
 		struct ivs_stream *offer = listener->offers[i];

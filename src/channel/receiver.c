@@ -72,7 +72,7 @@ static bool make_room(struct ivs_receiver *receiver)
 /* A peer that creates many senders must not take all endpoints of this peer. */
 static unsigned int count_from(const struct ivs_receiver *receiver, unsigned int section)
 {
-	unsigned int n = ivs_channels_lingering_from(receiver->channels, section);
+	unsigned int n = ivs_channels_lingering_from(receiver->channels, section, IVS_ROLE_READER);
 
 	for (unsigned int i = 0; i < receiver->inlets_n; i++)
 		n += receiver->inlets[i].writer.section == section;

@@ -374,3 +374,36 @@ Test(channel_stream, peer_that_ends_many_offers_leaves_room_for_others)
 	cr_expect_eq(ivs_stream_accept(listener, &server, 0), 0);
 	ivs_stream_close(other);
 }
+
+/* Connect peer @i. Return: whether the listener has accepted. */
+static bool connect_peer(unsigned int i, struct ivs_stream **out)
+{
+	const struct ivs_stream_options opts = {100};
+
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[i], "s", &opts, out), 0);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	(void)read_result(*out);
+	return !ivs_stream_accept(listener, &server, 0);
+}
+
+Test(channel_stream, peer_that_keeps_closed_streams_leaves_room_for_others)
+{
+	const struct ivs_stream_options opts = {100};
+	struct ivs_stream *kept[31];
+	unsigned int n = 0;
+
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", &opts, &listener), 0);
+	while (n < 31 && connect_peer(0, &kept[n++])) {
+		ivs_stream_close(server);
+		server = NULL;
+	}
+	cr_expect_eq(n, 17);
+	cr_expect(connect_peer(2, &client), "another peer is accepted");
+	ivs_stream_close(server);
+	ivs_stream_close(kept[0]);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	(void)read_result(kept[16]);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), 0, "there is room again");
+	for (unsigned int i = 1; i < n; i++)
+		ivs_stream_close(kept[i]);
+}
