@@ -173,9 +173,8 @@ static int try_accept(struct ivs_channel *channel, struct ivs_attempt *attempt)
 /* The other side of an offer rings when it completes it, because that opens an inlet. */
 static bool listener_set_sleeps(struct ivs_channel *channel, bool sleeps)
 {
-	(void)channel;
 	(void)sleeps;
-	return true;
+	return ivs_presence_can_ring(&channel->channels->presence);
 }
 
 static bool listener_is_ready(struct ivs_channel *channel)

@@ -120,3 +120,15 @@ bool ivs_presence_is_active(const struct ivs_presence *presence, unsigned int se
 	}
 	return true;
 }
+
+bool ivs_presence_can_ring(const struct ivs_presence *presence)
+{
+	for (unsigned int i = 0; i < presence->sections_n; i++) {
+		const void *memory = section_at(presence, i);
+
+		if (i != presence->own && ivs_section_get_holder(memory).id < 0 &&
+		    ivs_presence_is_active(presence, i, ivs_section_life(memory)))
+			return false;
+	}
+	return true;
+}

@@ -69,6 +69,13 @@ IVS_MUST_USE bool ivs_presence_is_active(const struct ivs_presence *presence, un
 					 uint64_t life);
 
 /**
+ * ivs_presence_can_ring() - whether the holders of all other sections can ring
+ *
+ * A peer that waits for one that it does not know yet must otherwise look at the region.
+ */
+bool ivs_presence_can_ring(const struct ivs_presence *presence);
+
+/**
  * ivs_presence_is_certain() - whether the end of an active life will be certain: see @is_certain
  */
 static inline bool ivs_presence_is_certain(const struct ivs_presence *presence,

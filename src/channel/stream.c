@@ -32,8 +32,8 @@ static bool stream_set_sleeps(struct ivs_channel *channel, bool sleeps)
 
 	stream->wants_room = sleeps && !stream->shut && ivs_outlet_is_full(&stream->outlet);
 	ivs_outlet_set_sleeps(&stream->outlet, sleeps);
-	if (!stream->inlet.index)
-		return true; /* a listener rings when it opens its inlet */
+	if (!stream->inlet.index) /* a listener rings when it opens its inlet, if it can */
+		return ivs_presence_can_ring(&channel->channels->presence);
 	return ivs_inlet_set_sleeps(&stream->inlet, sleeps && !stream->ignores_bytes) &&
 	       ivs_outlet_will_be_rung(&stream->outlet);
 }

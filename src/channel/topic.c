@@ -405,8 +405,8 @@ static bool subscriber_set_sleeps(struct ivs_channel *channel, bool sleeps)
 	const uint64_t *refs;
 	struct ivs_endpoint_ref own;
 
-	if (!inlet->index)
-		return true; /* a publisher that opens rings all subscribers */
+	if (!inlet->index) /* a publisher that opens rings all subscribers, if it can */
+		return ivs_presence_can_ring(&channel->channels->presence);
 	(void)ivs_inlet_set_sleeps(inlet, sleeps);
 	if (!ivs_channels_is_ringer(channel->channels, inlet->writer.section))
 		return false;

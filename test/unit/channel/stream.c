@@ -6,6 +6,7 @@
 
 #include "channel/channels.h"
 #include "channel/shared.h"
+#include "channel/wait.h"
 #include "support/c/channel_pair.h"
 
 #define REGION_LEN (1u << 20)
@@ -406,4 +407,16 @@ Test(channel_stream, peer_that_keeps_closed_streams_leaves_room_for_others)
 	cr_expect_eq(ivs_stream_accept(listener, &server, 0), 0, "there is room again");
 	for (unsigned int i = 1; i < n; i++)
 		ivs_stream_close(kept[i]);
+}
+
+Test(channel_stream, side_that_waits_for_a_peer_that_cannot_ring_looks_often)
+{
+	struct ivs_channel *channel;
+
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "s", NULL, &client), 0);
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", NULL, &listener), 0);
+	channel = (struct ivs_channel *)client;
+	cr_expect_not(channel->set_sleeps(channel, true), "peers at shm: have no id");
+	channel = (struct ivs_channel *)listener;
+	cr_expect_not(channel->set_sleeps(channel, true));
 }
