@@ -81,10 +81,12 @@ static struct ivs_stream **place_for(struct ivs_stream_listener *listener, unsig
 		return NULL;
 	for (unsigned int i = 0; i < OFFERS_MAX; i++) {
 		struct ivs_stream *offer = listener->offers[i];
+		bool completed;
 
 		if (offer && offer->inlet.writer.section == section)
 			return NULL;
-		if (!offer || (now_ns - offer->offered_ns > OFFER_NS && !place))
+		if (!offer || (now_ns - offer->offered_ns > OFFER_NS && !place &&
+			       (!is_settled(offer, &completed) || !completed)))
 			place = &listener->offers[i];
 	}
 	if (place && *place) {
@@ -177,18 +179,22 @@ static bool listener_set_sleeps(struct ivs_channel *channel, bool sleeps)
 	return ivs_presence_can_ring(&channel->channels->presence);
 }
 
-static bool listener_is_ready(struct ivs_channel *channel)
+static bool has_settled(const struct ivs_stream_listener *listener)
 {
-	struct ivs_stream_listener *listener = listener_of(channel);
 	bool completed;
 
-	if (make_offers(listener))
-		return true;
 	for (unsigned int i = 0; i < OFFERS_MAX; i++) {
 		if (listener->offers[i] && is_settled(listener->offers[i], &completed))
 			return true;
 	}
 	return false;
+}
+
+static bool listener_is_ready(struct ivs_channel *channel)
+{
+	struct ivs_stream_listener *listener = listener_of(channel);
+
+	return has_settled(listener) || make_offers(listener) || has_settled(listener);
 }
 
 int ivs_stream_listen(struct ivs_channels *channels, const char *name,

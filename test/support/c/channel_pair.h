@@ -6,7 +6,7 @@
 #include "ivshmem/channel.h"
 #include "ivshmem/region.h"
 
-#define TEST_CHANNEL_PEERS_MAX 4
+#define TEST_CHANNEL_PEERS_MAX 10
 
 /** struct test_channels - peer i has section i */
 struct test_channels {

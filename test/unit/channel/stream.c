@@ -3,6 +3,9 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "channel/channels.h"
 #include "channel/shared.h"
@@ -15,6 +18,16 @@ static struct test_channels all;
 static struct ivs_stream_listener *listener;
 static struct ivs_stream *client;
 static struct ivs_stream *server;
+
+static unsigned int ahead_s; /* how far the library's clocks are ahead */
+
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+	int result = (int)syscall(SYS_clock_gettime, id, out);
+
+	out->tv_sec += ahead_s;
+	return result;
+}
 
 static void open_all(void)
 {
@@ -419,4 +432,27 @@ Test(channel_stream, side_that_waits_for_a_peer_that_cannot_ring_looks_often)
 	cr_expect_not(channel->set_sleeps(channel, true), "peers at shm: have no id");
 	channel = (struct ivs_channel *)listener;
 	cr_expect_not(channel->set_sleeps(channel, true));
+}
+
+Test(channel_stream, streams_that_wait_to_be_accepted_do_not_make_way)
+{
+	const struct ivs_stream_options opts = {100};
+	struct ivs_stream *streams[9];
+
+	test_channels_close(&all);
+	all = test_channels_open(REGION_LEN, 10);
+	cr_assert_eq(ivs_stream_listen(all.channels[9], "s", &opts, &listener), 0);
+	for (unsigned int i = 0; i < 9; i++)
+		cr_assert_eq(ivs_stream_begin_connect(all.channels[i], "s", &opts, &streams[i]), 0);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	for (unsigned int i = 0; i < 9; i++)
+		cr_expect_eq(read_result(streams[i]), IVS_CHANNEL_E_TIMEOUT);
+	ahead_s = 10;
+	cr_expect(is_ready(9));
+	for (unsigned int i = 0; i < 8; i++) {
+		cr_expect(ivs_stream_is_connected(streams[i]));
+		cr_expect_eq(read_result(streams[i]), IVS_CHANNEL_E_TIMEOUT);
+	}
+	for (unsigned int i = 0; i < 9; i++)
+		ivs_stream_close(streams[i]);
 }
