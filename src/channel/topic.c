@@ -531,6 +531,7 @@ int ivs_topic_receive(struct ivs_topic *topic, void *buffer, size_t room, size_t
 		result = ivs_channel_await(&topic->base, &attempt, timeout_ms);
 		if (result)
 			return result;
+		timeout_ms = 0; /* a publisher that overwrites it must not make this call wait */
 	} while (copy(subscriber, &attempt, buffer, room));
 	*len = attempt.len;
 	if (*len > room)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tests of topics in a plain region: subscribers that come, go and are slow; wrong values. */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "channel/channels.h"
@@ -321,4 +323,46 @@ Test(channel_topic, subscriber_that_is_very_far_behind_continues)
 	pretend_to_publish(messages_n);
 	expect(subscriber, messages_n - 4);
 	cr_expect_eq(ivs_topic_missed(subscriber), messages_n - 4);
+}
+
+static void *protected_page;
+static uint64_t *slot_in_use;
+static unsigned int pauses_n;
+
+/* The library pauses instead of waiting for doorbells. */
+int nanosleep(const struct timespec *time, struct timespec *left)
+{
+	pauses_n++;
+	return clock_nanosleep(CLOCK_MONOTONIC, 0, time, left);
+}
+
+/* While a message is copied, the publisher takes it back. */
+static void take_back(int signum)
+{
+	(void)signum;
+	ivs_shared_store(slot_in_use, ivs_shared_load(slot_in_use) - (UINT64_C(8) << 32));
+	if (mprotect(protected_page, 4096, PROT_READ | PROT_WRITE))
+		abort();
+}
+
+Test(channel_topic, publisher_that_takes_a_message_back_does_not_prolong_a_call)
+{
+	const struct sigaction action = {.sa_handler = take_back};
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+	size_t len;
+
+	open_publisher(8);
+	open_subscriber(false, false);
+	publish(1);
+	cr_assert(ivs_channels_find(all.channels[1], IVS_ROLE_PUBLISHER, "t", false, &at, &life,
+				    &view));
+	slot_in_use = (uint64_t *)(void *)((uint8_t *)ivs_channels_own(all.channels[0]) + view.at);
+	protected_page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(protected_page, MAP_FAILED);
+	cr_assert_eq(sigaction(SIGSEGV, &action, NULL), 0);
+	cr_expect_eq(ivs_topic_receive(subscriber, protected_page, 8, &len, 50),
+		     IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(pauses_n, 0, "the call has waited %u times after the message came", pauses_n);
 }
