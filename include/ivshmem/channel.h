@@ -390,11 +390,11 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
 IVS_PUBLIC void ivs_stream_set_reading(struct ivs_stream *stream, bool reading);
 
 /**
- * ivs_stream_is_complete() - tell why ivs_stream_read() has returned IVS_CHANNEL_E_ENDED
+ * ivs_stream_is_complete() - whether the other side has called ivs_stream_shutdown()
  *
- * Return: true: the other side has called ivs_stream_shutdown() or ivs_stream_close(), and all that
- * it had written was read; false: it has left, died, or called ivs_stream_abort(), so that bytes
- * may be missing.
+ * If ivs_stream_read() has returned IVS_CHANNEL_E_ENDED, this tells an end that the other side
+ * intended from one by ivs_stream_close() alone or ivs_stream_abort(), or because the other side has
+ * left or died.
  */
 IVS_PUBLIC bool ivs_stream_is_complete(const struct ivs_stream *stream);
 

@@ -476,6 +476,7 @@ void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 
 	if (!holds_section(channels))
 		return;
+	state.complete = ivs_endpoint_get_state(ivs_channels_own(channels), index).complete;
 	ivs_endpoint_set_state(ivs_channels_own(channels), index, &state);
 	ivs_bitmap_add(&channels->lingering, index);
 	end_lingering(channels);

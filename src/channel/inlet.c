@@ -64,10 +64,9 @@ bool ivs_inlet_is_intact(const struct ivs_inlet *inlet)
 bool ivs_inlet_is_complete(const struct ivs_inlet *inlet)
 {
 	const void *section = ivs_channels_at(inlet->channels, inlet->writer.section);
-	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, inlet->writer.index);
 
-	return state.incarnation == inlet->writer.incarnation && state.role != IVS_ROLE_NONE &&
-	       state.closed && ivs_section_life(section) == inlet->writer_life;
+	return ivs_endpoint_get_state(section, inlet->writer.index).complete &&
+	       ivs_inlet_is_intact(inlet);
 }
 
 void ivs_inlet_publish(const struct ivs_inlet *inlet)

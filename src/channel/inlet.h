@@ -78,6 +78,9 @@ IVS_MUST_USE bool ivs_inlet_is_read(const struct ivs_channels *channels,
  */
 IVS_MUST_USE bool ivs_inlet_is_intact(const struct ivs_inlet *inlet);
 
+/** ivs_inlet_is_complete() - whether the writer has ended the lane with ivs_outlet_end() */
+IVS_MUST_USE bool ivs_inlet_is_complete(const struct ivs_inlet *inlet);
+
 /** ivs_inlet_release() - give back the message that ivs_inlet_peek() found */
 void ivs_inlet_release(struct ivs_inlet *inlet);
 

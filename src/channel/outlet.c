@@ -54,7 +54,7 @@ int ivs_outlet_open(struct ivs_outlet *outlet, struct ivs_channels *channels,
 
 void ivs_outlet_end(struct ivs_outlet *outlet)
 {
-	struct ivs_endpoint_state state = {outlet->role, true, outlet->incarnation};
+	struct ivs_endpoint_state state = {outlet->role, true, outlet->incarnation, true};
 
 	if (outlet->channels->lost)
 		return;

@@ -40,13 +40,14 @@ struct ivs_section_holder ivs_section_get_holder(const void *section)
 	};
 }
 
-/* STATE: the role in bits 0 to 7, bit 8: closed, the incarnation in the upper half. */
+/* STATE: the role in bits 0 to 7; bit 8: closed; bit 9: complete; the incarnation above bit 31. */
 #define STATE_CLOSED (1u << 8)
+#define STATE_COMPLETE (1u << 9)
 
 static uint64_t pack_state(const struct ivs_endpoint_state *state)
 {
 	return (uint64_t)state->incarnation << 32 | (state->closed ? STATE_CLOSED : 0) |
-	       (uint32_t)state->role;
+	       (state->complete ? STATE_COMPLETE : 0) | (uint32_t)state->role;
 }
 
 static struct ivs_endpoint_state unpack_state(uint64_t word)
@@ -57,6 +58,7 @@ static struct ivs_endpoint_state unpack_state(uint64_t word)
 		.role = role < IVS_ROLES_N ? (enum ivs_endpoint_role)role : IVS_ROLE_NONE,
 		.closed = word & STATE_CLOSED,
 		.incarnation = (uint32_t)(word >> 32),
+		.complete = word & STATE_COMPLETE,
 	};
 }
 

@@ -74,11 +74,13 @@ struct ivs_section_holder {
  * struct ivs_endpoint_state - one word, so that the role and incarnation change together
  * @closed:      the holder has closed the endpoint: nothing more will be written
  * @incarnation: differs each time the place in the table is used
+ * @complete:    the holder has shut down its direction of a stream before closing the stream
  */
 struct ivs_endpoint_state {
 	enum ivs_endpoint_role role;
 	bool closed;
 	uint32_t incarnation;
+	bool complete;
 };
 
 /** struct ivs_endpoint_ref - which endpoint: its section, place in the table, and incarnation */

@@ -181,6 +181,36 @@ Test(channel_stream, closed_stream_can_be_read_to_its_end)
 	cr_expect_eq(write_result(server), IVS_CHANNEL_E_ENDED);
 }
 
+Test(channel_stream, end_that_was_intended_differs_from_others)
+{
+	open_pair(0);
+	cr_expect_not(ivs_stream_is_complete(server));
+	ivs_stream_shutdown(server);
+	ivs_stream_shutdown(client);
+	cr_expect(ivs_stream_is_complete(client));
+	cr_expect(ivs_stream_is_complete(server));
+	ivs_stream_close(client);
+	client = NULL;
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	cr_expect(ivs_stream_is_complete(server));
+	ivs_stream_close(server);
+	ivs_stream_listener_close(listener);
+	open_pair(0);
+	ivs_stream_close(client);
+	client = NULL;
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	cr_expect_not(ivs_stream_is_complete(server));
+	ivs_stream_close(server);
+	server = NULL;
+	ivs_stream_listener_close(listener);
+	open_pair(0);
+	all.channels[0] = NULL; /* as if the process had been killed */
+	client = NULL;
+	test_channels_reopen(&all, 0);
+	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
+	cr_expect_not(ivs_stream_is_complete(server));
+}
+
 Test(channel_stream, full_buffer_holds_what_was_requested)
 {
 	static uint8_t bytes[8000];
