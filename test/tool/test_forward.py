@@ -225,6 +225,34 @@ def test_reset_of_tcp_connections(place, served):
     assert reached.wait(TIMEOUT)
 
 
+@pytest.mark.parametrize("cause", ["reset", "killed"])
+def test_answer_that_is_cut_short(place, served, cause):
+    """A program that has ended its request is told if the answer was cut short."""
+    def answer(sock):
+        read_all(sock)
+        sock.sendall(b"par")
+        if cause == "reset":
+            sock.recv(1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+        else:
+            stopped.wait(TIMEOUT)
+
+    stopped = threading.Event()
+    target = place.add(Target(answer))
+    server = served.serve("cut", target.address)
+    _, at = served.listen("cut")
+    sock = place.add(connect(at))
+    sock.sendall(b"1")
+    sock.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):
+        assert sock.recv(1) == b"p"
+        if cause == "killed":
+            server.end()
+        read_all(sock)
+    stopped.set()
+
+
 def test_absent_listener(place, served, fast_clock):
     """A stream that no peer serves delays no other connection, and is given up after 10 s."""
     del fast_clock

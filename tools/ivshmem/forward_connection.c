@@ -311,6 +311,10 @@ static void end_from_stream(struct forward_connection *connection)
 	size_t written;
 
 	connection->to_socket.ended = true;
+	if (!ivs_stream_is_complete(connection->stream)) {
+		fail(connection);
+		return;
+	}
 	if (!connection->to_stream.done &&
 	    ivs_stream_write(connection->stream, NULL, 0, &written, 0) == IVS_CHANNEL_E_ENDED)
 		connection->to_stream.done = connection->reset = true;
