@@ -253,6 +253,19 @@ def test_answer_that_is_cut_short(place, served, cause):
     stopped.set()
 
 
+
+def test_bytes_of_a_program_that_has_ended(place, served):
+    """What a program has sent arrives, although it has closed its socket before a peer serves."""
+    got = []
+    target = place.add(Target(lambda sock: got.append(read_all(sock))))
+    _, at = served.listen("late", place.dir / "at")
+    with connect(at) as sock:
+        sock.sendall(b"short message")
+    served.serve("late", target.address)
+    wait_until(lambda: got, "the target has the end")
+    assert got == [b"short message"]
+
+
 def test_absent_listener(place, served, fast_clock):
     """A stream that no peer serves delays no other connection, and is given up after 10 s."""
     del fast_clock

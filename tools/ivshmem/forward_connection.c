@@ -185,7 +185,17 @@ static void continue_socket(struct forward_connection *connection)
 	fail(connection);
 }
 
-/* The socket was accepted. If its other side has hung up, it needs no stream any more. */
+static bool has_bytes(const struct forward_connection *connection)
+{
+	uint8_t byte;
+
+	return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/*
+ * The socket was accepted. If its other side has hung up, and has sent nothing, it needs no stream
+ * any more.
+ */
 static void continue_stream(struct forward_connection *connection)
 {
 	size_t written;
@@ -196,7 +206,7 @@ static void continue_stream(struct forward_connection *connection)
 	if (result != IVS_CHANNEL_E_TIMEOUT)
 		forward_warn("%s: cannot connect the stream: %s", connection->end->name,
 			     ivs_channel_strerror(result));
-	if (result != IVS_CHANNEL_E_TIMEOUT || connection->hung_up)
+	if (result != IVS_CHANNEL_E_TIMEOUT || (connection->hung_up && !has_bytes(connection)))
 		fail(connection);
 }
 
