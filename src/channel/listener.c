@@ -156,9 +156,12 @@ static int make_offers(struct ivs_stream_listener *listener)
 static int try_accept(struct ivs_channel *channel, struct ivs_attempt *attempt)
 {
 	struct ivs_stream_listener *listener = listener_of(channel);
-	struct ivs_stream *stream = settle_offers(listener);
+	struct ivs_stream *stream;
 	int result;
 
+	if (channel->channels->lost)
+		return IVS_CHANNEL_E_SECTION;
+	stream = settle_offers(listener);
 	if (!stream) {
 		result = make_offers(listener);
 		if (result)

@@ -187,6 +187,8 @@ static int complete(struct ivs_stream *stream)
 
 	if (stream->inlet.index)
 		return 0;
+	if (stream->base.channels->lost)
+		return IVS_CHANNEL_E_SECTION;
 	result = find_acceptor(stream);
 	if (result)
 		return result;

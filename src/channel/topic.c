@@ -292,7 +292,7 @@ static bool find_publisher(const struct ivs_topic *topic, struct ivs_endpoint_re
 	return false;
 }
 
-/* Find a publisher. Return: 0, IVS_CHANNEL_E_TIMEOUT, _FULL. */
+/* Find a publisher. Return: 0, IVS_CHANNEL_E_TIMEOUT, _FULL, _SECTION. */
 static int subscribe(struct ivs_topic *topic)
 {
 	struct subscriber *subscriber = &topic->subscriber;
@@ -303,6 +303,8 @@ static int subscribe(struct ivs_topic *topic)
 	uint64_t life;
 	int result;
 
+	if (channels->lost)
+		return IVS_CHANNEL_E_SECTION;
 	if (seen == subscriber->seen)
 		return IVS_CHANNEL_E_TIMEOUT;
 	if (!find_publisher(topic, &at, &life, &view)) {

@@ -486,3 +486,24 @@ Test(channel_stream, streams_that_wait_to_be_accepted_do_not_make_way)
 	for (unsigned int i = 0; i < 9; i++)
 		ivs_stream_close(streams[i]);
 }
+
+Test(channel_stream, sides_that_lost_their_section_say_so)
+{
+	struct ivs_channels *former[2] = {all.channels[0], all.channels[1]};
+
+	cr_assert_eq(ivs_stream_begin_connect(former[0], "s", NULL, &client), 0);
+	cr_assert_eq(ivs_stream_listen(former[1], "s", NULL, &listener), 0);
+	test_channels_reopen(&all, 1);
+	cr_expect_eq(ivs_channels_wait(former[1], 0), IVS_CHANNEL_E_SECTION);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_SECTION);
+	ivs_stream_listener_close(listener);
+	cr_assert_eq(ivs_stream_listen(all.channels[2], "s", NULL, &listener), 0);
+	cr_expect_eq(ivs_stream_accept(listener, &server, 0), IVS_CHANNEL_E_TIMEOUT);
+	test_channels_reopen(&all, 0);
+	cr_expect_eq(ivs_channels_wait(former[0], 0), IVS_CHANNEL_E_SECTION);
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_SECTION);
+	ivs_stream_close(client);
+	client = NULL;
+	for (unsigned int i = 0; i < 2; i++)
+		ivs_channels_close(former[i]);
+}

@@ -366,3 +366,17 @@ Test(channel_topic, publisher_that_takes_a_message_back_does_not_prolong_a_call)
 		     IVS_CHANNEL_E_TIMEOUT);
 	cr_expect_eq(pauses_n, 0, "the call has waited %u times after the message came", pauses_n);
 }
+
+Test(channel_topic, subscriber_that_lost_its_section_says_so)
+{
+	struct ivs_channels *former = all.channels[1];
+
+	open_subscriber(false, false);
+	test_channels_reopen(&all, 1);
+	cr_expect_eq(ivs_channels_wait(former, 0), IVS_CHANNEL_E_SECTION);
+	open_publisher(8);
+	expect_result(subscriber, IVS_CHANNEL_E_SECTION);
+	ivs_topic_close(subscriber);
+	subscriber = NULL;
+	ivs_channels_close(former);
+}
