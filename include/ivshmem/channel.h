@@ -390,11 +390,11 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
 IVS_PUBLIC void ivs_stream_set_reading(struct ivs_stream *stream, bool reading);
 
 /**
- * ivs_stream_is_complete() - whether the other side has called ivs_stream_shutdown()
+ * ivs_stream_is_complete() - why ivs_stream_read() has returned IVS_CHANNEL_E_ENDED
  *
- * If ivs_stream_read() has returned IVS_CHANNEL_E_ENDED, this tells an end that the other side
- * intended from one by ivs_stream_close() alone or ivs_stream_abort(), or because the other side has
- * left or died.
+ * Return: true: the other side has called ivs_stream_shutdown(), and everything that it wrote was
+ * read; false: the end has not been read yet, or the other side has called ivs_stream_close()
+ * without a shutdown, or ivs_stream_abort(), or has left or died, so that bytes may be missing.
  */
 IVS_PUBLIC bool ivs_stream_is_complete(const struct ivs_stream *stream);
 

@@ -125,7 +125,7 @@ def test_a_file_that_is_too_small(place, screen):
     client = screen.client(place.shm_path)
     assert client.wait(PATIENCE) == 255
     assert "LGMP_ERR_INVALID_SIZE" in client.err.text()
-    assert "has 4K, which is too small for 1920x1080" in run(place)
+    assert "is 4K, which is too small for 1920x1080" in run(place)
 
 
 def test_a_stale_file(place, screen, region):

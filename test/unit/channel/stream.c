@@ -187,8 +187,9 @@ Test(channel_stream, end_that_was_intended_differs_from_others)
 	cr_expect_not(ivs_stream_is_complete(server));
 	ivs_stream_shutdown(server);
 	ivs_stream_shutdown(client);
+	cr_expect_not(ivs_stream_is_complete(client), "the end has not been read");
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_ENDED);
 	cr_expect(ivs_stream_is_complete(client));
-	cr_expect(ivs_stream_is_complete(server));
 	ivs_stream_close(client);
 	client = NULL;
 	cr_expect_eq(read_result(server), IVS_CHANNEL_E_ENDED);
