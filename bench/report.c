@@ -264,7 +264,7 @@ static void print_rest(const struct bench_result *result, enum bench_kind kind)
 
 void bench_report_table(const struct bench_result *results, unsigned int results_n)
 {
-	printf("CPU time in us per message, of the server and of the two floors; medians. "
+	printf("Median CPU time per message in us, for the server and for the two floors. "
 	       "Target: at most %.2f x sendmmsg.\n"
 	       "The spread is the range of the middle half of the rounds; \"x+conn\" is the ratio "
 	       "to sendmmsg including accepting or closing connections.\n\n",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Parsing what QEMU's control protocol (QMP) sends: one JSON object per line. Pure. */
+/* Parsing what QEMU sends over its control protocol (QMP): one JSON object per line. Pure. */
 #ifndef IVS_QMP_MESSAGE_H
 #define IVS_QMP_MESSAGE_H
 

@@ -357,9 +357,9 @@ def leave_unread(client):
 
 
 def test_vmm_that_reads_no_replies_takes_no_fds_from_others(place):
-    """The kernel limits the fds in flight of all devices together. The device sends only one fd to
-    a VMM that keeps requesting the memory's fd and reads no reply. When the VMM does read, it is
-    sent the others."""
+    """The kernel limits the total number of fds in flight of all devices. The device sends only one
+    fd to a VMM that keeps requesting the memory's fd and reads no reply. Once the VMM reads, the
+    device sends it the others."""
     running, one, other = serve_two(place, "--region", f"shm:{place.shm}", "--size", "1M",
                                     *OWN_USER, nofile=128)
     client = place.add(Client(one))

@@ -116,7 +116,7 @@ def expect(command, body, fds, state):
 
 
 def enter(client, state):
-    """Bring a device whose client has just been greeted into this state."""
+    """Bring a device into this state, starting just after its client has been greeted."""
     if state == "stop":
         client.set_state(vfu.STOP)
     elif state == "stop_copy":

@@ -56,7 +56,7 @@ class Starting:
         self.before = self.there()
 
     def there(self):
-        """Return path and inode of each file that exists now."""
+        """Return the path and inode of each file that exists now."""
         paths = [*self.where.dir.iterdir(), *SHM.glob(self.where.shm + "*")]
         return {(str(path), path.lstat().st_ino) for path in paths if not path.is_dir()}
 

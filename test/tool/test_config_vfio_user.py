@@ -53,7 +53,7 @@ def wait_for_windows(query, ports):
 
 
 def test_arguments_start_qemu(place):
-    """QEMU has the devices, with BARs of the sizes of their regions."""
+    """QEMU has the devices, and each BAR 2 is as large as the device's region."""
     pieces = served(place, "qemu")
     check_on_root_bus(Vm(place, *shell_words(pieces.text("shell", "In the command")),
                          qemu=QEMU).pci())

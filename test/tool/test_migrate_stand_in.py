@@ -345,8 +345,8 @@ def test_limits(stage, script, sentence):
 
 
 def test_forwarded(stage):
-    """A VM whose monitor is forwarded is migrated only with --force, and the end of the forwarder
-    is not taken for the end of the VM."""
+    """A VM whose monitor is forwarded is migrated only with --force, and the forwarder's exit is
+    not mistaken for the VM's."""
     acts = stage({"query-migrate": [{}, {}, ACTIVE, FAILED],
                   "query-status": [RUNNING, RUNNING, STOPPED]}, {})
     _, path = stand_in_vm.start(acts.place, "c", {"query-status": [WAITS, WAITS, END]},
@@ -417,7 +417,8 @@ def test_memory_is_not_freed(place, stage):
 
 @pytest.mark.parametrize("frees", [True, False])
 def test_second_device_is_pending(place, stage, frees):
-    """If the guest does not release a plain device, the doorbell device has not been unplugged yet.
+    """Plain devices are unplugged first: if the guest does not release one, the doorbell device is
+    still plugged in.
     If the guest does not release the doorbell device, the plain one is plugged in again."""
     plain = {f"qom-get /machine/peripheral/pl0 {name}": [value] for name, value in (
         ("addr", 0), ("master", "off"), ("memdev", "/objects/m0"),

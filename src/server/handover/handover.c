@@ -160,8 +160,8 @@ static bool resume_state(struct ivs_handover *handover)
 			return true;
 		discard_state(handover->state_fd);
 	}
-	ivs_log(IVS_LOG_WARNING, "cannot resume the state of the previous server: its clients are "
-				 "disconnected");
+	ivs_log(IVS_LOG_WARNING,
+		"cannot resume the state of the previous server; disconnecting its clients");
 	ivs_fd_close(&handover->state_fd);
 	handover->unstored_fds[IVS_HANDOVER_STATE] = -1;
 	return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ringing: the partner reports on which vectors it was rung. Without a server every call is refused
- * with UNSUPPORTED, regardless of the id and the vector.
+ * Ringing: the partner reports the vectors on which it was rung. Without a server every call is
+ * refused with UNSUPPORTED, regardless of the id and the vector.
  */
 #include "conform.h"
 

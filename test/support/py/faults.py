@@ -31,8 +31,9 @@ HARMLESS, NEWCOMER, AFFECTED = "harmless", "newcomer", "affected"
 #: Errors of calls that create an fd.
 _FDS = "EMFILE ENFILE ENOMEM"
 
-# call -> {effect on clients: the errors that the call can really return}. A call without errors
-# cannot fail as it is used here. Calls during startup and shutdown do not affect clients.
+# call -> {effect on clients: the errors that the call can really return}. If no errors are listed
+# for a call, it cannot fail in the way it is used here. Failures during startup and shutdown do not
+# affect clients.
 #
 # sendmmsg()'s EAGAIN is missing, because the kernel returns it only for a full socket, and reports
 # an event when there is room again. The scenario with a client that does not read covers it.

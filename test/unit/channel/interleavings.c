@@ -134,7 +134,7 @@ static double run(const struct lane_model *model)
 	return explore(&state);
 }
 
-/* Slots, readers, messages, messages that were sent before the readers begin, deaths. */
+/* Slots, readers, messages, messages sent before the readers begin, deaths. */
 static const struct lane_model lanes[] = {
 	{2, 1, 4, 0, true, NONE, NULL},	 {4, 1, 6, 0, true, NONE, NULL},
 	{8, 1, 3, 0, true, NONE, NULL},	 {2, 2, 2, 0, false, NONE, NULL},
