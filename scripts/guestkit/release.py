@@ -39,7 +39,7 @@ class Release:
         self.packages = packages
 
 
-#: Releases by their names, which are also those of their directories in the cache. Some mirrors
+#: Releases by name, which is also the name of the directory in the cache. Some mirrors
 #: lack the link "stable".
 RELEASES = {
     "oldest": Release("Debian 11, which has the oldest supported kernel", [("bullseye",)],

@@ -107,7 +107,7 @@ static int walk_restart(struct walk *walk)
 	return 0;
 }
 
-/* Open the entry @name, even if it is a link. Return: the fd, or -1. */
+/* Open the entry @name; a symbolic link is opened itself, not followed. Return: the fd, or -1. */
 static int walk_open(const struct walk *walk, const char *name, struct stat *st)
 {
 	IVS_OWNED_FD fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);

@@ -67,8 +67,8 @@ const char *ivs_file_kind(mode_t mode);
 /**
  * ivs_file_lock() - flock(2), but wait at most 5 s
  * @kind:          LOCK_SH or LOCK_EX
- * @interruptible: whether a signal that is blocked and pending ends the wait: SIGINT, SIGTERM,
- *                 SIGHUP or SIGQUIT
+ * @interruptible: whether SIGINT, SIGTERM, SIGHUP or SIGQUIT ends the wait if it is blocked and
+ *                 pending
  *
  * Return: 0, IVS_FILE_E_BUSY, -errno (-EINTR after such a signal).
  */

@@ -161,8 +161,8 @@ bool ivs_host_use_is_private(const struct ivs_host_process *process,
 bool ivs_host_name_is_memfd(const char *name);
 
 /**
- * ivs_host_name_is_unnamed() - whether the file is one that a program removes immediately after
- * creating it, as intended
+ * ivs_host_name_is_unnamed() - whether the file is one that programs deliberately remove as soon as
+ * they have created it
  */
 bool ivs_host_name_is_unnamed(const char *path);
 

@@ -230,8 +230,7 @@ static void use_fill(struct ivs_host_use *use, const struct statx *st)
 }
 
 /*
- * Return: whether the link, to a mapped file, has the same name as the line that describes the
- * mapping.
+ * Return: whether the link to a mapped file has the file name that is in the line for the mapping.
  */
 static bool pass_link_is(const struct pass *pass, const char *link, const char *name)
 {

@@ -17,7 +17,7 @@ void ivs_server_accept(struct ivs_server *server);
 /** ivs_server_watch_listener() - start or resume accepting. Return: 0 or -errno. */
 IVS_MUST_USE int ivs_server_watch_listener(struct ivs_server *server);
 
-/** ivs_server_accept_again() - resume accepting after a pause, or retry later */
+/** ivs_server_accept_again() - resume accepting after a pause; if that fails, retry later */
 void ivs_server_accept_again(struct ivs_loop_timer *timer);
 
 #endif

@@ -96,8 +96,8 @@ def sent_region(place, kind):
 
 @pytest.mark.parametrize("kind, reason", [("fd", BY_FD), ("seal", BY_SEAL)], ids=["fd", "seal"])
 def test_read_only_by_the_server(place, kind, reason):
-    """If a server sends an fd that is open for reading only, or sealed, the client reads the
-    region."""
+    """If a server sends an fd that is open for reading only, or sealed, the client can still read
+    the region."""
     fd = place.add(sent_region(place, kind)).fileno()
     doorbell = place.add(os.fdopen(os.eventfd(0, os.EFD_NONBLOCK), "rb")).fileno()
     place.add(BadServer(str(place.socket), [(0, []), (0, []), (-1, [fd]), (0, [doorbell])]))

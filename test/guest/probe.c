@@ -480,7 +480,7 @@ static volatile uint64_t *map_file(const char *path, uint64_t len, bool writable
 	return memory;
 }
 
-/* Return: the word of the pattern at @offset, which consists of @seed and @offset */
+/* Return: the pattern's word at @offset; it is made up of @seed and @offset */
 static uint64_t word_at(uint64_t seed, uint64_t offset)
 {
 	return seed << 40 | offset;

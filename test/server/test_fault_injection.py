@@ -405,8 +405,8 @@ SCENARIOS = {
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_faults_while_serving(place, tally, name):
-    """If a system call fails while the server serves, it continues, no fd leaks, and only the
-    client affected by the failure may be lost."""
+    """If a system call fails while the server serves clients, the server continues and leaks no fd,
+    and at most the client affected by the failure is lost."""
     play, options = SCENARIOS[name]
     theatre = Theatre(place, play, ["-n", VECTORS, *options])
     try:

@@ -140,7 +140,7 @@ def test_manager_that_does_not_exist(place, path):
 
 def test_small_fd_store(place, manager):
     """If the service manager silently stores fewer fds than sent (FileDescriptorStoreMax), clients
-    that are not stored completely are disconnected after a crash, and their leaves are
+    whose fds have not all been stored are disconnected after a crash, and their leaves are
     announced."""
     manager.store_max = len(OWN) + 2 * (1 + VECTORS) + 2
     manager.start()

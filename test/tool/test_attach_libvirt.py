@@ -161,7 +161,7 @@ def test_unknown_alias(place):
 
 
 def test_unknown_pid(place):
-    """A doorbell device stays if QEMU's pid is not known, or without KVM."""
+    """A doorbell device is not detached if QEMU's pid is not known or KVM is not used."""
     vm = StandIn(place, models=["doorbell"])
     done = vm.run("detach", "--domain", "no-such-vm", "shmem0")
     assert done.returncode == 1 and "it is not known whether a server has told" in done.stderr

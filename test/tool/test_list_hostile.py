@@ -45,8 +45,8 @@ def test_long_path_in_the_arguments_of_a_vm(place, length, listed):
 
 
 def start_in_container(place, path, program="program"):
-    """Start a process under this name that maps a file at this path, in a file system that is
-    mounted in the process's own mount namespace. If it is started as QEMU, the file is a VM's
+    """Start a process with this name. It maps a file at this path, in a file system that is mounted
+    in the process's own mount namespace. If the name is QEMU's, the file looks like a VM's
     region."""
     process = place.start("unshare", "-m", "bash", "-ec", """
 mount -t tmpfs none "$1"

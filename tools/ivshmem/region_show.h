@@ -27,7 +27,7 @@ const char *show_word(const char *text, char out[SHOW_WORD_LEN]);
 /** show_shell_name() - the name or address that a user types for a region, quoted */
 const char *show_shell_name(const struct place *place, char out[SHOW_WORD_LEN]);
 
-/** show_json() - the same facts as an object; NULL if out of memory */
+/** show_json() - what show_facts() says, as a JSON object; NULL if out of memory */
 json_t *show_json(const struct place *place, const struct stat *st);
 
 /** show_json_print() - print @object on one line, and free it. Return: an exit status. */

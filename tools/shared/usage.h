@@ -68,7 +68,7 @@ int usage_error(const char *what, const char *value, const char *fix);
 /**
  * usage_parse() - parse the whole command line into @settings
  *
- * Return: 0, -1 after --help or --version, or an exit status after printing the reason.
+ * Return: 0; -1 after --help or --version; an exit status after printing the reason.
  */
 int usage_parse(const struct usage *usage, void *settings, int argc, char **argv);
 

@@ -271,7 +271,8 @@ class Client:
         self.write(CONFIG, at + 2, struct.pack("<H", (now & 0x7ff) | control))
 
     def map_memory(self, writable=True):
-        """Map BAR 2 as for a guest. Return: the mapping; None if BAR 2 cannot be mapped."""
+        """Map BAR 2 as a VMM does for its guest. Return: the mapping; None if BAR 2 cannot be
+        mapped."""
         flags, size, offset, fd = self.region_info(BAR2)
         if fd is None:
             return None

@@ -41,7 +41,7 @@ struct ivs_peer {
 	bool ended;	   /* its function has returned */
 	bool killed;	   /* it runs no more */
 	bool left;	   /* the others have been told that it was killed */
-	uint64_t left_for; /* bitmap of lives that have been told */
+	uint64_t left_for; /* bitmap of the lives that have been reported */
 	bool joined;	   /* it has begun */
 	uint64_t joined_for;
 	ucontext_t context;

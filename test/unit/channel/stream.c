@@ -420,7 +420,7 @@ Test(channel_stream, peer_that_ends_many_offers_leaves_room_for_others)
 	ivs_stream_close(other);
 }
 
-/* Connect peer @i. Return: whether the listener has accepted. */
+/* Connect peer @i. Return: whether the listener has accepted the connection. */
 static bool connect_peer(unsigned int i, struct ivs_stream **out)
 {
 	const struct ivs_stream_options opts = {100};
