@@ -88,7 +88,7 @@ for bar in 2 0; do
 	insmod /modules/ivs_claim.ko at=$at
 	echo "bar $bar: $at"
 	echo $bdf >/sys/bus/pci/drivers/ivshmem/bind
-	dmesg | tail -n 3
+	dmesg | grep ivshmem | tail -n 3
 	rmmod ivs_claim
 done
 echo $bdf >/sys/bus/pci/drivers/ivshmem/bind && [ -c /dev/ivshmem0 ] || echo "not ok 0 - bind"
