@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from support.py.attach import FAST, VECTORS, Control, StandIn, blocks_sigint, make_region
+from support.py.config import TOOL
 from support.py.programs import wait_until
 from support.py.wire import RawClient
 
@@ -120,6 +121,24 @@ def test_guest_unplugs_the_device_at_once(place, server, unplugs):
         state = vm.state()
     assert state["counts"]["device_add"] == min(unplugs + 1, 3)
     assert bool(state["kept"]) == server  # placeholders for the fds that QEMU has closed
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to run the tool as another user")
+def test_device_is_not_plugged_in_again_without_placeholders(place):
+    """If QEMU needs placeholders, but the tool cannot read /proc/PID/fd, the device that the guest
+    has unplugged is not plugged in again: QEMU could die."""
+    place.dir.chmod(0o777)
+    server = place.server("-n", VECTORS, "-l", "1M", "--socket-mode", "0666")
+    vm = StandIn(place, unplugs=1, fds=4)
+    os.chmod(vm.socket, 0o777)
+    tool = place.dir / "ivshmem"  # the folder of the build may be private
+    tool.write_bytes(TOOL.read_bytes())
+    tool.chmod(0o755)
+    done = place.run("setpriv", "--reuid=65534", tool, "attach", "--qmp", vm.socket, "--server",
+                     server.socket)
+    assert done.returncode == 1
+    assert "the guest has immediately unplugged ivshmem0" in done.stderr
+    assert vm.state()["counts"]["device_add"] == 1
 
 
 def test_hung_monitor(place):

@@ -317,18 +317,23 @@ static int look_at_guest(struct monitor *monitor, struct attach *attach, struct 
 	return 0;
 }
 
+/* Return: whether QEMU needs placeholders if the guest unplugs the device: see detach_fds.h. */
+static bool needs_placeholders(const struct monitor *monitor, const struct attach *attach)
+{
+	return attach->target.kind == IVS_CONFIG_DOORBELL &&
+	       unplug_needs_placeholders(&monitor->qmp.version, monitor->kvm);
+}
+
 /*
- * Note which fds QEMU may close if the guest unplugs the device: see detach_fds.h. @expected_n: the
- * number of fds that the device will have, if it has none yet
+ * Note which fds QEMU may close if the guest unplugs the device. @expected_n: the number of fds
+ * that the device will have, if it has none yet
  */
 static void note_fds(const struct monitor *monitor, struct attach *attach, unsigned int expected_n)
 {
 	struct fds fds;
 	int highest;
 
-	if (attach->target.kind != IVS_CONFIG_DOORBELL || !monitor->pid ||
-	    !unplug_needs_placeholders(&monitor->qmp.version, monitor->kvm) ||
-	    fds_read(monitor->pid, &fds))
+	if (!needs_placeholders(monitor, attach) || !monitor->pid || fds_read(monitor->pid, &fds))
 		return;
 	highest = fds_highest(&fds) + (int)expected_n;
 	if (highest > attach->highest_fd)
@@ -336,14 +341,18 @@ static void note_fds(const struct monitor *monitor, struct attach *attach, unsig
 	fds_deinit(&fds);
 }
 
-/* The guest has unplugged the device. Return: IVS_QMP_E_REFUSED. */
+/*
+ * The guest has unplugged the device. Without the placeholders that it needs, QEMU may die if it
+ * gets another device. Return: IVS_QMP_E_REFUSED.
+ */
 static int was_unplugged(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
 	unsigned int filled_n = 0;
 
 	attach->has_device = false;
-	attach->was_unplugged = attach->highest_fd < 0 ||
-				!fds_fill(monitor, attach->id, attach->highest_fd, &filled_n);
+	attach->was_unplugged = !needs_placeholders(monitor, attach) ||
+				(attach->highest_fd >= 0 &&
+				 !fds_fill(monitor, attach->id, attach->highest_fd, &filled_n));
 	return ivs_error_set(err, IVS_QMP_E_REFUSED, "the guest has immediately unplugged %s",
 			     attach->id);
 }

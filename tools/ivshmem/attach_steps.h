@@ -17,7 +17,7 @@
  * @backend:     set to the id of the object or character device; "" if there is none
  * @has_backend, @has_device: which steps have been taken
  * @was_unplugged: the guest has unplugged the device, and it can be plugged in again
- * @highest_fd:  highest fd of QEMU while it had the device; -1: placeholders are not needed
+ * @highest_fd:  highest fd of QEMU while it had the device; -1: unknown
  * @running:     the VM was running
  * @bar2:        address of BAR 2 in the guest; -1: the guest has not enabled the device
  */
