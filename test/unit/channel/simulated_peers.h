@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Simulated peers: coroutines, of which a random choice runs one at a time, and the peer API that
- * they use. Included by simulation.c.
+ * Simulated peers: coroutines, of which a random choice runs one at a time, the peer API that they
+ * use, and the runs of a test with them. A test defines PROGRAM, its name; PEERS_N, the number
+ * of peers; LIVES_N, one more, because another peer can get the id of peer 0 after its death; and
+ * struct peer_work, what each peer works with. Then it includes this file.
  */
 #ifndef TEST_SIMULATED_PEERS_H
 #define TEST_SIMULATED_PEERS_H
@@ -19,16 +21,11 @@
 #define TEST_PEER_WITHOUT_ROSTER
 #include "support/c/peer_stub.h"
 
-#define PEERS_N 3
 #define SECTION_LEN 32768
 #define REGION_LEN (4096 + PEERS_N * SECTION_LEN)
 #define STACK_LEN (128 * 1024)
 #define STEPS_MAX 400000 /* of one run; an honest run takes fewer than 50,000 */
 #define BUSY_MAX 100000	 /* of a peer, without waiting */
-#define MESSAGES_N 12
-#define STREAMS_MAX 8
-#define CONNECTIONS_N 2 /* of a client, one after another */
-#define BYTES_N 300
 
 struct ivs_peer {
 	int id;
@@ -37,23 +34,19 @@ struct ivs_peer {
 	bool ended;	   /* its function has returned */
 	bool killed;	   /* it runs no more */
 	bool left;	   /* the others have been told that it was killed */
-	uint64_t left_for; /* bitmap of peers that have been told */
+	uint64_t left_for; /* bitmap of the peers to which that was reported */
+	bool joined;	   /* it has begun after the death of peer 0 */
+	uint64_t joined_for;
 	ucontext_t context;
 	void *stack;
 	void (*run)(struct ivs_peer *peer);
 	struct ivs_channels *channels;
-	struct ivs_queue *queue;
-	struct ivs_topic *topic;
-	struct ivs_stream_listener *listener;
-	struct ivs_stream *streams[STREAMS_MAX];
-	uint32_t next_from[PEERS_N]; /* receiver: number of the next message of each sender */
-	uint32_t sent;
-	bool aborts;   /* a client closes its streams without shutting down */
 	uint32_t busy; /* accesses since it waited last */
+	struct peer_work work;
 };
 
 static struct {
-	struct ivs_peer peers[PEERS_N];
+	struct ivs_peer peers[LIVES_N];
 	struct ivs_peer *running;
 	ucontext_t scheduler;
 	uint8_t *region;
@@ -63,8 +56,12 @@ static struct {
 	uint32_t switch_in; /* switch to another peer once in so many steps */
 	uint32_t kill_at;   /* kill peer 0 at this step; 0: never */
 	bool hostile;
-	enum { QUEUES, STREAMS, TOPICS, KINDS_N } kind;
-	bool over; /* the run is ended although peers have not */
+	uint32_t naps;	   /* short sleeps in a hostile run */
+	uint32_t naps_max; /* how many end the run; 0: any number */
+	bool restarts;	   /* another peer begins after peer 0 was killed */
+	bool rings_at_end; /* a peer that ends rings the others, as the server would */
+	bool silent;	   /* there is no server that reports joins and leaves */
+	bool over;	   /* the run is ended although peers have not */
 	const char *failure;
 } sim;
 
@@ -125,12 +122,12 @@ void ivs_shared_step(void)
 	if (sim.steps > STEPS_MAX) /* in a hostile run, peers may wait for those that are gone */
 		sim.over = true;
 	if (++sim.running->busy > BUSY_MAX) {
-		fprintf(stderr, "simulation: seed %lu: a call does not return\n", sim.seed);
+		fprintf(stderr, PROGRAM ": seed %lu: a call does not return\n", sim.seed);
 		exit(1);
 	}
 	if (sim.over)
 		return;
-	if (sim.running->id == 0 && sim.kill_at && sim.steps >= sim.kill_at)
+	if (sim.running == sim.peers && sim.kill_at && sim.steps >= sim.kill_at)
 		sim.running->killed = true;
 	if (sim.running->killed || random_below(sim.switch_in) == 0)
 		yield();
@@ -144,10 +141,10 @@ static bool can_run(const struct ivs_peer *peer)
 /* Choose the next peer; NULL: all have ended or sleep. */
 static struct ivs_peer *choose(void)
 {
-	unsigned int first = random_below(PEERS_N);
+	unsigned int first = random_below(LIVES_N);
 
-	for (unsigned int i = 0; i < PEERS_N; i++) {
-		struct ivs_peer *peer = &sim.peers[(first + i) % PEERS_N];
+	for (unsigned int i = 0; i < LIVES_N; i++) {
+		struct ivs_peer *peer = &sim.peers[(first + i) % LIVES_N];
 
 		if (can_run(peer))
 			return peer;
@@ -163,7 +160,22 @@ static bool announce_death(void)
 	if (!dead->killed || dead->left)
 		return false;
 	dead->left = true;
-	for (unsigned int i = 1; i < PEERS_N; i++)
+	for (unsigned int i = 1; i < PEERS_N && !sim.silent; i++)
+		sim.peers[i].rung++;
+	return true;
+}
+
+/* Then it can give the id to another peer. */
+static bool start_next(void)
+{
+	struct ivs_peer *next = &sim.peers[LIVES_N - 1];
+
+	if (!sim.restarts || !sim.peers[0].left)
+		return false;
+	sim.restarts = false;
+	next->joined = true;
+	next->ended = false;
+	for (unsigned int i = 1; i < PEERS_N && !sim.silent; i++)
 		sim.peers[i].rung++;
 	return true;
 }
@@ -174,9 +186,9 @@ static void schedule(void)
 		struct ivs_peer *peer;
 
 		if (random_below(200) == 0)
-			(void)announce_death();
+			(void)(announce_death() || start_next());
 		peer = choose();
-		if (!peer && !announce_death())
+		if (!peer && !announce_death() && !start_next())
 			break;
 		if (!peer)
 			continue;
@@ -227,14 +239,35 @@ int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 	if (vector)
 		return IVS_PEER_E_VECTOR;
 	sim.peers[id].rung++;
+	if (!id)
+		sim.peers[LIVES_N - 1].rung++;
 	return 0;
+}
+
+/* The server reports the death of peer 0, and that another peer has its id. */
+static bool report(struct ivs_peer *peer, struct ivs_event *event)
+{
+	struct ivs_peer *dead = &sim.peers[0];
+	struct ivs_peer *next = &sim.peers[LIVES_N - 1];
+	uint64_t bit = UINT64_C(1) << peer->id;
+
+	if (sim.silent || !peer->id)
+		return false;
+	if (dead->left && !(dead->left_for & bit)) {
+		dead->left_for |= bit;
+		*event = (struct ivs_event){.type = IVS_EVENT_LEAVE, .id = 0};
+		return true;
+	}
+	if (!next->joined || next->joined_for & bit)
+		return false;
+	next->joined_for |= bit;
+	*event = (struct ivs_event){.type = IVS_EVENT_JOIN, .id = 0, .vectors_n = 1};
+	return true;
 }
 
 /* A wait of SLEEP_MAX_MS has no limit here, so that a missing doorbell is noticed. */
 int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event)
 {
-	struct ivs_peer *dead = &sim.peers[0];
-
 	peer->busy = 0;
 	if (sim.over)
 		return IVS_PEER_E_STOPPED;
@@ -243,15 +276,14 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 		yield();
 		peer->blocked = false;
 	} else if (timeout_ms) {
+		if (sim.hostile && sim.naps_max && ++sim.naps > sim.naps_max)
+			sim.over = true;
 		yield();
 	}
 	if (sim.over)
 		return IVS_PEER_E_STOPPED;
-	if (dead->left && !(dead->left_for >> peer->id & 1)) {
-		dead->left_for |= UINT64_C(1) << peer->id;
-		*event = (struct ivs_event){.type = IVS_EVENT_LEAVE, .id = 0};
+	if (report(peer, event))
 		return 0;
-	}
 	if (!peer->rung)
 		return IVS_PEER_E_TIMEOUT;
 	peer->rung = 0;
@@ -270,6 +302,109 @@ int nanosleep(const struct timespec *time, struct timespec *left)
 	if (!sim.over)
 		yield();
 	return 0;
+}
+
+/* Runs */
+
+static void run_peer(unsigned int life)
+{
+	struct ivs_peer *peer = &sim.peers[life];
+	const struct ivs_channels_options opts = {IVS_CHANNEL_SECTION_OF_ID, PEERS_N, 0};
+
+	if (!ivs_channels_open(peer, &opts, &peer->channels, NULL))
+		peer->run(peer);
+	else if (!sim.hostile && !sim.over)
+		fail("a peer cannot open its channels");
+	ivs_channels_close(peer->channels);
+	peer->channels = NULL;
+	peer->ended = true;
+	for (unsigned int i = 0; i < PEERS_N; i++)
+		sim.peers[i].rung += i != life && sim.rings_at_end;
+	yield();
+}
+
+static void start_peer(unsigned int life, void (*run)(struct ivs_peer *peer))
+{
+	struct ivs_peer *peer = &sim.peers[life];
+	void *stack = peer->stack;
+
+	*peer = (struct ivs_peer){.id = (int)(life % PEERS_N), .stack = stack, .run = run};
+	peer->ended = life == LIVES_N - 1; /* it begins later, if at all */
+	getcontext(&peer->context);
+	peer->context.uc_stack.ss_sp = stack;
+	peer->context.uc_stack.ss_size = STACK_LEN;
+	makecontext(&peer->context, (void (*)(void))(void *)run_peer, 1, life);
+}
+
+static void begin_run(unsigned long seed, bool hostile)
+{
+	sim.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	sim.seed = seed;
+	sim.hostile = hostile;
+	sim.over = sim.restarts = sim.silent = sim.rings_at_end = false;
+	sim.steps = sim.naps = 0;
+	sim.switch_in = 1u << (1 + random_below(9));
+	memset(sim.region, 0, REGION_LEN);
+}
+
+/* Let the peers that sleep, and those that were killed, free their memory. */
+static void end_run(void)
+{
+	sim.over = true;
+	for (unsigned int i = 0; i < LIVES_N; i++) {
+		sim.running = &sim.peers[i];
+		while (!sim.running->ended)
+			swapcontext(&sim.scheduler, &sim.running->context);
+		sim.running = NULL;
+	}
+}
+
+static void check_that_all_ended(void)
+{
+	for (unsigned int i = 0; i < LIVES_N; i++) {
+		if (!sim.peers[i].ended && !sim.peers[i].killed)
+			fail("a peer sleeps although there is something to do");
+	}
+}
+
+/* Return: memory with an inaccessible page on both sides. */
+static uint8_t *map_region(void)
+{
+	uint8_t *all = mmap(NULL, REGION_LEN + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (all == MAP_FAILED || mprotect(all + 4096, REGION_LEN, PROT_READ | PROT_WRITE)) {
+		perror(PROGRAM);
+		exit(1);
+	}
+	return all + 4096;
+}
+
+/* Make honest and hostile runs, by default @runs of each. Return: an exit status. */
+static int simulate(int argc, char **argv, unsigned long runs,
+		    void (*run_once)(unsigned long seed, bool hostile))
+{
+	unsigned long seed = 1;
+	uint64_t steps = 0;
+
+	for (int i = 1; i + 1 < argc; i += 2) {
+		if (!strcmp(argv[i], "--runs"))
+			runs = strtoul(argv[i + 1], NULL, 10);
+		if (!strcmp(argv[i], "--seed"))
+			seed = strtoul(argv[i + 1], NULL, 10);
+	}
+	sim.region = map_region();
+	for (unsigned int i = 0; i < LIVES_N; i++)
+		sim.peers[i].stack = malloc(STACK_LEN);
+	for (unsigned long i = 0; i < 2 * runs && !sim.failure; i++) {
+		run_once(seed + i / 2, i % 2);
+		steps += sim.steps;
+		if (sim.failure)
+			fprintf(stderr, PROGRAM " --runs 1 --seed %lu (%s): %s\n", seed + i / 2,
+				i % 2 ? "hostile" : "honest", sim.failure);
+	}
+	printf("%lu honest and %lu hostile runs, %lu accesses to shared words\n", runs, runs,
+	       steps);
+	return sim.failure ? 1 : 0;
 }
 
 #endif

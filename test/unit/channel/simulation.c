@@ -15,12 +15,35 @@
  * Hostile: one peer rewrites random words of the region between any two accesses of the others.
  * They must end without a crash, an access outside the region, or an endless loop.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PROGRAM "simulation"
+#define PEERS_N 3
+#define LIVES_N (PEERS_N + 1)
+#define MESSAGES_N 12
+#define STREAMS_MAX 8
+#define CONNECTIONS_N 2 /* of a client, one after another */
+#define BYTES_N 300
+
+/**
+ * struct peer_work - what a peer does
+ * @next_from: receiver: number of the next message of each sender
+ * @aborts:    a client closes its streams without shutting down
+ */
+struct peer_work {
+	struct ivs_queue *queue;
+	struct ivs_topic *topic;
+	struct ivs_stream_listener *listener;
+	struct ivs_stream *streams[STREAMS_MAX];
+	uint32_t next_from[PEERS_N];
+	uint32_t sent;
+	bool aborts;
+};
 
 #include "unit/channel/simulated_peers.h"
+
+static enum { QUEUES, STREAMS, TOPICS, KINDS_N } kind; /* of the channels of this run */
 
 /* What the peers do */
 
@@ -42,20 +65,20 @@ static struct message make_message(unsigned int sender, uint32_t number)
 static void run_sender(struct ivs_peer *peer)
 {
 	const struct ivs_queue_options opts = {2u << random_below(3), sizeof(struct message)};
-	int result = ivs_queue_open_sender(peer->channels, "queue", &opts, &peer->queue);
+	int result = ivs_queue_open_sender(peer->channels, "queue", &opts, &peer->work.queue);
 
 	for (uint32_t i = 0; !result && i < MESSAGES_N; i++) {
 		struct message message = make_message((unsigned int)peer->id, i);
 
-		result = ivs_queue_send(peer->queue, &message, sizeof(message), -1);
-		peer->sent += !result;
+		result = ivs_queue_send(peer->work.queue, &message, sizeof(message), -1);
+		peer->work.sent += !result;
 	}
 	if (!result)
-		result = ivs_queue_flush(peer->queue, -1);
+		result = ivs_queue_flush(peer->work.queue, -1);
 	if (result && !sim.hostile && !sim.over)
 		fail("a sender failed");
-	ivs_queue_close(peer->queue);
-	peer->queue = NULL;
+	ivs_queue_close(peer->work.queue);
+	peer->work.queue = NULL;
 }
 
 static void check_message(struct ivs_peer *peer, const struct message *got, size_t len)
@@ -66,7 +89,7 @@ static void check_message(struct ivs_peer *peer, const struct message *got, size
 		fail("a message is not one that was sent");
 		return;
 	}
-	expected = make_message(got->sender, peer->next_from[got->sender]++);
+	expected = make_message(got->sender, peer->work.next_from[got->sender]++);
 	if (memcmp(got, &expected, sizeof(expected)))
 		fail("a message is torn, lost, doubled or out of order");
 }
@@ -74,12 +97,13 @@ static void check_message(struct ivs_peer *peer, const struct message *got, size
 /* @dead: peer 0 is known to be dead, and what it has sent has been received */
 static bool is_satisfied(const struct ivs_peer *peer, bool dead)
 {
-	return peer->next_from[1] == MESSAGES_N && (dead || peer->next_from[0] == MESSAGES_N);
+	return peer->work.next_from[1] == MESSAGES_N &&
+	       (dead || peer->work.next_from[0] == MESSAGES_N);
 }
 
 static void run_receiver(struct ivs_peer *peer)
 {
-	int result = ivs_queue_open_receiver(peer->channels, "queue", &peer->queue);
+	int result = ivs_queue_open_receiver(peer->channels, "queue", &peer->work.queue);
 	unsigned int failures = 0;
 	bool dead = false;
 
@@ -89,10 +113,11 @@ static void run_receiver(struct ivs_peer *peer)
 
 		/* Wait for anything, also for the death of a sender that has no queue yet. */
 		dead = sim.peers[0].left;
-		if (!dead || peer->next_from[1] < MESSAGES_N)
+		if (!dead || peer->work.next_from[1] < MESSAGES_N)
 			result = ivs_channels_wait(peer->channels, -1);
 		while (!result && !sim.over) {
-			result = ivs_queue_receive(peer->queue, &message, sizeof(message), &len, 0);
+			result = ivs_queue_receive(peer->work.queue, &message, sizeof(message),
+						   &len, 0);
 			if (!result && !sim.hostile)
 				check_message(peer, &message, len);
 		}
@@ -102,8 +127,8 @@ static void run_receiver(struct ivs_peer *peer)
 	}
 	if (result && !sim.hostile && !sim.over)
 		fail("the receiver failed");
-	ivs_queue_close(peer->queue);
-	peer->queue = NULL;
+	ivs_queue_close(peer->work.queue);
+	peer->work.queue = NULL;
 }
 
 static uint8_t byte_at(unsigned int client, unsigned int i)
@@ -132,9 +157,9 @@ static int ask_once(struct ivs_peer *peer, struct ivs_stream *stream)
 		result = ivs_stream_write(stream, bytes + sent, len, &n, -1);
 		sent += (uint32_t)n;
 	}
-	if (!peer->aborts)
+	if (!peer->work.aborts)
 		ivs_stream_shutdown(stream);
-	while (!result && (!peer->aborts || got < BYTES_N)) {
+	while (!result && (!peer->work.aborts || got < BYTES_N)) {
 		result = ivs_stream_read(stream, bytes, 1 + random_below(BYTES_N), &n, -1);
 		for (size_t i = 0; i < n && !sim.hostile; i++) {
 			if (bytes[i] != byte_at((unsigned int)peer->id, got++))
@@ -164,20 +189,21 @@ static int wait_like_poll(struct ivs_peer *peer, bool dead)
 /* Return: as ivs_stream_connect(). */
 static int connect_like_poll(struct ivs_peer *peer, const struct ivs_stream_options *opts)
 {
-	int result = ivs_stream_begin_connect(peer->channels, "stream", opts, &peer->streams[0]);
+	int result = ivs_stream_begin_connect(peer->channels, "stream", opts,
+					      &peer->work.streams[0]);
 	size_t n;
 
-	while (!result && !ivs_stream_is_connected(peer->streams[0])) {
+	while (!result && !ivs_stream_is_connected(peer->work.streams[0])) {
 		if (sim.over)
 			return IVS_CHANNEL_E_PEER;
 		result = wait_like_poll(peer, false);
 		if (!result)
-			result = ivs_stream_write(peer->streams[0], NULL, 0, &n, 0);
+			result = ivs_stream_write(peer->work.streams[0], NULL, 0, &n, 0);
 		if (result == IVS_CHANNEL_E_TIMEOUT)
 			result = 0;
 	}
 	/* The listener may have closed its side already. */
-	return result == IVS_CHANNEL_E_ENDED && peer->streams[0] ? 0 : result;
+	return result == IVS_CHANNEL_E_ENDED && peer->work.streams[0] ? 0 : result;
 }
 
 static void run_client(struct ivs_peer *peer)
@@ -185,20 +211,20 @@ static void run_client(struct ivs_peer *peer)
 	const struct ivs_stream_options opts = {64u << random_below(4)};
 	int result = 0;
 
-	peer->aborts = random_below(2);
+	peer->work.aborts = random_below(2);
 	for (unsigned int i = 0; i < CONNECTIONS_N && !result; i++) {
 		result = random_below(2) ? connect_like_poll(peer, &opts)
 					 : ivs_stream_connect(peer->channels, "stream", &opts,
-							      &peer->streams[0], -1);
+							      &peer->work.streams[0], -1);
 		if (result)
 			break;
-		result = ask_once(peer, peer->streams[0]);
-		ivs_stream_close(peer->streams[0]);
-		peer->streams[0] = NULL;
-		peer->sent += !result;
+		result = ask_once(peer, peer->work.streams[0]);
+		ivs_stream_close(peer->work.streams[0]);
+		peer->work.streams[0] = NULL;
+		peer->work.sent += !result;
 	}
-	ivs_stream_close(peer->streams[0]);
-	peer->streams[0] = NULL;
+	ivs_stream_close(peer->work.streams[0]);
+	peer->work.streams[0] = NULL;
 	if (result && !sim.hostile && !sim.over)
 		fail("a client failed");
 }
@@ -224,7 +250,7 @@ static void check_abort(struct ivs_stream *stream, unsigned int client)
 {
 	size_t n;
 
-	if (!sim.hostile && !sim.over && sim.peers[client].aborts &&
+	if (!sim.hostile && !sim.over && sim.peers[client].work.aborts &&
 	    ivs_stream_write(stream, NULL, 0, &n, 0) != IVS_CHANNEL_E_ENDED)
 		fail("a closed stream looks as if it had been shut down");
 }
@@ -232,16 +258,16 @@ static void check_abort(struct ivs_stream *stream, unsigned int client)
 static void serve_all(struct ivs_peer *peer)
 {
 	for (unsigned int i = 0; i < STREAMS_MAX; i++) {
-		struct ivs_stream **stream = &peer->streams[i];
+		struct ivs_stream **stream = &peer->work.streams[i];
 		unsigned int client;
 
-		if (!*stream && ivs_stream_accept(peer->listener, stream, 0))
+		if (!*stream && ivs_stream_accept(peer->work.listener, stream, 0))
 			*stream = NULL;
 		if (!*stream || serve_stream(*stream))
 			continue;
 		client = ivs_stream_section(*stream);
 		check_abort(*stream, client);
-		peer->next_from[client < PEERS_N ? client : 0]++;
+		peer->work.next_from[client < PEERS_N ? client : 0]++;
 		ivs_stream_close(*stream);
 		*stream = NULL;
 	}
@@ -252,15 +278,15 @@ static bool has_served(const struct ivs_peer *peer, bool dead)
 	bool idle = true;
 
 	for (unsigned int i = 0; i < STREAMS_MAX; i++)
-		idle = idle && !peer->streams[i];
-	return idle && peer->next_from[1] >= CONNECTIONS_N &&
-	       (dead || peer->next_from[0] >= CONNECTIONS_N);
+		idle = idle && !peer->work.streams[i];
+	return idle && peer->work.next_from[1] >= CONNECTIONS_N &&
+	       (dead || peer->work.next_from[0] >= CONNECTIONS_N);
 }
 
 static void run_server(struct ivs_peer *peer)
 {
 	const struct ivs_stream_options opts = {64u << random_below(4)};
-	int result = ivs_stream_listen(peer->channels, "stream", &opts, &peer->listener);
+	int result = ivs_stream_listen(peer->channels, "stream", &opts, &peer->work.listener);
 	bool dead = false;
 
 	while (!result && !sim.over && !has_served(peer, dead)) {
@@ -271,28 +297,28 @@ static void run_server(struct ivs_peer *peer)
 	if (result && !sim.hostile && !sim.over)
 		fail("the server failed");
 	for (unsigned int i = 0; i < STREAMS_MAX; i++)
-		ivs_stream_close(peer->streams[i]);
-	ivs_stream_listener_close(peer->listener);
+		ivs_stream_close(peer->work.streams[i]);
+	ivs_stream_listener_close(peer->work.listener);
 }
 
 /* Peer 0 publishes, the others subscribe. */
 static void run_publisher(struct ivs_peer *peer)
 {
 	const struct ivs_topic_options opts = {2u << random_below(3), sizeof(struct message)};
-	int result = ivs_topic_open_publisher(peer->channels, "topic", &opts, &peer->topic);
+	int result = ivs_topic_open_publisher(peer->channels, "topic", &opts, &peer->work.topic);
 
 	for (uint32_t i = 0; !result && i < 4 * MESSAGES_N; i++) {
 		struct message message = make_message(0, i);
 
-		result = ivs_topic_publish(peer->topic, &message, sizeof(message));
-		peer->sent += !result;
+		result = ivs_topic_publish(peer->work.topic, &message, sizeof(message));
+		peer->work.sent += !result;
 		if (random_below(4) == 0 && !sim.over)
 			yield();
 	}
 	if (result && !sim.hostile && !sim.over)
 		fail("the publisher failed");
-	ivs_topic_close(peer->topic);
-	peer->topic = NULL;
+	ivs_topic_close(peer->work.topic);
+	peer->work.topic = NULL;
 }
 
 /* A subscriber can begin with any message. Each later one is received, or counted as missed. */
@@ -304,15 +330,15 @@ static void check_published(const struct ivs_peer *peer, const struct message *g
 	if (len != sizeof(*got) || memcmp(got, &expected, sizeof(expected)))
 		fail("a message of a topic is torn");
 	if (!received_n)
-		*first = got->number - (uint32_t)ivs_topic_missed(peer->topic);
-	if (*first + received_n + ivs_topic_missed(peer->topic) != got->number)
+		*first = got->number - (uint32_t)ivs_topic_missed(peer->work.topic);
+	if (*first + received_n + ivs_topic_missed(peer->work.topic) != got->number)
 		fail("a message of a topic is lost, doubled, or out of order");
 }
 
 static void run_subscriber(struct ivs_peer *peer)
 {
 	const struct ivs_subscriber_options opts = {random_below(2), random_below(2)};
-	int result = ivs_topic_open_subscriber(peer->channels, "topic", &opts, &peer->topic);
+	int result = ivs_topic_open_subscriber(peer->channels, "topic", &opts, &peer->work.topic);
 	struct message message;
 	uint32_t received_n = 0;
 	uint32_t first = 0;
@@ -322,7 +348,8 @@ static void run_subscriber(struct ivs_peer *peer)
 	while (!result && !sim.over && !sim.peers[0].ended && !sim.peers[0].left) {
 		result = wait_like_poll(peer, false);
 		while (!result) {
-			result = ivs_topic_receive(peer->topic, &message, sizeof(message), &len, 0);
+			result = ivs_topic_receive(peer->work.topic, &message, sizeof(message),
+						   &len, 0);
 			if (!result && !sim.hostile)
 				check_published(peer, &message, len, &first, received_n++);
 		}
@@ -332,127 +359,45 @@ static void run_subscriber(struct ivs_peer *peer)
 	}
 	if (result && !sim.hostile && !sim.over)
 		fail("a subscriber failed");
-	ivs_topic_close(peer->topic);
-	peer->topic = NULL;
-}
-
-static void run_peer(unsigned int id)
-{
-	struct ivs_peer *peer = &sim.peers[id];
-	const struct ivs_channels_options opts = {IVS_CHANNEL_SECTION_OF_ID, PEERS_N, 0};
-
-	if (!ivs_channels_open(peer, &opts, &peer->channels, NULL))
-		peer->run(peer);
-	else if (!sim.hostile && !sim.over)
-		fail("a peer cannot open its channels");
-	ivs_channels_close(peer->channels);
-	peer->channels = NULL;
-	peer->ended = true;
-	/* A server would report that it has left. */
-	for (unsigned int i = 0; i < PEERS_N; i++)
-		sim.peers[i].rung += i != id && sim.kind == TOPICS;
-	yield();
+	ivs_topic_close(peer->work.topic);
+	peer->work.topic = NULL;
 }
 
 /* Runs */
 
-static void start_peer(unsigned int id)
-{
-	static void (*const firsts[])(struct ivs_peer *) = {run_sender, run_client, run_publisher};
-	static void (*const lasts[])(struct ivs_peer *) = {run_receiver, run_server,
-							   run_subscriber};
-	struct ivs_peer *peer = &sim.peers[id];
-	void *stack = peer->stack;
-
-	*peer = (struct ivs_peer){.id = (int)id, .stack = stack};
-	peer->run = id == PEERS_N - 1 ? lasts[sim.kind] : firsts[sim.kind];
-	if (sim.kind == TOPICS && id)
-		peer->run = run_subscriber;
-	getcontext(&peer->context);
-	peer->context.uc_stack.ss_sp = stack;
-	peer->context.uc_stack.ss_size = STACK_LEN;
-	makecontext(&peer->context, (void (*)(void))(void *)run_peer, 1, id);
-}
-
-/* Let the peers that sleep, and those that were killed, free their memory. */
-static void clean_up(void)
-{
-	sim.over = true;
-	for (unsigned int i = 0; i < PEERS_N; i++) {
-		sim.running = &sim.peers[i];
-		while (!sim.running->ended)
-			swapcontext(&sim.scheduler, &sim.running->context);
-		sim.running = NULL;
-	}
-}
-
 static void check_end(void)
 {
-	const struct ivs_peer *receiver = &sim.peers[PEERS_N - 1];
+	const struct peer_work *receiver = &sim.peers[PEERS_N - 1].work;
 
-	for (unsigned int i = 0; i < PEERS_N && !sim.hostile; i++) {
-		if (!sim.peers[i].ended && !sim.peers[i].killed)
-			fail("a peer sleeps although there is something to do");
-	}
+	if (sim.hostile)
+		return;
+	check_that_all_ended();
 	/* The queue of a sender that dies before the receiver finds it is lost. */
-	if (!sim.hostile && sim.kind == QUEUES && receiver->next_from[0] &&
-	    receiver->next_from[0] < sim.peers[0].sent)
+	if (kind == QUEUES && receiver->next_from[0] &&
+	    receiver->next_from[0] < sim.peers[0].work.sent)
 		fail("messages of a killed sender were lost");
 }
 
 static void run_once(unsigned long seed, bool hostile)
 {
-	sim.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	sim.seed = seed;
-	sim.hostile = hostile;
-	sim.over = false;
-	sim.steps = 0;
-	sim.switch_in = 1u << (1 + random_below(9));
+	static void (*const firsts[])(struct ivs_peer *) = {run_sender, run_client, run_publisher};
+	static void (*const lasts[])(struct ivs_peer *) = {run_receiver, run_server,
+							   run_subscriber};
+
+	begin_run(seed, hostile);
 	sim.kill_at = !hostile && random_below(2) ? 1 + random_below(8000) : 0;
-	sim.kind = random_below(KINDS_N);
-	memset(sim.region, 0, REGION_LEN);
-	for (unsigned int i = 0; i < PEERS_N; i++)
-		start_peer(i);
+	kind = random_below(KINDS_N);
+	sim.rings_at_end = kind == TOPICS;
+	for (unsigned int i = 0; i < LIVES_N; i++)
+		start_peer(i, i == PEERS_N - 1 ? lasts[kind] : firsts[kind]);
+	if (kind == TOPICS)
+		sim.peers[1].run = run_subscriber;
 	schedule();
 	check_end();
-	clean_up();
-}
-
-/* Return: memory with an inaccessible page on both sides. */
-static uint8_t *map_region(void)
-{
-	uint8_t *all = mmap(NULL, REGION_LEN + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (all == MAP_FAILED || mprotect(all + 4096, REGION_LEN, PROT_READ | PROT_WRITE)) {
-		perror("simulation");
-		exit(1);
-	}
-	return all + 4096;
+	end_run();
 }
 
 int main(int argc, char **argv)
 {
-	unsigned long runs = 5000;
-	unsigned long seed = 1;
-	uint64_t steps = 0;
-
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--runs"))
-			runs = strtoul(argv[i + 1], NULL, 10);
-		if (!strcmp(argv[i], "--seed"))
-			seed = strtoul(argv[i + 1], NULL, 10);
-	}
-	sim.region = map_region();
-	for (unsigned int i = 0; i < PEERS_N; i++)
-		sim.peers[i].stack = malloc(STACK_LEN);
-	for (unsigned long i = 0; i < 2 * runs && !sim.failure; i++) {
-		run_once(seed + i / 2, i % 2);
-		steps += sim.steps;
-		if (sim.failure)
-			fprintf(stderr, "simulation --runs 1 --seed %lu (%s): %s\n", seed + i / 2,
-				i % 2 ? "hostile" : "honest", sim.failure);
-	}
-	printf("%lu honest and %lu hostile runs, %lu accesses to shared words\n", runs, runs,
-	       steps);
-	return sim.failure ? 1 : 0;
+	return simulate(argc, argv, 5000, run_once);
 }
