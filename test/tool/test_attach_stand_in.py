@@ -123,6 +123,19 @@ def test_guest_unplugs_the_device_at_once(place, server, unplugs):
     assert bool(state["kept"]) == server  # placeholders for the fds that QEMU has closed
 
 
+def test_memory_of_an_unplugged_device_is_awaited(place):
+    """QEMU aborts if a doorbell device is plugged in before the memory of one that was unplugged is
+    freed, so "attach" waits for that."""
+    server = place.server("-n", VECTORS, "-l", "1M")
+    vm = StandIn(place, late_blocks=5, kvm=True)
+    vm.run("attach", "--server", server.socket)
+    assert vm.state()["counts"]["human-monitor-command"] == 6
+    held = StandIn(place, late_blocks=10 ** 6, kvm=True)
+    assert "QEMU has not freed the memory of a doorbell device that was unplugged" in held.refused(
+        "attach", "--server", server.socket, environment=FAST)
+    held.check_nothing_left()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to run the tool as another user")
 def test_device_is_not_plugged_in_again_without_placeholders(place):
     """If QEMU needs placeholders, but the tool cannot read /proc/PID/fd, the device that the guest

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "tools/ivshmem/attach_memory.h"
 #include "tools/ivshmem/detach_fds.h"
 #include "tools/ivshmem/detach_note.h"
 #include "tools/ivshmem/progress.h"
@@ -240,6 +241,8 @@ static int add_device(struct monitor *monitor, struct attach *attach, struct ivs
 	const char *driver = attach_target_driver(target);
 	int result;
 
+	/* An event about an earlier device with this id must not be taken for one about this device. */
+	ivs_qmp_forget_events(&monitor->qmp);
 	if (target->kind == IVS_CONFIG_PLAIN)
 		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",
 					 "{s:s, s:s, s:s, s:s, s:s*, s:s*}", "driver", driver, "id",
@@ -342,17 +345,30 @@ static void note_fds(const struct monitor *monitor, struct attach *attach, unsig
 }
 
 /*
- * The guest has unplugged the device. Without the placeholders that it needs, QEMU may die if it
- * gets another device. Return: IVS_QMP_E_REFUSED.
+ * Give QEMU the placeholders that it needs, or note that it lacks them, so that no device is
+ * plugged in before "ivshmem detach" has completed the unplug. Return: whether QEMU lacks none.
  */
+static bool replace_fds(struct monitor *monitor, const struct attach *attach)
+{
+	struct detach_note note = {.highest = -1};
+	unsigned int filled_n = 0;
+	struct ivs_error err;
+
+	if (!needs_placeholders(monitor, attach))
+		return true;
+	if (attach->highest_fd >= 0 &&
+	    !fds_fill(monitor, attach->id, attach->highest_fd, &filled_n))
+		return true;
+	(void)!detach_note_make(&monitor->qmp, attach->id,
+				attach->highest_fd < 0 ? 0 : attach->highest_fd, &note, &err);
+	return false;
+}
+
+/* The guest has unplugged the device. Return: IVS_QMP_E_REFUSED. */
 static int was_unplugged(struct monitor *monitor, struct attach *attach, struct ivs_error *err)
 {
-	unsigned int filled_n = 0;
-
 	attach->has_device = false;
-	attach->was_unplugged = !needs_placeholders(monitor, attach) ||
-				(attach->highest_fd >= 0 &&
-				 !fds_fill(monitor, attach->id, attach->highest_fd, &filled_n));
+	attach->was_unplugged = replace_fds(monitor, attach);
 	return ivs_error_set(err, IVS_QMP_E_REFUSED, "the guest has immediately unplugged %s",
 			     attach->id);
 }
@@ -389,9 +405,12 @@ static int take_steps_once(struct monitor *monitor, struct attach *attach, struc
 	const struct attach_target *target = &attach->target;
 	int result = add_backend(monitor, attach, err);
 
+	if (!result && target->kind == IVS_CONFIG_DOORBELL)
+		result = attach_await_freed(monitor, err);
+	if (result)
+		return result;
 	note_fds(monitor, attach, (target->probe.others_n + 1) * target->vectors);
-	if (!result)
-		result = add_device(monitor, attach, err);
+	result = add_device(monitor, attach, err);
 	if (result)
 		return result;
 	progress_start("waiting for the guest to enable the device");

@@ -105,7 +105,11 @@ bool detach_note_next(const json_t *chardevs, size_t *at, char id[IVS_CONFIG_ID_
 	while (*at < json_array_size(chardevs)) {
 		const json_t *entry = json_array_get(chardevs, (*at)++);
 		const char *name = json_string_value(json_object_get(entry, "label"));
-		const char *kind = name ? strstr(name, BACKEND_FDS) : NULL;
+		const char *kind = NULL;
+
+		/* The id may contain the same characters. */
+		for (const char *next = name; next && (next = strstr(next, BACKEND_FDS)); next++)
+			kind = next;
 
 		if (!kind || kind - name > IVS_CONFIG_ID_MAX)
 			continue;

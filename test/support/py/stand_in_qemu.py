@@ -25,6 +25,8 @@ SETTINGS is a JSON object:
     unplugs   number of devices that the guest unplugs as soon as they are plugged in
     busy_backends
               number of requests to remove a chardev or object that are rejected as premature
+    late_blocks
+              how often "info ramblock" shows the memory of a device that is gone
     high_fd   the number of an additional fd that is open
     fds       open this number of fds with each doorbell device, and close them with the device
 """
@@ -116,6 +118,15 @@ class Monitor:
     def do_query_chardev(self):
         return [{"label": name, "filename": "unix:", "frontend-open": True}
                 for name in self.chardevs]
+
+    def do_human_monitor_command(self, command_line):
+        """Show the memory of the doorbell devices, and perhaps that of one that is gone."""
+        assert command_line == "info ramblock"
+        late = self.settings.get("late_blocks", 0)
+        self.settings["late_blocks"] = max(late - 1, 0)
+        doorbells = sum(kind == "ivshmem-doorbell" for kind, _ in self.devices.values())
+        return "".join(f"0000:00:{at:02x}.0/ivshmem.bar2    4 KiB\r\n"
+                       for at in range(doorbells + bool(late)))
 
     def do_object_add(self, id, **_):
         self.objects.append(id)
