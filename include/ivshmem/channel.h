@@ -97,7 +97,7 @@ struct ivs_channels_options {
  * section's former content is lost. So a peer that is opened again, with the same id, starts
  * without the queues that it had, and the other sides of those queues see that these have ended.
  *
- * Return: 0, IVS_CHANNEL_E_LAYOUT, _VERSION, _SECTION, _READ_ONLY; -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_LAYOUT, _VERSION, _SECTION, _READ_ONLY, _PEER; -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_channels_open(struct ivs_peer *peer,
 					      const struct ivs_channels_options *opts,
@@ -175,7 +175,8 @@ struct ivs_queue_options {
  * senders with the same name have a queue each, all of which the receiver drains in turn. It drains
  * up to 8 queues of the same peer at a time; others wait until some of these are closed.
  *
- * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION, _PEER;
+ *         -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_queue_open_sender(struct ivs_channels *channels, const char *name,
 						  const struct ivs_queue_options *opts,
@@ -184,7 +185,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_queue_open_sender(struct ivs_channels *channels,
 /**
  * ivs_queue_open_receiver() - receive from all queues with this name
  *
- * Return: 0, IVS_CHANNEL_E_NAME, _BUSY, _FULL, _SECTION; -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_NAME, _BUSY, _FULL, _SECTION, _PEER; -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_queue_open_receiver(struct ivs_channels *channels, const char *name,
 						    struct ivs_queue **out);
@@ -279,7 +280,8 @@ struct ivs_stream_options {
  * ivs_stream_listen() - accept streams with this name
  * @opts: size of the buffers for what this side writes; NULL: the defaults
  *
- * Return: 0, IVS_CHANNEL_E_NAME, _BUSY (another peer listens), _FULL, _SECTION; -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_NAME, _BUSY (another peer listens), _FULL, _SECTION, _PEER;
+ *         -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_stream_listen(struct ivs_channels *channels, const char *name,
 					      const struct ivs_stream_options *opts,
@@ -417,7 +419,8 @@ struct ivs_topic_options {
  *
  * The publisher rings up to 64 subscribers; others look for messages every 10 ms.
  *
- * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION; -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION, _PEER;
+ *         -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_publisher(struct ivs_channels *channels,
 						     const char *name,
@@ -438,7 +441,7 @@ struct ivs_subscriber_options {
  * ivs_topic_open_subscriber() - receive the messages of a topic, which may be created later
  * @opts: NULL: the defaults
  *
- * Return: 0, IVS_CHANNEL_E_NAME, _FULL, _SECTION; -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_NAME, _FULL, _SECTION, _PEER; -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_subscriber(struct ivs_channels *channels,
 						      const char *name,

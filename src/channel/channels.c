@@ -18,11 +18,12 @@
 #define PREPARE_TRIES 100
 #define PREPARE_PAUSE_NS IVS_NS_PER_MS
 
-static void pause_ns(int64_t ns)
+/* Return: 0; -EINTR: a signal arrived. */
+static int pause_ns(int64_t ns)
 {
 	const struct timespec time = {ns / IVS_NS_PER_S, ns % IVS_NS_PER_S};
 
-	(void)nanosleep(&time, NULL);
+	return nanosleep(&time, NULL) ? -errno : 0;
 }
 
 /* Opening */
@@ -35,25 +36,23 @@ static int read_layout(struct ivs_channels *channels, size_t len)
 	for (unsigned int i = 0; i < PREPARE_TRIES && result == IVS_CHANNEL_LAYOUT_E_UNFINISHED;
 	     i++) {
 		if (i)
-			pause_ns(PREPARE_PAUSE_NS);
+			(void)pause_ns(PREPARE_PAUSE_NS);
 		result = ivs_channel_layout_read(channels->memory, len, &channels->layout);
 	}
 	return result == IVS_CHANNEL_LAYOUT_E_UNFINISHED ? IVS_CHANNEL_LAYOUT_E_EMPTY : result;
 }
 
-static int prepare_layout(struct ivs_channels *channels, size_t len, uint32_t sections_n,
-			  struct ivs_error *err)
+/* Return: 0, IVS_CHANNEL_LAYOUT_E_*. */
+static int prepare_layout(struct ivs_channels *channels, size_t len, uint32_t sections_n)
 {
 	struct ivs_channel_layout layout;
 	int result = read_layout(channels, len);
 
 	if (result != IVS_CHANNEL_LAYOUT_E_EMPTY)
 		return result;
-	if (ivs_channel_layout_make(len, sections_n, &layout))
-		return ivs_error_set(err, IVS_CHANNEL_E_LAYOUT,
-				     "a region of %zu bytes is too small for %u sections of at "
-				     "least 32 KiB",
-				     len, layout.sections_n);
+	result = ivs_channel_layout_make(len, sections_n, &layout);
+	if (result)
+		return result;
 	ivs_channel_layout_write(channels->memory, &layout);
 	return ivs_channel_layout_read(channels->memory, len, &channels->layout);
 }
@@ -61,12 +60,16 @@ static int prepare_layout(struct ivs_channels *channels, size_t len, uint32_t se
 static int open_layout(struct ivs_channels *channels, uint32_t sections_n, struct ivs_error *err)
 {
 	size_t len = ivs_peer_usable_len(channels->peer);
-	int result = prepare_layout(channels, len, sections_n, err);
 
-	switch (result) {
+	switch (prepare_layout(channels, len, sections_n)) {
 	case 0:
-	case IVS_CHANNEL_E_LAYOUT:
-		return result;
+		return 0;
+	case IVS_CHANNEL_LAYOUT_E_SIZE:
+		return ivs_error_set(err, IVS_CHANNEL_E_LAYOUT,
+				     "a region of %zu bytes cannot have %u sections: use %d to %d "
+				     "sections, of at least 32 KiB each",
+				     len, sections_n ? sections_n : IVS_CHANNEL_SECTIONS_MIN,
+				     IVS_CHANNEL_SECTIONS_MIN, IVS_CHANNEL_SECTIONS_MAX);
 	case IVS_CHANNEL_LAYOUT_E_VERSION:
 		return ivs_error_set(err, IVS_CHANNEL_E_VERSION,
 				     "the region has layout version %u, and this library supports "
@@ -147,10 +150,22 @@ static void keep_former_readers(struct ivs_channels *channels, struct ivs_sectio
 			return;
 		view->state.closed = true;
 		ivs_endpoint_put(ivs_channels_own(channels), index, view);
-		ivs_shared_publish(ivs_channels_own_word(channels, index, IVS_ENDPOINT_POSITION),
-				   readers->positions[i]);
 		ivs_channels_linger(channels, index, IVS_ROLE_READER, view->state.incarnation);
 	}
+}
+
+static bool holds_section(const struct ivs_channels *channels)
+{
+	return !channels->lost && ivs_section_life(ivs_channels_own(channels)) == channels->life;
+}
+
+/* Leave the section, if no other peer has taken it. */
+static void leave(struct ivs_channels *channels)
+{
+	if (!holds_section(channels))
+		return;
+	ivs_section_end(ivs_channels_own(channels), &channels->holder);
+	ring_all(channels);
 }
 
 static int begin(struct ivs_channels *channels, const struct ivs_channels_options *opts,
@@ -190,7 +205,7 @@ static int begin(struct ivs_channels *channels, const struct ivs_channels_option
 	ring_all(channels);
 	if (!result)
 		return 0;
-	ivs_section_end(ivs_channels_own(channels), &channels->holder);
+	leave(channels);
 	return ivs_error_set(err, result, "%s", ivs_channel_strerror(result));
 }
 
@@ -218,19 +233,11 @@ int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *
 	return 0;
 }
 
-static bool holds_section(const struct ivs_channels *channels)
-{
-	return !channels->lost && ivs_section_life(ivs_channels_own(channels)) == channels->life;
-}
-
 void ivs_channels_close(struct ivs_channels *channels)
 {
 	if (!channels)
 		return;
-	if (holds_section(channels)) {
-		ivs_section_end(ivs_channels_own(channels), &channels->holder);
-		ring_all(channels);
-	}
+	leave(channels);
 	ivs_presence_free(&channels->presence);
 	free(channels);
 }
@@ -560,6 +567,8 @@ static int64_t next_pause_ns(struct ivs_channels *channels)
 
 int ivs_channels_patience(struct ivs_channels *channels, bool rings)
 {
+	if (check_own(channels))
+		return 0; /* the call after the wait says so */
 	if (rings && can_be_rung(channels))
 		return SLEEP_MAX_MS;
 	return (int)((next_pause_ns(channels) + IVS_NS_PER_MS - 1) / IVS_NS_PER_MS);
@@ -577,8 +586,8 @@ int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool 
 		return IVS_CHANNEL_E_TIMEOUT;
 	if (!can_be_rung(channels)) {
 		max_ns = next_pause_ns(channels);
-		pause_ns(max_ns < left_ns ? max_ns : left_ns);
-		return ivs_channels_poll(channels);
+		result = pause_ns(max_ns < left_ns ? max_ns : left_ns);
+		return result ? result : ivs_channels_poll(channels);
 	}
 	max_ns = ivs_channels_patience(channels, rings) * (int64_t)IVS_NS_PER_MS;
 	result = next_event(channels, left_ns > max_ns ? (int)(max_ns / IVS_NS_PER_MS)

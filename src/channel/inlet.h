@@ -57,9 +57,6 @@ IVS_MUST_USE int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, u
 /** ivs_inlet_publish() - publish the position of a reader that the writer does not wait for */
 void ivs_inlet_publish(const struct ivs_inlet *inlet);
 
-/** ivs_inlet_is_complete() - whether the writer has closed its endpoint, which still exists */
-IVS_MUST_USE bool ivs_inlet_is_complete(const struct ivs_inlet *inlet);
-
 /** ivs_inlet_has_ended() - whether the writer will write nothing more */
 IVS_MUST_USE bool ivs_inlet_has_ended(const struct ivs_inlet *inlet);
 

@@ -159,7 +159,7 @@ void ivs_endpoint_put(void *section, unsigned int index, const struct ivs_endpoi
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_TARGET], ivs_endpoint_ref_pack(&view->target));
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_LIFE], view->target_life);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_ACCEPTED], 0);
-	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], 0);
+	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], view->position);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_SLEEPS],
 			 ivs_endpoint_sleeps(view->state.incarnation, false));
 	ivs_endpoint_set_state(section, index, &view->state);
@@ -228,8 +228,8 @@ void ivs_section_find_readers(const void *section, uint64_t section_len,
 		if (!ivs_endpoint_get(section, section_len, i, view) ||
 		    view->state.role != IVS_ROLE_READER)
 			continue;
-		out->positions[out->n] = ivs_shared_load(&endpoint[IVS_ENDPOINT_POSITION]);
-		if (out->positions[out->n])
+		view->position = ivs_shared_load(&endpoint[IVS_ENDPOINT_POSITION]);
+		if (view->position)
 			out->n++;
 	}
 }

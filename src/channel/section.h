@@ -92,7 +92,8 @@ struct ivs_endpoint_ref {
 
 /**
  * struct ivs_endpoint_view - a copy of another peer's endpoint, checked
- * @at: writer: offset of the slots from the start of the section
+ * @at:       writer: offset of the slots from the start of the section
+ * @position: reader: where it begins; ivs_endpoint_get() sets it to 0
  */
 struct ivs_endpoint_view {
 	struct ivs_endpoint_state state;
@@ -101,6 +102,7 @@ struct ivs_endpoint_view {
 	struct ivs_lane_shape shape;
 	struct ivs_endpoint_ref target;
 	uint64_t target_life;
+	uint64_t position;
 };
 
 static inline uint64_t *ivs_section_endpoint(void *section, unsigned int index)
@@ -176,12 +178,11 @@ static inline uint64_t ivs_endpoint_sleeps(uint32_t incarnation, bool sleeps)
 
 /**
  * struct ivs_section_readers - readers of a section that have released messages
- * @n: number of @views and @positions
+ * @n: number of @views
  */
 struct ivs_section_readers {
 	unsigned int n;
 	struct ivs_endpoint_view views[IVS_SECTION_ENDPOINTS_N];
-	uint64_t positions[IVS_SECTION_ENDPOINTS_N];
 };
 
 /** ivs_section_find_readers() - the readers that the former holder of a section has left */

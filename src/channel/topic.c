@@ -121,6 +121,15 @@ static void add(struct publisher *publisher, const struct ivs_endpoint_ref *ref,
 	ivs_shared_publish(&refs_of(publisher)[place], ivs_endpoint_ref_pack(ref));
 }
 
+static bool is_subscribed(const struct ivs_channels *channels, const struct subscription *known)
+{
+	struct ivs_endpoint_state state = ivs_endpoint_get_state(
+		ivs_channels_at(channels, known->ref.section), known->ref.index);
+
+	return state.role == IVS_ROLE_READER && state.incarnation == known->ref.incarnation &&
+	       ivs_presence_is_active(&channels->presence, known->ref.section, known->life);
+}
+
 /* Forget the subscribers that are gone, and find new ones. */
 static void find_subscribers(struct ivs_topic *topic)
 {
@@ -137,13 +146,8 @@ static void find_subscribers(struct ivs_topic *topic)
 		return;
 	publisher->seen = seen;
 	for (unsigned int i = 0; i < IVS_SUBSCRIBERS_MAX; i++) {
-		const struct subscription *known = &publisher->subscriptions[i];
-
-		if (known->ref.index &&
-		    (!ivs_presence_is_active(&channels->presence, known->ref.section,
-					     known->life) ||
-		     ivs_shared_load(word_of(topic, known, IVS_ENDPOINT_STATE)) >> 32 !=
-			     known->ref.incarnation))
+		if (publisher->subscriptions[i].ref.index &&
+		    !is_subscribed(channels, &publisher->subscriptions[i]))
 			forget(publisher, i);
 	}
 	for (; ivs_channels_find(channels, IVS_ROLE_READER, NULL, false, &at, &life, &view);

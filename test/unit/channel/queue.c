@@ -334,20 +334,6 @@ Test(channel_queue, section_without_room_refuses_a_queue)
 	cr_assert_eq(ivs_queue_open_sender(all.channels[0], "q", NULL, &sender), 0);
 }
 
-Test(channel_queue, program_can_wait_with_poll)
-{
-	int wait_ms = -1;
-
-	open_pair(4, 8);
-	cr_expect_eq(ivs_channels_begin_wait(all.channels[1], &wait_ms), IVS_CHANNEL_E_TIMEOUT);
-	cr_expect_geq(wait_ms, 1);
-	cr_expect_eq(ivs_channels_end_wait(all.channels[1]), 0);
-	send_number(sender, 1);
-	cr_expect_eq(ivs_channels_begin_wait(all.channels[1], &wait_ms), 0);
-	cr_expect_eq(ivs_channels_end_wait(all.channels[1]), 0);
-	expect_number(receiver, 1);
-}
-
 Test(channel_queue, names_are_checked)
 {
 	static const char *const wrong[] = {"", "a\n", "\x7f",
@@ -465,16 +451,6 @@ Test(channel_queue, wait_does_not_consume_the_end)
 	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
 	cr_assert_eq(ivs_channels_wait(all.channels[1], 1000), 0);
 	cr_expect_eq(receive_result(receiver), IVS_CHANNEL_E_ENDED);
-}
-
-Test(channel_queue, wait_ends_at_its_time_limit)
-{
-	int result = 0;
-
-	open_pair(4, 8);
-	for (unsigned int i = 0; i < 1000 && !result; i++)
-		result = ivs_channels_wait(all.channels[1], 1);
-	cr_expect_eq(result, IVS_CHANNEL_E_TIMEOUT);
 }
 
 Test(channel_queue, release_gives_back_no_message_that_was_not_returned)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Tests of topics in a plain region: subscribers that come, go and are slow; wrong values. */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,43 @@ Test(channel_topic, subscribers_come_and_go)
 		ivs_topic_close(subscriber);
 	}
 	subscriber = NULL;
+}
+
+static unsigned int count_references(void)
+{
+	uint8_t *section = ivs_channels_own(all.channels[0]);
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	const uint64_t *refs;
+	uint64_t life;
+	unsigned int n = 0;
+
+	cr_assert(ivs_channels_find(all.channels[1], IVS_ROLE_PUBLISHER, "t", false, &at, &life,
+				    &view));
+	refs = (const uint64_t *)(void *)(section + view.at + ivs_lane_len(&view.shape));
+	for (unsigned int i = 0; i < 64; i++)
+		n += ivs_shared_load(&refs[i]) != 0;
+	return n;
+}
+
+/* A publisher looks for changes once per millisecond at most. */
+static void publish_until_references_are(unsigned int expected)
+{
+	for (unsigned int i = 0; i < 1000 && count_references() != expected; i++) {
+		(void)poll(NULL, 0, 1);
+		publish(i);
+	}
+	cr_assert_eq(count_references(), expected);
+}
+
+Test(channel_topic, publisher_forgets_a_subscriber_that_closed)
+{
+	open_publisher(8);
+	open_subscriber(false, false);
+	publish_until_references_are(1);
+	ivs_topic_close(subscriber);
+	subscriber = NULL;
+	publish_until_references_are(0);
 }
 
 Test(channel_topic, publishers_come_and_go)
