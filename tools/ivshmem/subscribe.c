@@ -76,13 +76,17 @@ static int receive_one(struct subscribe *subscribe, struct ivs_topic *topic, siz
 		       int timeout_ms)
 {
 	struct message_print *print = &subscribe->print;
-	int result = ivs_topic_receive(topic, print->buffer, print->room, len, timeout_ms);
 
-	if (result != IVS_CHANNEL_E_TOO_LONG)
-		return result;
-	result = message_print_make_room(print, *len);
-	return result ? result
-		      : ivs_topic_receive(topic, print->buffer, print->room, len, timeout_ms);
+	for (;;) {
+		int result = ivs_topic_receive(topic, print->buffer, print->room, len, timeout_ms);
+
+		if (result != IVS_CHANNEL_E_TOO_LONG)
+			return result;
+		/* By the next call, the publisher may have replaced it by a longer message. */
+		result = message_print_make_room(print, *len);
+		if (result)
+			return result;
+	}
 }
 
 /* Return: 0: go on; or an exit status after printing the reason. */
@@ -111,11 +115,12 @@ static int receive_all(struct subscribe *subscribe)
 	struct ivs_topic *topic;
 	uint64_t missed;
 	int status = 0;
-	int result = ivs_topic_open_subscriber(subscribe->target.channels, subscribe->target.name,
-					       &subscribe->opts, &topic);
+	int result = message_print_make_room(&subscribe->print, ROOM_MIN);
 
 	if (!result)
-		result = message_print_make_room(&subscribe->print, ROOM_MIN);
+		result = ivs_topic_open_subscriber(subscribe->target.channels,
+						   subscribe->target.name, &subscribe->opts,
+						   &topic);
 	if (result)
 		return channel_target_failed(&subscribe->target, result);
 	while (!status && subscribe->print.left_n) {
