@@ -376,20 +376,25 @@ def test_socket_in_use(place, served):
         assert process.wait() == 1
         assert "another process is already listening" in process.err.text()
     process, _ = served.listen("echo", path)
-    process.signal(signal.SIGINT)
+    process.signal(signal.SIGTERM)
     assert process.wait() == 0
     assert not path.exists()
 
 
-def test_end_with_open_connections(place, served):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_end_with_open_connections(place, served, number):
     """At the end, connections that have not ended are reset on both sides."""
     target = place.add(Target(echo))
     served.serve("echo", target.address)
-    process, at = served.listen("echo")
+    before = signal.signal(number, signal.SIG_DFL)  # nohup(1) ignores SIGHUP
+    try:
+        process, at = served.listen("echo")
+    finally:
+        signal.signal(number, before)
     sock = place.add(connect(at))
     sock.sendall(b"1")
     assert sock.recv(1) == b"1"
-    process.signal(signal.SIGTERM)
+    process.signal(number)
     assert process.wait() == 0
     with pytest.raises(ConnectionResetError):
         read_all(sock)

@@ -241,7 +241,7 @@ static int add_device(struct monitor *monitor, struct attach *attach, struct ivs
 	const char *driver = attach_target_driver(target);
 	int result;
 
-	/* An event about an earlier device with this id must not be taken for one about this device. */
+	/* An event about an earlier device with this id is not about this one. */
 	ivs_qmp_forget_events(&monitor->qmp);
 	if (target->kind == IVS_CONFIG_PLAIN)
 		result = ivs_qmp_execute(&monitor->qmp, NULL, err, "device_add",

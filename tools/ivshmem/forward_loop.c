@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "channel/section.h"
 #include "daemon/close.h"
+#include "tools/ivshmem/signals.h"
 #include "tools/shared/usage.h"
 
 #define ACCEPTS_MAX 16 /* in a round, for each rule */
@@ -365,9 +366,8 @@ int forward_run(struct forward *forward, struct ivs_peer *peer, struct ivs_chann
 	sigset_t stop;
 	int status;
 
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGINT);
-	sigaddset(&stop, SIGTERM);
+	signals_find_stop(&stop);
+	signal(SIGPIPE, SIG_IGN); /* a message to a closed pipe must not end the connections */
 	if (sigprocmask(SIG_BLOCK, &stop, NULL))
 		return usage_failed("cannot block signals: %s", strerrordesc_np(errno));
 	loop = (struct loop){.forward = forward, .channels = channels};

@@ -138,23 +138,6 @@ static int flush(struct ivs_stream *stream)
 			    ivs_channel_strerror(result));
 }
 
-/* A signal that the user or the shell has chosen to ignore (nohup, background) is not one. */
-static void find_stop_signals(sigset_t *stop)
-{
-	sigset_t all;
-
-	sigemptyset(stop);
-	sigemptyset(&all);
-	signals_add_stop(&all);
-	for (int number = 1; number < NSIG; number++) {
-		struct sigaction action;
-
-		if (sigismember(&all, number) == 1 && !sigaction(number, NULL, &action) &&
-		    action.sa_handler != SIG_IGN)
-			sigaddset(stop, number);
-	}
-}
-
 /* Return: 0, STATUS_FAILED, -EINTR: a signal is pending. */
 static int copy_stream(struct channel_target *target, struct ivs_stream *stream)
 {
@@ -163,7 +146,7 @@ static int copy_stream(struct channel_target *target, struct ivs_stream *stream)
 	int status;
 
 	/* Without a server, the other side learns from the section that this side has ended. */
-	find_stop_signals(&stop);
+	signals_find_stop(&stop);
 	sigprocmask(SIG_BLOCK, &stop, &before);
 	signal(SIGPIPE, SIG_IGN);
 	status = pipe_copy(target->channels, stream, &stop);

@@ -15,6 +15,17 @@ void signals_add_stop(sigset_t *set)
 		sigaddset(set, stop_numbers[i]);
 }
 
+void signals_find_stop(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < STOP_N; i++) {
+		struct sigaction action;
+
+		if (!sigaction(stop_numbers[i], NULL, &action) && action.sa_handler != SIG_IGN)
+			sigaddset(set, stop_numbers[i]);
+	}
+}
+
 void signals_hold(sigset_t *before)
 {
 	sigset_t held;

@@ -23,4 +23,11 @@ bool signals_pending(void);
 /** signals_add_stop() - add to @set the signals with which users end programs */
 void signals_add_stop(sigset_t *set);
 
+/**
+ * signals_find_stop() - set @set to the signals with which users can end this program
+ *
+ * A signal that the user or the shell has chosen to ignore (nohup, background) is not one.
+ */
+void signals_find_stop(sigset_t *set);
+
 #endif
