@@ -98,6 +98,7 @@ def test_not_enabled(place):
     """Without an operating system, the guest does not enable the device. If the user then
     interrupts the command, nothing can be undone, and the reason says so."""
     vm = Vm(place, *PORTS, bare=True)
+    vm.await_firmware()
     make_region(place)
     process = vm.run("attach", "--region", place.shm, "--timeout", "1", status=3)
     assert "ivshmem0 is plugged in, but the guest has not enabled it within 1 s" in \
@@ -169,6 +170,7 @@ def test_programs_that_die(place):
     wait_until(lambda: blocks_sigint(process.pid), "the request was sent")
     os.kill(vm.pid, signal.SIGKILL)
     assert process.wait() == 1
+    vm.process.wait()  # its monitor accepts connections until then
     assert "closed the connection: QEMU has ended" in process.err.text()
     process = vm.start("attach", "--region", place.shm)
     assert process.wait() == 1 and "no process listens at" in process.err.text()

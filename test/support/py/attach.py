@@ -15,7 +15,7 @@ from support.py import bare_vm
 from support.py.config import TOOL
 from support.py.control import ask_once
 from support.py.paths import BUILD, SOURCE
-from support.py.programs import TIMEOUT
+from support.py.programs import TIMEOUT, wait_until
 
 MIB = 1 << 20
 NODE = "/dev/ivshmem0"
@@ -114,6 +114,7 @@ class Vm(Tool):
         if bare:
             process = place.start(machine.qemu_program(), *bare_vm.MACHINE, *["-S"] * paused,
                                   "-qmp", f"unix:{path},server=on,wait=off", *monitor)
+            self.process = process
             self.pid = process.pid
             self.qmp = place.add(Qmp(path))
         else:
@@ -129,6 +130,13 @@ class Vm(Tool):
         if driver:
             self.shell.insert()
         return self
+
+    def await_firmware(self):
+        """Wait until the firmware has enabled the ports, after which it enables no device."""
+        wait_until(lambda: all(region["address"] != -1
+                               for bus in self.qmp.command("query-pci")
+                               for device in bus["devices"] if device["qdev_id"].startswith("rp")
+                               for region in device["regions"]), "the firmware is ready")
 
     def await_node(self):
         """Wait until the guest's driver has bound a device."""
