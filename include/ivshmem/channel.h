@@ -40,6 +40,9 @@ extern "C" {
 #define IVS_CHANNEL_MESSAGE_MAX (1u << 30)   /* bytes of a message */
 #define IVS_CHANNEL_SECTION_OF_ID UINT32_MAX /* the section with the number of the peer's id */
 
+#define IVS_TOPIC_BORROWERS_MAX 32
+#define IVS_TOPIC_LOANS_MAX 7 /* what one cache line can say */
+
 struct ivs_channels;
 struct ivs_queue;
 struct ivs_stream_listener;
@@ -408,10 +411,18 @@ IVS_PUBLIC uint32_t ivs_stream_section(const struct ivs_stream *stream);
  * @messages_n:  number of messages that are kept, at least; rounded up to a power of two; 0: 16. A
  *               subscriber that is further behind misses messages
  * @message_len: maximum length of a message in bytes, up to IVS_CHANNEL_MESSAGE_MAX; 0: 1024
+ * @borrowers_n: number of subscribers that can borrow messages in place at the same time, 1 to
+ *               IVS_TOPIC_BORROWERS_MAX; 0: 2
+ * @loans_n:     number of messages that each of them can borrow at the same time, 1 to
+ *               IVS_TOPIC_LOANS_MAX; 0: 2
+ *
+ * The topic needs memory for @messages_n + @borrowers_n x @loans_n messages.
  */
 struct ivs_topic_options {
 	uint32_t messages_n;
 	uint32_t message_len;
+	uint32_t borrowers_n;
+	uint32_t loans_n;
 };
 
 /**
@@ -419,8 +430,8 @@ struct ivs_topic_options {
  *
  * The publisher rings up to 64 subscribers; others look for messages every 10 ms.
  *
- * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL, _SECTION, _PEER;
- *         -errno (-ENOMEM).
+ * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL (the section has no room; or
+ * @opts has more borrowers or loans than the maximum), _SECTION, _PEER; -errno (-ENOMEM).
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_publisher(struct ivs_channels *channels,
 						     const char *name,
@@ -429,12 +440,14 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_publisher(struct ivs_channels *channe
 
 /**
  * struct ivs_subscriber_options - what a subscriber receives; zeroes: the defaults
- * @newest: only the newest message; older ones that have not been received are skipped
- * @last:   begin with the last message that was published before the subscriber was opened, if any
+ * @newest:  only the newest message; older ones that have not been received are skipped
+ * @last:    begin with the last message that was published before the subscriber was opened, if any
+ * @borrows: the subscriber uses ivs_topic_borrow(), and should get messages in place
  */
 struct ivs_subscriber_options {
 	bool newest;
 	bool last;
+	bool borrows;
 };
 
 /**
@@ -448,17 +461,20 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_subscriber(struct ivs_channels *chann
 						      const struct ivs_subscriber_options *opts,
 						      struct ivs_topic **out);
 
-/** ivs_topic_close() - close a publisher or subscriber. NULL is ignored. */
+/**
+ * ivs_topic_close() - close a publisher or subscriber, and give back what it has borrowed. NULL is
+ * ignored.
+ */
 IVS_PUBLIC void ivs_topic_close(struct ivs_topic *topic);
 
 /**
  * ivs_topic_reserve() - get the memory for the next message, to write it in place
  *
- * The oldest message is overwritten. Until ivs_topic_commit(), a further call returns the same
- * memory.
+ * The oldest message is overwritten, unless a subscriber has borrowed it: then the publisher uses
+ * other memory. Until ivs_topic_commit(), a further call returns the same memory.
  *
- * Return: room for the topic's longest message, aligned to 8 bytes; NULL: another peer has taken
- * the section.
+ * Return: room for the topic's longest message, aligned to 64 bytes, or to 4096 bytes (in each
+ * peer's memory) if @message_len is at least 4096; NULL: another peer has taken the section.
  */
 IVS_PUBLIC void *ivs_topic_reserve(struct ivs_topic *topic);
 
@@ -490,6 +506,30 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_publish(struct ivs_topic *topic, const voi
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_topic_receive(struct ivs_topic *topic, void *buffer, size_t room,
 					      size_t *len, int timeout_ms);
+
+/**
+ * ivs_topic_borrow() - get the next message without copying it to a buffer
+ * @message: set to the message, which can be used until ivs_topic_give_back(). **Its bytes can
+ *           change at any time** if a peer is hostile, or if the publisher has died and another
+ *           peer takes its section: copy what you check, or use ivs_topic_receive()
+ * @len:     set to its length, which does not change
+ *
+ * A subscriber can borrow several messages, and the publisher continues meanwhile. The message is
+ * in the publisher's section, with the alignment that ivs_topic_reserve() describes, if the
+ * subscriber was opened with the option borrows, is one of the publisher's first borrowers, and has
+ * not yet borrowed as many messages as the publisher allows. Otherwise, it is a private copy: also
+ * for a moment after the subscriber was opened, before the publisher has seen it.
+ *
+ * Return: as ivs_topic_receive(), except IVS_CHANNEL_E_TOO_LONG; -ENOMEM.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_topic_borrow(struct ivs_topic *topic, const void **message,
+					     size_t *len, int timeout_ms);
+
+/** ivs_topic_give_back() - the message that was borrowed is not used any more; NULL is ignored */
+IVS_PUBLIC void ivs_topic_give_back(struct ivs_topic *topic, const void *message);
+
+/** ivs_topic_is_in_place() - whether a borrowed message is in the region, and not a copy */
+IVS_PUBLIC bool ivs_topic_is_in_place(const struct ivs_topic *topic, const void *message);
 
 /**
  * ivs_topic_missed() - number of messages that a subscriber has missed because it was too far

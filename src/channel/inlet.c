@@ -17,10 +17,11 @@ static const uint64_t *writer_word(const struct ivs_inlet *inlet, enum ivs_endpo
 
 int ivs_inlet_open(struct ivs_inlet *inlet, struct ivs_channels *channels,
 		   const struct ivs_endpoint_ref *writer, uint64_t writer_life,
-		   const struct ivs_endpoint_view *view)
+		   const struct ivs_endpoint_view *view, bool borrows)
 {
 	const uint8_t *section = ivs_channels_at(channels, writer->section);
-	struct ivs_endpoint_view own = {.target = *writer, .target_life = writer_life};
+	struct ivs_endpoint_view own = {
+		.target = *writer, .target_life = writer_life, .borrows = borrows};
 
 	*inlet = (struct ivs_inlet){
 		.channels = channels,

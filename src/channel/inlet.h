@@ -34,13 +34,14 @@ struct ivs_inlet {
 
 /**
  * ivs_inlet_open() - read the lane of another peer's endpoint, from its first message on
- * @view: a copy of the endpoint
+ * @view:    a copy of the endpoint
+ * @borrows: tell a publisher that this reader wants to borrow buffers
  *
  * Return: 0, IVS_CHANNEL_E_FULL.
  */
 IVS_MUST_USE int ivs_inlet_open(struct ivs_inlet *inlet, struct ivs_channels *channels,
 				const struct ivs_endpoint_ref *writer, uint64_t writer_life,
-				const struct ivs_endpoint_view *view);
+				const struct ivs_endpoint_view *view, bool borrows);
 
 /** ivs_inlet_close() - stop reading; the writer sees the end */
 void ivs_inlet_close(struct ivs_inlet *inlet);

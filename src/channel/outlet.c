@@ -26,28 +26,34 @@ int ivs_outlet_open(struct ivs_outlet *outlet, struct ivs_channels *channels,
 		    const struct ivs_outlet_options *opts)
 {
 	struct ivs_endpoint_view view = {
+		.state = {.role = opts->role},
 		.shape = {.slots_n = opts->slots_n,
 			  .slot_len = ivs_lane_slot_len(opts->message_len)},
+		.pool = opts->pool,
 		.target = opts->target,
 		.target_life = opts->target_life,
 	};
+	uint64_t at;
 
 	*outlet = (struct ivs_outlet){
 		.channels = channels, .role = opts->role, .rung_at = NOT_RUNG};
 	outlet->index = ivs_channels_take_endpoint(channels, &outlet->incarnation);
 	if (!outlet->index)
 		return IVS_CHANNEL_E_FULL;
-	if (!ivs_arena_take(&channels->arena, outlet->index,
-			    ivs_endpoint_part_len(opts->role, &view.shape), &view.at)) {
+	if (!ivs_arena_take(&channels->arena, outlet->index, ivs_endpoint_part_len(&view), &at)) {
 		ivs_channels_give_back(channels, outlet->index);
 		return IVS_CHANNEL_E_FULL;
 	}
+	ivs_endpoint_set_part(&view, at);
+	outlet->pool_at = view.pool_at;
 	/* Far from the bases of the lanes that were in this memory before. */
 	view.shape.base = (uint32_t)channels->life + outlet->incarnation * UINT32_C(0x9e3779b9);
-	view.state = (struct ivs_endpoint_state){opts->role, false, outlet->incarnation};
+	view.state.incarnation = outlet->incarnation;
 	memcpy(view.name, opts->name, strlen(opts->name)); /* the caller has checked its length */
 	ivs_lane_prepare(&outlet->lane, (uint8_t *)ivs_channels_own(channels) + view.at,
 			 &view.shape);
+	for (uint64_t i = ivs_lane_len(&view.shape); i < ivs_endpoint_slots_len(&view); i += 8)
+		ivs_shared_store((uint64_t *)(void *)(outlet->lane.slots + i), 0);
 	ivs_endpoint_put(ivs_channels_own(channels), outlet->index, &view);
 	return 0;
 }

@@ -12,6 +12,7 @@
  * struct ivs_outlet - a writer's endpoint, and its reader
  * @role:        role of the endpoint
  * @index:       place in the table of endpoints
+ * @pool_at:     of a publisher: offset of its buffers from the start of the section
  * @reader:      the reader's endpoint; its index is 0 if none has been found
  * @reader_life: life of the reader's section
  * @rung_at:     the reader's position when it was last rung; UINT64_MAX: it has not been rung
@@ -23,6 +24,7 @@ struct ivs_outlet {
 	enum ivs_endpoint_role role;
 	unsigned int index;
 	uint32_t incarnation;
+	uint64_t pool_at;
 	struct ivs_lane_writer lane;
 	struct ivs_endpoint_ref reader;
 	uint64_t reader_life;
@@ -36,12 +38,14 @@ struct ivs_outlet {
  * @role:        a role of writers
  * @target:      the endpoint that an acceptor answers, in the life @target_life of its section
  * @message_len: maximum length of a message
+ * @pool:        of a publisher
  */
 struct ivs_outlet_options {
 	enum ivs_endpoint_role role;
 	const char *name;
 	uint32_t slots_n;
 	uint32_t message_len;
+	struct ivs_pool_shape pool;
 	struct ivs_endpoint_ref target;
 	uint64_t target_life;
 };

@@ -109,8 +109,9 @@ static bool attach(struct ivs_receiver *receiver, bool to_all)
 		section = at.section;
 		if (n >= FROM_SECTION_MAX || ivs_inlet_is_read(receiver->channels, &at, life))
 			continue;
-		if (!make_room(receiver) || ivs_inlet_open(&receiver->inlets[receiver->inlets_n],
-							   receiver->channels, &at, life, &view)) {
+		if (!make_room(receiver) ||
+		    ivs_inlet_open(&receiver->inlets[receiver->inlets_n], receiver->channels, &at,
+				   life, &view, false)) {
 			receiver->seen = 0; /* so that the next call tries again */
 			break;
 		}

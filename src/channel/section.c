@@ -144,6 +144,53 @@ bool ivs_endpoint_name_is_valid(const char *name)
 	return len && len <= IVS_SECTION_NAME_MAX;
 }
 
+uint64_t ivs_endpoint_part_len(const struct ivs_endpoint_view *view)
+{
+	uint64_t len = ivs_endpoint_slots_len(view);
+
+	if (view->state.role == IVS_ROLE_PUBLISHER)
+		len += ivs_pool_align(&view->pool) - IVS_LANE_SLOT_ALIGN +
+		       ivs_pool_len(&view->pool, view->shape.slots_n);
+	return len;
+}
+
+void ivs_endpoint_set_part(struct ivs_endpoint_view *view, uint64_t at)
+{
+	uint64_t align = ivs_pool_align(&view->pool);
+
+	view->at = at;
+	if (view->state.role == IVS_ROLE_PUBLISHER)
+		view->pool_at = (at + ivs_endpoint_slots_len(view) + align - 1) / align * align;
+}
+
+/* POOL_SHAPE: the length in bits 0 to 31; borrowers in bits 32 to 47; loans in bits 48 to 63. */
+static void put_pool(uint64_t *endpoint, const struct ivs_endpoint_view *view)
+{
+	const struct ivs_pool_shape *pool = &view->pool;
+
+	ivs_shared_store(&endpoint[IVS_ENDPOINT_POOL], view->borrows ? 1 : view->pool_at);
+	ivs_shared_store(&endpoint[IVS_ENDPOINT_POOL_SHAPE],
+			 pool->buffer_len | (uint64_t)pool->borrowers_n << 32 |
+				 (uint64_t)pool->loans_n << 48);
+}
+
+static void get_pool(const uint64_t *endpoint, struct ivs_endpoint_view *view)
+{
+	uint64_t at = ivs_shared_load(&endpoint[IVS_ENDPOINT_POOL]);
+	uint64_t shape = ivs_shared_load(&endpoint[IVS_ENDPOINT_POOL_SHAPE]);
+
+	if (view->state.role == IVS_ROLE_READER)
+		view->borrows = at == 1;
+	if (view->state.role != IVS_ROLE_PUBLISHER)
+		return;
+	view->pool_at = at;
+	view->pool = (struct ivs_pool_shape){
+		.buffer_len = (uint32_t)shape,
+		.borrowers_n = (uint16_t)(shape >> 32),
+		.loans_n = (uint16_t)(shape >> 48),
+	};
+}
+
 void ivs_endpoint_put(void *section, unsigned int index, const struct ivs_endpoint_view *view)
 {
 	uint64_t *endpoint = ivs_section_endpoint(section, index);
@@ -159,9 +206,12 @@ void ivs_endpoint_put(void *section, unsigned int index, const struct ivs_endpoi
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_TARGET], ivs_endpoint_ref_pack(&view->target));
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_LIFE], view->target_life);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_ACCEPTED], 0);
+	put_pool(endpoint, view);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], view->position);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_SLEEPS],
 			 ivs_endpoint_sleeps(view->state.incarnation, false));
+	for (unsigned int i = 0; i < IVS_POOL_LOANS_MAX; i++)
+		ivs_shared_store(&endpoint[IVS_ENDPOINT_LOANS + i], 0);
 	ivs_endpoint_set_state(section, index, &view->state);
 }
 
@@ -179,12 +229,23 @@ struct ivs_endpoint_state ivs_endpoint_get_state(const void *section, unsigned i
 		ivs_shared_load(ivs_section_foreign(section, index) + IVS_ENDPOINT_STATE));
 }
 
-/* Return: whether the slots lie inside the arena. No sum can overflow. */
-static bool is_inside(const struct ivs_endpoint_view *view, uint64_t section_len)
+/* Return: whether a part lies inside the arena. */
+static bool is_inside(uint64_t at, uint64_t len, uint64_t section_len)
 {
-	return ivs_lane_is_possible(&view->shape) && view->at % IVS_LANE_SLOT_ALIGN == 0 &&
-	       view->at >= IVS_SECTION_ARENA_AT && view->at <= section_len &&
-	       ivs_endpoint_part_len(view->state.role, &view->shape) <= section_len - view->at;
+	return at % IVS_LANE_SLOT_ALIGN == 0 && at >= IVS_SECTION_ARENA_AT && at <= section_len &&
+	       len <= section_len - at;
+}
+
+/* Return: whether the slots and buffers lie inside the arena. No sum can overflow. */
+static bool is_possible(const struct ivs_endpoint_view *view, uint64_t section_len)
+{
+	if (!ivs_lane_is_possible(&view->shape) ||
+	    !is_inside(view->at, ivs_endpoint_slots_len(view), section_len))
+		return false;
+	return view->state.role != IVS_ROLE_PUBLISHER ||
+	       (ivs_pool_is_possible(&view->pool) &&
+		is_inside(view->pool_at, ivs_pool_len(&view->pool, view->shape.slots_n),
+			  section_len));
 }
 
 static bool has_lane(enum ivs_endpoint_role role)
@@ -211,7 +272,8 @@ bool ivs_endpoint_get(const void *section, uint64_t section_len, unsigned int in
 	out->shape.base = (uint32_t)ivs_shared_load(&endpoint[IVS_ENDPOINT_BASE]);
 	out->target = ivs_endpoint_ref_unpack(ivs_shared_load(&endpoint[IVS_ENDPOINT_TARGET]));
 	out->target_life = ivs_shared_load(&endpoint[IVS_ENDPOINT_LIFE]);
-	if (has_lane(out->state.role) && !is_inside(out, section_len))
+	get_pool(endpoint, out);
+	if (has_lane(out->state.role) && !is_possible(out, section_len))
 		return false;
 	/* The holder publishes the state last, and changes it before it reuses the endpoint. */
 	return ivs_shared_load(&endpoint[IVS_ENDPOINT_STATE]) == state;

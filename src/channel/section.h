@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A section: the part of the region that one peer, its holder, writes. It has a header, a table of
- * endpoints, and an arena for the slots of lanes (C-4 to C-7 in PROTOCOL.md). Pure.
+ * endpoints, and an arena for the slots of lanes and the buffers of topics (C-4 to C-7 in
+ * PROTOCOL.md). Pure.
  */
 #ifndef IVS_CHANNEL_SECTION_H
 #define IVS_CHANNEL_SECTION_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "channel/lane.h"
+#include "channel/pool.h"
 #include "ivshmem/api.h"
 
 #define IVS_SECTION_LETTERS "IVSSECTN"
@@ -38,8 +40,12 @@ enum ivs_endpoint_word {
 	IVS_ENDPOINT_TARGET,   /* reader: struct ivs_endpoint_ref of the writer */
 	IVS_ENDPOINT_LIFE,     /* reader: life of the writer's section */
 	IVS_ENDPOINT_ACCEPTED, /* writer: struct ivs_endpoint_ref of its reader */
+	IVS_ENDPOINT_POOL,     /* publisher: offset of the buffers. Reader: 1: it wants to borrow */
+	IVS_ENDPOINT_POOL_SHAPE,    /* publisher: length of a buffer; above bit 31, number of
+				  * borrowers; above bit 47, number of loans of each */
 	IVS_ENDPOINT_POSITION = 16, /* reader: messages released. Writer: messages written */
 	IVS_ENDPOINT_SLEEPS = 24,   /* the holder sleeps until its vector is rung: see below */
+	IVS_ENDPOINT_LOANS, /* reader: IVS_POOL_LOANS_MAX words: 1 + the number of a buffer */
 	IVS_ENDPOINT_WORDS_N = IVS_SECTION_ENDPOINT_LEN / 8,
 };
 
@@ -93,6 +99,8 @@ struct ivs_endpoint_ref {
 /**
  * struct ivs_endpoint_view - a copy of another peer's endpoint, checked
  * @at:       writer: offset of the slots from the start of the section
+ * @pool_at:  publisher: offset of the buffers from the start of the section
+ * @borrows:  reader: it wants to borrow buffers
  * @position: reader: where it begins; ivs_endpoint_get() sets it to 0
  */
 struct ivs_endpoint_view {
@@ -100,6 +108,9 @@ struct ivs_endpoint_view {
 	char name[IVS_SECTION_NAME_MAX + 1];
 	uint64_t at;
 	struct ivs_lane_shape shape;
+	uint64_t pool_at;
+	struct ivs_pool_shape pool;
+	bool borrows;
 	struct ivs_endpoint_ref target;
 	uint64_t target_life;
 	uint64_t position;
@@ -157,15 +168,23 @@ IVS_MUST_USE bool ivs_endpoint_get(const void *section, uint64_t section_len, un
 				   struct ivs_endpoint_view *out);
 
 /**
- * ivs_endpoint_part_len() - number of bytes that a writer needs: its slots, and after those of a
+ * ivs_endpoint_slots_len() - number of bytes at a writer's offset: its slots, and after those of a
  * publisher the references of the IVS_SUBSCRIBERS_MAX subscribers that it knows
  */
-static inline uint64_t ivs_endpoint_part_len(enum ivs_endpoint_role role,
-					     const struct ivs_lane_shape *shape)
+static inline uint64_t ivs_endpoint_slots_len(const struct ivs_endpoint_view *view)
 {
-	return ivs_lane_len(shape) +
-	       (role == IVS_ROLE_PUBLISHER ? IVS_SUBSCRIBERS_MAX * sizeof(uint64_t) : 0);
+	return ivs_lane_len(&view->shape) + (view->state.role == IVS_ROLE_PUBLISHER
+						     ? IVS_SUBSCRIBERS_MAX * sizeof(uint64_t)
+						     : 0);
 }
+
+/**
+ * ivs_endpoint_part_len() - number of bytes of the arena that a writer needs, with its buffers
+ */
+IVS_MUST_USE uint64_t ivs_endpoint_part_len(const struct ivs_endpoint_view *view);
+
+/** ivs_endpoint_set_part() - place a writer's slots and buffers in a part of that length */
+void ivs_endpoint_set_part(struct ivs_endpoint_view *view, uint64_t at);
 
 /*
  * The word IVS_ENDPOINT_SLEEPS: the incarnation in the upper half; 1 in the lower half if the

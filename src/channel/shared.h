@@ -50,6 +50,12 @@ static inline void ivs_shared_publish(uint64_t *word, uint64_t value)
 	__atomic_store_n(word, htole64(value), __ATOMIC_SEQ_CST);
 }
 
+/** ivs_shared_fence() - order all earlier stores of this peer before all its later loads */
+static inline void ivs_shared_fence(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /*
  * ivs_shared_begin_reuse() - order words that end the former use of memory before the bytes of its
  * next use, which are stored without ivs_shared_store()

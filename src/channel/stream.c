@@ -145,7 +145,7 @@ void ivs_stream_shutdown(struct ivs_stream *stream)
 int ivs_stream_open_inlet(struct ivs_stream *stream, const struct ivs_endpoint_ref *at,
 			  uint64_t life, const struct ivs_endpoint_view *view)
 {
-	int result = ivs_inlet_open(&stream->inlet, stream->base.channels, at, life, view);
+	int result = ivs_inlet_open(&stream->inlet, stream->base.channels, at, life, view, false);
 
 	if (result) {
 		stream->inlet.index = 0;

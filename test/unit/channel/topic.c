@@ -38,14 +38,14 @@ TestSuite(channel_topic, .init = open_all, .fini = close_all);
 
 static void open_publisher(uint32_t messages_n)
 {
-	const struct ivs_topic_options opts = {messages_n, 8};
+	const struct ivs_topic_options opts = {messages_n, 8, 0, 0};
 
 	cr_assert_eq(ivs_topic_open_publisher(all.channels[0], "t", &opts, &publisher), 0);
 }
 
 static void open_subscriber(bool newest, bool last)
 {
-	const struct ivs_subscriber_options opts = {newest, last};
+	const struct ivs_subscriber_options opts = {newest, last, false};
 
 	cr_assert_eq(ivs_topic_open_subscriber(all.channels[1], "t", &opts, &subscriber), 0);
 }
@@ -342,11 +342,14 @@ static void pretend_to_publish(uint64_t messages_n)
 	cr_assert(ivs_channels_find(all.channels[1], IVS_ROLE_PUBLISHER, "t", false, &at, &life,
 				    &view));
 	for (uint64_t i = messages_n - view.shape.slots_n; i < messages_n; i++) {
-		uint64_t *slot = (uint64_t *)(void *)(section + view.at +
-						      i % view.shape.slots_n * view.shape.slot_len);
+		uint32_t n = (uint32_t)(i % view.shape.slots_n);
+		uint8_t *slot = section + view.at + (uint64_t)n * view.shape.slot_len;
+		uint8_t *buffer = section + view.pool_at + (uint64_t)n * view.pool.buffer_len;
 
-		ivs_shared_store(slot + 1, i);
-		ivs_shared_store(slot, (uint64_t)(view.shape.base + 1 + (uint32_t)i) << 32 | 8);
+		ivs_shared_store((uint64_t *)(void *)buffer, i);
+		ivs_shared_store((uint64_t *)(void *)slot + 1, ivs_pool_item(n, 8));
+		ivs_shared_store((uint64_t *)(void *)slot,
+				 (uint64_t)(view.shape.base + 1 + (uint32_t)i) << 32 | 8);
 	}
 	ivs_shared_store(ivs_section_endpoint(section, at.index) + IVS_ENDPOINT_POSITION,
 			 messages_n);
