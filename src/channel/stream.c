@@ -362,7 +362,8 @@ int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len, size_t *
 		*got = 0;
 		return IVS_CHANNEL_E_ENDED;
 	}
-	if (!*got && result == IVS_CHANNEL_E_ENDED)
+	/* A stream that has never been connected ends, too. */
+	if (!*got && result == IVS_CHANNEL_E_ENDED && stream->inlet.index)
 		stream->complete = stream->complete || ivs_inlet_is_complete(&stream->inlet);
 	return *got ? 0 : result;
 }

@@ -281,6 +281,29 @@ Test(channel_stream, read_that_connects_leaves_the_report_to_a_writer_that_waits
 	cr_expect(is_ready(0));
 }
 
+/* Store a word of the first endpoint of peer 1 that has this role. */
+static void overwrite(enum ivs_endpoint_role role, enum ivs_endpoint_word word, uint64_t value)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+
+	cr_assert(ivs_channels_find(all.channels[0], role, NULL, true, &at, &life, &view));
+	ivs_section_endpoint(ivs_channels_own(all.channels[1]), at.index)[word] = value;
+}
+
+Test(channel_stream, listener_can_leave_before_it_has_an_acceptor)
+{
+	begin_pair();
+	overwrite(IVS_ROLE_ACCEPTOR, IVS_ENDPOINT_TARGET, 0);
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_TIMEOUT);
+	overwrite(IVS_ROLE_READER, IVS_ENDPOINT_STATE, 0);
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(write_result(client), IVS_CHANNEL_E_ENDED);
+	cr_expect_not(ivs_stream_is_complete(client));
+	cr_expect_eq(ivs_stream_section(client), 0);
+}
+
 Test(channel_stream, begun_connection_that_is_shut_first_can_still_be_accepted)
 {
 	const struct ivs_stream_options opts = {1000};
