@@ -22,6 +22,8 @@ struct command {
 extern const struct command command_dump;
 extern const struct command command_get;
 extern const struct command command_peers;
+extern const struct command command_ping;
+extern const struct command command_pong;
 extern const struct command command_put;
 extern const struct command command_ring;
 extern const struct command command_wait;
