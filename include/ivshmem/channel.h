@@ -214,7 +214,10 @@ IVS_PUBLIC void ivs_queue_close(struct ivs_queue *queue);
 IVS_PUBLIC IVS_MUST_USE int ivs_queue_reserve(struct ivs_queue *queue, void **memory,
 					      int timeout_ms);
 
-/** ivs_queue_commit() - send the message of @len bytes in the memory that was reserved */
+/**
+ * ivs_queue_commit() - send the message in the memory that was reserved
+ * @len: 0 to the queue's longest message
+ */
 IVS_PUBLIC void ivs_queue_commit(struct ivs_queue *queue, size_t len);
 
 /**
@@ -412,7 +415,7 @@ IVS_PUBLIC uint32_t ivs_stream_section(const struct ivs_stream *stream);
  *               subscriber that is further behind misses messages
  * @message_len: maximum length of a message in bytes, up to IVS_CHANNEL_MESSAGE_MAX; 0: 1024
  * @borrowers_n: number of subscribers that can borrow messages in place at the same time, 1 to
- *               IVS_TOPIC_BORROWERS_MAX; 0: 2
+ *               IVS_TOPIC_BORROWERS_MAX; at most half of them, rounded up, of the same peer; 0: 2
  * @loans_n:     number of messages that each of them can borrow at the same time, 1 to
  *               IVS_TOPIC_LOANS_MAX; 0: 2
  *
@@ -428,7 +431,8 @@ struct ivs_topic_options {
 /**
  * ivs_topic_open_publisher() - create a topic, and be its publisher
  *
- * The publisher rings up to 64 subscribers; others look for messages every 10 ms.
+ * The publisher rings up to 64 subscribers, of which @borrowers_n must be borrowers; others look
+ * for messages every 10 ms.
  *
  * Return: 0, IVS_CHANNEL_E_NAME, _TOO_LONG (@opts->message_len), _FULL (the section has no room; or
  * @opts has more borrowers or loans than the maximum), _SECTION, _PEER; -errno (-ENOMEM).
@@ -478,7 +482,10 @@ IVS_PUBLIC void ivs_topic_close(struct ivs_topic *topic);
  */
 IVS_PUBLIC void *ivs_topic_reserve(struct ivs_topic *topic);
 
-/** ivs_topic_commit() - publish the message of @len bytes in the memory that was reserved */
+/**
+ * ivs_topic_commit() - publish the message in the memory that was reserved
+ * @len: 0 to the topic's longest message
+ */
 IVS_PUBLIC void ivs_topic_commit(struct ivs_topic *topic, size_t len);
 
 /**
@@ -510,22 +517,30 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_receive(struct ivs_topic *topic, void *buf
 /**
  * ivs_topic_borrow() - get the next message without copying it to a buffer
  * @message: set to the message, which can be used until ivs_topic_give_back(). **Its bytes can
- *           change at any time** if a peer is hostile, or if the publisher has died and another
- *           peer takes its section: copy what you check, or use ivs_topic_receive()
+ *           change at any time** if a peer is hostile: copy what you check, or use
+ *           ivs_topic_receive(). They also change when the publisher's section gets another holder
+ *           (such as the publisher itself, opened again), and can change after this peer has lost
+ *           its section or, for its publisher, has left
  * @len:     set to its length, which does not change
  *
  * A subscriber can borrow several messages, and the publisher continues meanwhile. The message is
  * in the publisher's section, with the alignment that ivs_topic_reserve() describes, if the
  * subscriber was opened with the option borrows, is one of the publisher's first borrowers, and has
- * not yet borrowed as many messages as the publisher allows. Otherwise, it is a private copy: also
- * for a moment after the subscriber was opened, before the publisher has seen it.
+ * not yet borrowed as many messages as the publisher allows. Otherwise, it is a private copy, with
+ * the alignment of malloc(3): also for a moment after the subscriber was opened, before the
+ * publisher has seen it.
  *
  * Return: as ivs_topic_receive(), except IVS_CHANNEL_E_TOO_LONG; -ENOMEM.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_topic_borrow(struct ivs_topic *topic, const void **message,
 					     size_t *len, int timeout_ms);
 
-/** ivs_topic_give_back() - the message that was borrowed is not used any more; NULL is ignored */
+/**
+ * ivs_topic_give_back() - the message that was borrowed is not used any more; NULL is ignored
+ *
+ * If the same address was borrowed twice, from a former publisher and from the present one, the
+ * older loan is given back first.
+ */
 IVS_PUBLIC void ivs_topic_give_back(struct ivs_topic *topic, const void *message);
 
 /** ivs_topic_is_in_place() - whether a borrowed message is in the region, and not a copy */

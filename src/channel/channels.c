@@ -154,7 +154,7 @@ static void keep_former_readers(struct ivs_channels *channels, struct ivs_sectio
 	}
 }
 
-static bool holds_section(const struct ivs_channels *channels)
+bool ivs_channels_holds_section(const struct ivs_channels *channels)
 {
 	return !channels->lost && ivs_section_life(ivs_channels_own(channels)) == channels->life;
 }
@@ -162,7 +162,7 @@ static bool holds_section(const struct ivs_channels *channels)
 /* Leave the section, if no other peer has taken it. */
 static void leave(struct ivs_channels *channels)
 {
-	if (!holds_section(channels))
+	if (!ivs_channels_holds_section(channels))
 		return;
 	ivs_section_end(ivs_channels_own(channels), &channels->holder);
 	ring_all(channels);
@@ -468,7 +468,7 @@ void ivs_channels_give_back(struct ivs_channels *channels, unsigned int index)
 
 	/* With the incarnation: the writer can still load the reader's last position. */
 	state.role = IVS_ROLE_NONE;
-	if (holds_section(channels)) {
+	if (ivs_channels_holds_section(channels)) {
 		ivs_endpoint_set_state(section, index, &state);
 		ivs_shared_store(ivs_section_endpoint(section, index) + IVS_ENDPOINT_SLEEPS, 0);
 	}
@@ -481,7 +481,7 @@ void ivs_channels_linger(struct ivs_channels *channels, unsigned int index,
 {
 	struct ivs_endpoint_state state = {role, true, incarnation};
 
-	if (!holds_section(channels))
+	if (!ivs_channels_holds_section(channels))
 		return;
 	state.complete = ivs_endpoint_get_state(ivs_channels_own(channels), index).complete;
 	ivs_endpoint_set_state(ivs_channels_own(channels), index, &state);

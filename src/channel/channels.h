@@ -70,6 +70,9 @@ static inline uint64_t *ivs_channels_own_word(struct ivs_channels *channels, uns
 			      : ivs_section_endpoint(ivs_channels_own(channels), index) + word;
 }
 
+/** ivs_channels_holds_section() - whether no other peer has taken this peer's section */
+IVS_MUST_USE bool ivs_channels_holds_section(const struct ivs_channels *channels);
+
 /** ivs_channels_take_endpoint() - reserve a place in the table. Return: its index; 0: no place */
 IVS_MUST_USE unsigned int ivs_channels_take_endpoint(struct ivs_channels *channels,
 						     uint32_t *incarnation);

@@ -61,6 +61,7 @@ static inline uint64_t ivs_pool_len(const struct ivs_pool_shape *shape, uint32_t
 static inline bool ivs_pool_is_possible(const struct ivs_pool_shape *shape)
 {
 	return shape->buffer_len && shape->buffer_len % IVS_POOL_ALIGN == 0 &&
+	       shape->buffer_len <= ivs_pool_buffer_len(IVS_CHANNEL_MESSAGE_MAX) &&
 	       shape->borrowers_n <= IVS_POOL_BORROWERS_MAX && shape->loans_n <= IVS_POOL_LOANS_MAX;
 }
 

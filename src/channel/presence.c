@@ -121,6 +121,16 @@ bool ivs_presence_is_active(const struct ivs_presence *presence, unsigned int se
 	return true;
 }
 
+bool ivs_presence_may_return(const struct ivs_presence *presence, unsigned int section,
+			     uint64_t life)
+{
+	const void *memory = section_at(presence, section);
+	const struct ivs_presence_other *other = &presence->others[section];
+
+	return life && ivs_section_life(memory) == life && other->ended_life == life &&
+	       !other->is_certain && !ivs_section_get_holder(memory).left;
+}
+
 bool ivs_presence_can_ring(const struct ivs_presence *presence)
 {
 	for (unsigned int i = 0; i < presence->sections_n; i++) {

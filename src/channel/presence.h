@@ -76,6 +76,14 @@ IVS_MUST_USE bool ivs_presence_is_active(const struct ivs_presence *presence, un
 bool ivs_presence_can_ring(const struct ivs_presence *presence);
 
 /**
+ * ivs_presence_may_return() - whether the end of a life is not certain: see @is_certain
+ *
+ * Its holder can be a peer whose join has not been processed yet.
+ */
+IVS_MUST_USE bool ivs_presence_may_return(const struct ivs_presence *presence, unsigned int section,
+					  uint64_t life);
+
+/**
  * ivs_presence_is_certain() - whether the end of an active life will be certain: see @is_certain
  */
 static inline bool ivs_presence_is_certain(const struct ivs_presence *presence,

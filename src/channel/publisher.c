@@ -85,29 +85,58 @@ static void forget(struct publisher *publisher, unsigned int i)
 		publisher->end--;
 }
 
-static bool is_known(const struct publisher *publisher, const struct ivs_endpoint_ref *ref)
+/* Return: IVS_SUBSCRIBERS_MAX: it is not known. */
+static unsigned int place_of(const struct publisher *publisher, const struct ivs_endpoint_ref *ref)
 {
 	for (unsigned int i = 0; i < publisher->end; i++) {
 		const struct subscription *at = &publisher->subscriptions[i];
 
 		if (at->ref.index && ivs_endpoint_ref_pack(&at->ref) == ivs_endpoint_ref_pack(ref))
-			return true;
+			return i;
 	}
-	return false;
+	return IVS_SUBSCRIBERS_MAX;
 }
 
-/* The first places are for subscribers that want to borrow. */
+/* One section gets at most half of the places for borrowers. */
+static bool may_borrow(const struct publisher *publisher, unsigned int section)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < publisher->pool.shape.borrowers_n; i++) {
+		const struct subscription *at = &publisher->subscriptions[i];
+
+		n += at->ref.index && at->ref.section == section;
+	}
+	return n < (publisher->pool.shape.borrowers_n + 1) / 2;
+}
+
+/* Return: the first free place for a subscriber: the first ones are for those that borrow. */
+static unsigned int free_place(const struct publisher *publisher, unsigned int section,
+			       bool borrows)
+{
+	unsigned int place = publisher->pool.shape.borrowers_n;
+
+	if (borrows && may_borrow(publisher, section))
+		place = 0;
+	while (place < IVS_SUBSCRIBERS_MAX && publisher->subscriptions[place].ref.index)
+		place++;
+	return place;
+}
+
 static void add(struct publisher *publisher, const struct ivs_endpoint_ref *ref, uint64_t life,
 		bool borrows)
 {
-	unsigned int place = borrows ? 0 : publisher->pool.shape.borrowers_n;
+	unsigned int place = free_place(publisher, ref->section, borrows);
+	unsigned int former = place_of(publisher, ref);
 
-	if (is_known(publisher, ref))
-		return;
-	while (place < IVS_SUBSCRIBERS_MAX && publisher->subscriptions[place].ref.index)
-		place++;
 	if (place == IVS_SUBSCRIBERS_MAX)
 		return;
+	if (former < IVS_SUBSCRIBERS_MAX) {
+		if (former < publisher->pool.shape.borrowers_n ||
+		    place >= publisher->pool.shape.borrowers_n)
+			return;
+		forget(publisher, former); /* it has no loans yet, and can have some now */
+	}
 	publisher->subscriptions[place] = (struct subscription){*ref, life, NOT_RUNG};
 	publisher->borrowers_n += place < publisher->pool.shape.borrowers_n;
 	if (place >= publisher->end)
@@ -115,14 +144,20 @@ static void add(struct publisher *publisher, const struct ivs_endpoint_ref *ref,
 	ivs_shared_publish(&refs_of(publisher)[place], ivs_endpoint_ref_pack(ref));
 }
 
+/*
+ * A leave that is processed late does not end the subscription of the next peer with the id: its
+ * join follows. Its loans would be forgotten meanwhile.
+ */
 static bool is_subscribed(const struct ivs_channels *channels, const struct subscription *known)
 {
-	struct ivs_endpoint_state state = ivs_endpoint_get_state(
-		ivs_channels_at(channels, known->ref.section), known->ref.index);
+	const void *section = ivs_channels_at(channels, known->ref.section);
+	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, known->ref.index);
 
-	return state.role == IVS_ROLE_READER && !state.closed &&
-	       state.incarnation == known->ref.incarnation &&
-	       ivs_presence_is_active(&channels->presence, known->ref.section, known->life);
+	if (state.role != IVS_ROLE_READER || state.closed ||
+	    state.incarnation != known->ref.incarnation)
+		return false;
+	return ivs_presence_is_active(&channels->presence, known->ref.section, known->life) ||
+	       ivs_presence_may_return(&channels->presence, known->ref.section, known->life);
 }
 
 /* Forget the subscribers that are gone, and find new ones. */
@@ -175,11 +210,12 @@ static void close_publisher(struct ivs_topic *topic)
 	struct publisher *publisher = publisher_of(topic);
 	struct ivs_channels *channels = topic->base.channels;
 
-	ivs_pool_deinit(&publisher->pool);
 	(void)!ivs_channels_poll(channels);
+	if (!channels->lost)
+		find_subscribers(publisher);
+	ivs_pool_deinit(&publisher->pool);
 	if (channels->lost)
 		return; /* and write nothing */
-	find_subscribers(publisher);
 	ivs_outlet_end(&publisher->outlet);
 	for (unsigned int i = 0; i < publisher->end; i++) {
 		if (publisher->subscriptions[i].ref.index)
@@ -265,9 +301,9 @@ static void find_loans(struct publisher *publisher)
 	const struct ivs_pool_shape *shape = &publisher->pool.shape;
 
 	ivs_pool_begin(&publisher->pool);
-	if (!publisher->borrowers_n)
-		return;
-	ivs_shared_fence();
+	/* Long messages may be written with non-temporal stores, which only a fence orders. */
+	if (publisher->borrowers_n || shape->buffer_len >= IVS_POOL_PAGE_LEN)
+		ivs_shared_fence();
 	for (unsigned int i = 0; i < shape->borrowers_n && i < publisher->end; i++) {
 		const struct subscription *at = &publisher->subscriptions[i];
 

@@ -244,6 +244,7 @@ static bool is_possible(const struct ivs_endpoint_view *view, uint64_t section_l
 		return false;
 	return view->state.role != IVS_ROLE_PUBLISHER ||
 	       (ivs_pool_is_possible(&view->pool) &&
+		view->pool_at % ivs_pool_align(&view->pool) == 0 &&
 		is_inside(view->pool_at, ivs_pool_len(&view->pool, view->shape.slots_n),
 			  section_len));
 }

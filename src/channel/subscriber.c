@@ -12,6 +12,7 @@
 /* How often to try again in one call if the publisher overtakes the subscriber each time. */
 #define LOOKS_MAX 8
 #define COPIES_MAX 64
+#define COPIED_MAX (4u << 20) /* bytes; but a message is copied at least twice */
 
 /**
  * struct loan - a message that has been borrowed
@@ -228,6 +229,8 @@ static int peek(struct subscriber *subscriber, const void **message, uint32_t *l
 	subscriber->unreported = 0;
 	if (result)
 		return result;
+	if (channels_of(subscriber)->lost)
+		return IVS_CHANNEL_E_SECTION;
 	if (!subscriber->inlet.index) {
 		result = subscribe(subscriber);
 		if (result)
@@ -294,7 +297,7 @@ static void give_back(struct subscriber *subscriber, struct loan **link)
 	*link = loan->next;
 	if (loan->copy)
 		free(loan->copy);
-	else
+	else if (ivs_channels_holds_section(channels))
 		ivs_shared_store(ivs_channels_own_word(channels, loan->index,
 						       IVS_ENDPOINT_LOANS + loan->word),
 				 0);
@@ -365,12 +368,17 @@ typedef int use_message(struct subscriber *subscriber, struct ivs_attempt *attem
 static int use_next(struct subscriber *subscriber, struct ivs_attempt *attempt, use_message *use,
 		    int timeout_ms)
 {
-	for (unsigned int i = 0; i < COPIES_MAX; i++) {
+	uint64_t copied = 0;
+
+	/* Also if there are always messages: another peer may have taken the section. */
+	(void)!ivs_channels_poll_sometimes(channels_of(subscriber));
+	for (unsigned int i = 0; i < COPIES_MAX && (i < 2 || copied < COPIED_MAX); i++) {
 		int result = ivs_channel_await(&subscriber->topic.base, attempt, timeout_ms);
 		int used;
 
 		if (result)
 			return result;
+		copied += attempt->len;
 		used = use(subscriber, attempt);
 		if (used != IVS_LANE_E_LAPPED)
 			return used;
@@ -451,7 +459,8 @@ static bool lend(struct subscriber *subscriber, const void *message, struct loan
 
 	loan->index = subscriber->inlet.index;
 	loan->word = find_word(subscriber);
-	if (loan->word == IVS_POOL_LOANS_MAX || !is_borrower(subscriber))
+	if (loan->word == IVS_POOL_LOANS_MAX || !is_borrower(subscriber) ||
+	    !ivs_channels_holds_section(channels_of(subscriber)))
 		return false;
 	word = ivs_channels_own_word(channels_of(subscriber), loan->index,
 				     IVS_ENDPOINT_LOANS + loan->word);
@@ -507,26 +516,34 @@ int ivs_topic_borrow(struct ivs_topic *topic, const void **message, size_t *len,
 	return 0;
 }
 
+/*
+ * The oldest loan of the message: the publisher may have been replaced by another that uses the
+ * same memory, and only the loan from that one still has an effect.
+ */
 static struct loan **find_loan(struct subscriber *subscriber, const void *message)
 {
+	struct loan **found = NULL;
 	struct loan **link = &subscriber->loans;
 
-	while (*link && (*link)->message != message)
-		link = &(*link)->next;
-	return link;
+	for (; *link; link = &(*link)->next) {
+		if ((*link)->message == message)
+			found = link;
+	}
+	return found ? found : link;
 }
 
 void ivs_topic_give_back(struct ivs_topic *topic, const void *message)
 {
-	struct loan **link = find_loan(subscriber_of(topic), message);
+	struct loan **link = topic->publishes ? NULL : find_loan(subscriber_of(topic), message);
 
-	if (*link)
+	if (link && *link)
 		give_back(subscriber_of(topic), link);
 }
 
 bool ivs_topic_is_in_place(const struct ivs_topic *topic, const void *message)
 {
-	const struct loan *loan = ((const struct subscriber *)topic)->loans;
+	const struct loan *loan = topic->publishes ? NULL
+						   : ((const struct subscriber *)topic)->loans;
 
 	while (loan && loan->message != message)
 		loan = loan->next;

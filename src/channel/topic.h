@@ -24,8 +24,9 @@
 
 /**
  * struct ivs_topic - what publishers and subscribers have in common: their first member
- * @base:  must be the first member
- * @close: close the channel, without freeing it
+ * @base:      must be the first member
+ * @publishes: it is a publisher
+ * @close:     close the channel, without freeing it
  */
 struct ivs_topic {
 	struct ivs_channel base;

@@ -367,3 +367,209 @@ Test(channel_loans, too_many_borrowers_or_loans)
 		     IVS_CHANNEL_E_FULL);
 	cr_expect_eq(ivs_topic_open_publisher(all.channels[0], "t", &most, &publisher), 0);
 }
+
+/* The former publisher was killed. The next one has the same buffers. */
+Test(channel_loans, older_loan_of_the_same_address_is_given_back_first)
+{
+	struct ivs_channels *killed = all.channels[0];
+	struct ivs_topic *former;
+	const uint64_t *before;
+	const uint64_t *now;
+	const void *none;
+	size_t len;
+
+	open_pair(2);
+	before = borrow((publish(1), subscriber));
+	cr_assert(ivs_topic_is_in_place(subscriber, before));
+	test_channels_reopen(&all, 0); /* the publisher was killed, and is started again */
+	cr_expect_eq(ivs_topic_borrow(subscriber, &none, &len, 0), IVS_CHANNEL_E_ENDED);
+	former = publisher;
+	publisher = open_publisher(8, 1, 2);
+	cr_expect_eq(ivs_topic_borrow(subscriber, &none, &len, 0), IVS_CHANNEL_E_TIMEOUT);
+	publish_and_look(10);
+	expect_borrowed(subscriber, 10, true);
+	publish(11);
+	now = borrow(subscriber);
+	cr_assert_eq(*now, 11);
+	cr_assert(ivs_topic_is_in_place(subscriber, now));
+	cr_assert_eq(now, before, "the test needs the same buffer");
+	/* As a program that keeps each message until it has the next one. */
+	ivs_topic_give_back(subscriber, before);
+	for (uint64_t n = 12; n < 40; n++)
+		publish(n);
+	cr_expect_eq(*now, 11, "overwritten with %lu", *now);
+	cr_expect_eq(ivs_channels_wait(killed, 0), IVS_CHANNEL_E_SECTION);
+	ivs_topic_close(former);
+	ivs_channels_close(killed);
+}
+
+Test(channel_loans, subscriber_without_its_section_borrows_nothing)
+{
+	struct ivs_channels *former = all.channels[1];
+	const void *message = NULL;
+	size_t len;
+	int result;
+
+	open_pair(1);
+	test_channels_reopen(&all, 1);
+	cr_expect_eq(ivs_channels_wait(former, 0), IVS_CHANNEL_E_SECTION);
+	all.channels[0]->polled_ns = INT64_MAX / 2;
+	publish(1);
+	result = ivs_topic_borrow(subscriber, &message, &len, 0);
+	cr_expect_eq(result, IVS_CHANNEL_E_SECTION, "result %d", result);
+	if (!result) {
+		cr_expect_not(ivs_topic_is_in_place(subscriber, message));
+		for (uint64_t n = 2; n < 40; n++)
+			publish(n);
+		cr_expect_eq(*(const uint64_t *)message, 1, "overwritten with %lu",
+			     *(const uint64_t *)message);
+	}
+	ivs_topic_close(subscriber);
+	subscriber = NULL;
+	ivs_channels_close(former);
+}
+
+Test(channel_loans, waiting_borrower_gets_the_place_of_one_that_is_gone)
+{
+	open_pair(1);
+	other = open_subscriber(2, true);
+	publish_and_look(1);
+	expect_borrowed(other, 1, false);
+	ivs_topic_close(subscriber);
+	subscriber = NULL;
+	publish_and_look(2);
+	publish_and_look(3);
+	expect_borrowed(other, 2, true);
+}
+
+Test(channel_loans, buffers_of_pages_that_do_not_begin_at_pages_are_refused)
+{
+	struct ivs_endpoint_view view;
+	uint64_t *endpoint;
+	const void *message = NULL;
+	size_t len;
+	int result;
+
+	publisher = open_publisher(4096, 1, 1);
+	view = find(IVS_ROLE_PUBLISHER, 1, &endpoint);
+	cr_assert_eq(view.pool_at % 4096, 0);
+	endpoint[IVS_ENDPOINT_POOL] -= 64;
+	subscriber = open_subscriber(1, true);
+	publish_and_look(0);
+	publish_and_look(1);
+	result = ivs_topic_borrow(subscriber, &message, &len, 0);
+	if (!result) {
+		ivs_topic_give_back(subscriber, message);
+		publish(2);
+		result = ivs_topic_borrow(subscriber, &message, &len, 0);
+	}
+	cr_expect(result, "in place: %d, address %% 4096: %lu",
+		  ivs_topic_is_in_place(subscriber, message), (uintptr_t)message % 4096);
+}
+
+/* The leave is processed after the next peer with the id has subscribed, and before its join. */
+Test(channel_loans, late_leave_does_not_end_loans_of_the_next_holder)
+{
+	const struct ivs_event leave = {.type = IVS_EVENT_LEAVE, .id = 1};
+	const struct ivs_event join = {.type = IVS_EVENT_JOIN, .id = 1};
+	const uint64_t *message;
+
+	open_pair(1);
+	publish(1);
+	message = borrow(subscriber);
+	cr_assert(ivs_topic_is_in_place(subscriber, message));
+	all.channels[0]->presence.others[1].seen_turn = all.channels[0]->presence.turns;
+	ivs_presence_handle(&all.channels[0]->presence, &leave);
+	for (uint64_t n = 2; n < 10; n++) /* the join is processed in the next turn */
+		publish_and_look(n);
+	ivs_presence_handle(&all.channels[0]->presence, &join);
+	for (uint64_t n = 10; n < 40; n++)
+		publish_and_look(n);
+	cr_expect_eq(*message, 1, "overwritten with %lu", *message);
+}
+
+Test(channel_loans, closing_publisher_enters_readers_where_they_belong)
+{
+	struct ivs_endpoint_view view;
+	uint64_t *endpoint;
+	const uint64_t *refs;
+
+	publisher = open_publisher(8, 2, 1);
+	view = find(IVS_ROLE_PUBLISHER, 1, &endpoint);
+	refs = (const uint64_t *)((const uint8_t *)ivs_channels_own(all.channels[0]) + view.at +
+				  ivs_lane_len(&view.shape));
+	subscriber = open_subscriber(1, false);
+	ivs_topic_close(publisher);
+	publisher = NULL;
+	cr_expect_eq(refs[0], 0, "a reader that does not borrow is at 0");
+	cr_expect_neq(refs[2], 0);
+}
+
+Test(channel_loans, one_peer_does_not_take_the_places_of_all_borrowers)
+{
+	struct ivs_topic *greedy[2];
+
+	publisher = open_publisher(8, 2, 2);
+	greedy[0] = open_subscriber(1, true);
+	greedy[1] = open_subscriber(1, true);
+	publish_and_look(0);
+	other = open_subscriber(2, true);
+	publish_and_look(1);
+	publish_and_look(2);
+	expect_borrowed(other, 1, true);
+	ivs_topic_close(greedy[0]);
+	ivs_topic_close(greedy[1]);
+}
+
+Test(channel_loans, former_holder_does_not_end_loans_of_the_next_one)
+{
+	struct ivs_channels *former = all.channels[1];
+	const uint64_t *old;
+	const uint64_t *message;
+
+	open_pair(2);
+	publish(1);
+	old = borrow(subscriber);
+	test_channels_reopen(&all, 1);
+	other = open_subscriber(1, true);
+	publish_and_look(2);
+	publish(3);
+	message = borrow(other);
+	cr_assert(ivs_topic_is_in_place(other, message));
+	ivs_topic_give_back(subscriber, old); /* the former holder has not polled yet */
+	for (uint64_t n = 4; n < 40; n++)
+		publish(n);
+	cr_expect_eq(*message, 2, "overwritten with %lu", *message);
+	cr_expect_eq(ivs_channels_wait(former, 0), IVS_CHANNEL_E_SECTION);
+	ivs_topic_close(subscriber);
+	subscriber = NULL;
+	ivs_channels_close(former);
+}
+
+Test(channel_loans, publisher_has_borrowed_nothing)
+{
+	uint64_t n = 0;
+
+	publisher = open_publisher(8, 1, 1);
+	publish(1);
+	cr_expect_not(ivs_topic_is_in_place(publisher, &n));
+	ivs_topic_give_back(publisher, NULL);
+}
+
+Test(channel_loans, borrower_remains_one_when_another_subscriber_is_gone)
+{
+	const uint64_t *message;
+
+	publisher = open_publisher(8, 1, 1);
+	subscriber = open_subscriber(1, true);
+	other = open_subscriber(2, false);
+	publish_and_look(0);
+	expect_borrowed(subscriber, 0, true);
+	publish(1);
+	message = borrow(subscriber);
+	ivs_topic_close(other);
+	other = NULL;
+	for (uint64_t n = 2; n < 40; n++)
+		publish_and_look(n);
+	cr_expect_eq(*message, 1, "overwritten with %lu", *message);
+}
