@@ -300,15 +300,24 @@ def test_limits(place, served, option, value, message):
         assert ask(sock, b"data") == b"data"
 
 
-def test_thirty_connections_fit(place, served):
-    """With the default buffers, a section has room for 30 connections."""
+@pytest.mark.parametrize("serves_n, connections_n", [(1, 31), (4, 29)])
+def test_default_limit(place, served, serves_n, connections_n):
+    """By default, as many connections are accepted as the section has endpoints for; the next one
+    is refused, and the message says how to get more."""
     target = place.add(Target(echo))
     served.serve("echo", target.address)
-    _, at = served.listen("echo", place.dir / "at")
-    socks = [place.add(connect(at)) for _ in range(30)]
+    others = [word for i in range(serves_n) for word in ("--serve", f"{i}={target.address}")]
+    client, at = served.listen("echo", place.dir / "at", *others)
+    socks = [place.add(connect(at)) for _ in range(connections_n)]
     for sock in socks:
         sock.sendall(b"1")
-    assert [sock.recv(1) for sock in socks] == [b"1"] * 30
+    assert [sock.recv(1) for sock in socks] == [b"1"] * connections_n
+    with connect(at) as refused:
+        assert not refused.recv(1)
+    assert f"because there are {connections_n}, and a section has no endpoints for more: use " \
+        "another" in client.err.wait("refused a connection")
+    for sock in socks:
+        assert ask(sock, b"data") == b"data"
 
 
 def test_second_listener(place, served):
@@ -336,6 +345,10 @@ def test_second_listener(place, served):
     (("shm:x", "--serve", "a=tcp:example.org:22"), "invalid host"),
     (("shm:x", "--serve", "a=unix:/b", "--section", "-1"), 'invalid section "-1"'),
     (("shm:x", "--serve", "a=unix:/b", "--max-connections", "0"), "invalid number of connections"),
+    (("shm:x", "--serve", "a=unix:/b", "--max-connections", "32"),
+     'invalid number of connections "32": use 1 to 31'),
+    (("shm:x", "--max-connections", "31", *("--serve", "a=unix:/b") * 2),
+     'too many connections "31": use at most 30, or fewer --serve'),
     (("shm:x", "--serve", "a=unix:/b", "--buffer", "0"), 'invalid size "0"'),
     (("--serve", "a=unix:/b"), "no ADDRESS"),
     (("shm:x", "--serve", "a=unix:/b", "y"), "see --help"),

@@ -10,7 +10,8 @@
 #include "tools/ivshmem/forward_loop.h"
 #include "tools/ivshmem/target.h"
 
-#define CONNECTIONS_DEFAULT 64
+#define NUMBER_LEN 16
+#define FIX_LEN 128
 #define SECTION_MAX 4095
 
 /**
@@ -115,7 +116,9 @@ static int take_number(struct command_line *line, int option, const char *value)
 		return 0;
 	case 'm':
 		if (!ivs_parse_uint(value, 1, FORWARD_CONNECTIONS_MAX, &number))
-			return usage_error("invalid number of connections", value, "use 1 to 1024");
+			return usage_error("invalid number of connections", value,
+					   "use 1 to 31: a connection takes two of the 63 "
+					   "endpoints of the section");
 		line->forward.connections_max = (unsigned int)number;
 		return 0;
 	default:
@@ -149,6 +152,24 @@ static int take_option(void *context, int option, const char *value)
 	}
 }
 
+/* Return: 0, or STATUS_USAGE after printing that the section has too few endpoints. */
+static int check_connections(struct forward *forward)
+{
+	unsigned int most = forward_connections_max(forward);
+	char value[NUMBER_LEN];
+	char fix[FIX_LEN];
+
+	if (!forward->connections_max)
+		forward->connections_max = most;
+	if (forward->connections_max <= most)
+		return 0;
+	snprintf(value, sizeof(value), "%u", forward->connections_max);
+	snprintf(fix, sizeof(fix),
+		 "use at most %u, or fewer --serve, because each takes an endpoint of the section",
+		 most);
+	return usage_error("too many connections", value, fix);
+}
+
 static int take_operand(void *context, char *value)
 {
 	struct command_line *line = context;
@@ -175,8 +196,8 @@ static int parse(struct command_line *line, int argc, char **argv)
 		"                         (these options can be repeated)\n"
 		"  -s, --section N        use section N: a number that no other peer uses, for\n"
 		"                         regions without a server (shm:, file:, ivshmem-plain)\n"
-		"  -m, --max-connections N  refuse more than N connections (64); a section holds\n"
-		"                         at most 31 streams\n"
+		"  -m, --max-connections N  refuse more than N connections; by default, and at\n"
+		"                         most, 31, fewer if there are several --serve\n"
 		"  -b, --buffer SIZE      how much is under way in one direction of a connection;\n"
 		"                         by default, a part of the section for each connection\n"
 		"  -v, --verbose          also log connections\n" TARGET_HELP "\n" TARGET_ADDRESSES
@@ -211,13 +232,12 @@ static int parse(struct command_line *line, int argc, char **argv)
 			usage_name());
 		return STATUS_USAGE;
 	}
-	return 0;
+	return check_connections(&line->forward);
 }
 
 static int run(int argc, char **argv)
 {
-	static struct command_line line = {.channels = IVS_CHANNELS_OPTIONS_INIT,
-					   .forward.connections_max = CONNECTIONS_DEFAULT};
+	static struct command_line line = {.channels = IVS_CHANNELS_OPTIONS_INIT};
 	struct ivs_channels *channels;
 	struct ivs_peer *peer;
 	struct ivs_error err;

@@ -14,7 +14,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "channel/section.h"
 #include "daemon/close.h"
 #include "tools/ivshmem/signals.h"
 #include "tools/shared/usage.h"
@@ -24,10 +23,9 @@
 #define POLLS_MAX (FIXED_POLLS + FORWARD_RULES_MAX + FORWARD_CONNECTIONS_MAX)
 #define PAUSE_MS 10 /* if a channel reports what cannot be processed now */
 #define FULL_MS 200 /* how long a socket waits for room: closed streams may leave some soon */
-#define NO_FDS_PAUSE_MS 100   /* if a socket cannot be accepted */
-#define STREAMS_OF_SECTION 31 /* a stream takes two of 63 endpoints, and a listener one */
-#define SPARE_STREAMS 3	      /* closed ones whose bytes have not been read yet */
-#define SLOTS_N 16	      /* of a stream's buffer; each slot begins with a word */
+#define NO_FDS_PAUSE_MS 100 /* if a socket cannot be accepted */
+#define SPARE_STREAMS 3	    /* closed ones whose bytes have not been read yet */
+#define SLOTS_N 16	    /* of a stream's buffer; each slot begins with a word */
 #define SLOT_ALIGN 64
 #define SLOT_MAX (64 * 1024)
 
@@ -58,8 +56,15 @@ static bool has_room(const struct loop *loop, const struct forward_rule *rule)
 {
 	if (loop->n < loop->forward->connections_max)
 		return true;
-	forward_warn("%s: refused a connection, because there are %u: see --max-connections",
-		     rule->end.name, loop->n);
+	if (loop->n < forward_connections_max(loop->forward))
+		forward_warn("%s: refused a connection, because there are %u: see "
+			     "--max-connections",
+			     rule->end.name, loop->n);
+	else
+		forward_warn("%s: refused a connection, because there are %u, and a section has "
+			     "no endpoints for more: use another \"ivshmem forward\", with a "
+			     "stream of another name",
+			     rule->end.name, loop->n);
 	return false;
 }
 
@@ -68,7 +73,7 @@ static void warn_full(const struct loop *loop, const struct forward_rule *rule, 
 	forward_warn("%s: %s, because section %u has no room for another stream beside %u "
 		     "connections: a section holds at most %u streams, fewer with a large --buffer",
 		     rule->end.name, what, ivs_channels_section(loop->channels), loop->n,
-		     STREAMS_OF_SECTION);
+		     forward_connections_max(loop->forward));
 }
 
 /* Connect the waiting socket of a rule to a stream, or close it, or leave it. */
@@ -289,9 +294,8 @@ static int run_loop(struct loop *loop)
 /* Return: a buffer length that leaves room for the buffers of all connections. */
 static size_t choose_buffer(const struct forward *forward, size_t section_len)
 {
-	size_t streams = forward->connections_max < STREAMS_OF_SECTION ? forward->connections_max
-								       : STREAMS_OF_SECTION;
-	size_t slot = (section_len - IVS_SECTION_ARENA_AT) / (streams + SPARE_STREAMS) / SLOTS_N;
+	size_t streams = forward->connections_max + SPARE_STREAMS;
+	size_t slot = (section_len - IVS_SECTION_ARENA_AT) / streams / SLOTS_N;
 
 	slot = slot / SLOT_ALIGN * SLOT_ALIGN;
 	slot = slot < SLOT_ALIGN ? SLOT_ALIGN : slot > SLOT_MAX ? SLOT_MAX : slot;
@@ -358,6 +362,15 @@ static void close_all(struct loop *loop)
 		ivs_stream_listener_close(rule->streams);
 		ivs_listener_close(&rule->sockets);
 	}
+}
+
+unsigned int forward_connections_max(const struct forward *forward)
+{
+	unsigned int serves_n = 0;
+
+	for (unsigned int i = 0; i < forward->rules_n; i++)
+		serves_n += forward->rules[i].serves;
+	return (FORWARD_ENDPOINTS_N - serves_n) / 2;
 }
 
 int forward_run(struct forward *forward, struct ivs_peer *peer, struct ivs_channels *channels)

@@ -3,10 +3,13 @@
 #ifndef TOOLS_IVSHMEM_FORWARD_LOOP_H
 #define TOOLS_IVSHMEM_FORWARD_LOOP_H
 
+#include "channel/section.h"
 #include "tools/ivshmem/forward_connection.h"
 
 #define FORWARD_RULES_MAX 32
-#define FORWARD_CONNECTIONS_MAX 1024
+/* A connection takes two of the section's endpoints, and each --serve takes one. */
+#define FORWARD_ENDPOINTS_N (IVS_SECTION_ENDPOINTS_N - 1)
+#define FORWARD_CONNECTIONS_MAX (FORWARD_ENDPOINTS_N / 2)
 
 /**
  * struct forward_rule - sockets that are forwarded to a stream, or streams to a socket
@@ -29,7 +32,7 @@ struct forward_rule {
 
 /**
  * struct forward - all rules
- * @connections_max: up to FORWARD_CONNECTIONS_MAX
+ * @connections_max: up to forward_connections_max()
  * @buffer_len:      of a stream; 0: so that the section has room for all connections
  */
 struct forward {
@@ -38,6 +41,9 @@ struct forward {
 	unsigned int connections_max;
 	size_t buffer_len;
 };
+
+/** forward_connections_max() - how many connections the section has endpoints for */
+IVS_MUST_USE unsigned int forward_connections_max(const struct forward *forward);
 
 /**
  * forward_run() - forward until SIGINT or SIGTERM
