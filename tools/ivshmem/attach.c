@@ -13,6 +13,7 @@
 #include "ivshmem/registers.h"
 #include "tools/ivshmem/attach_steps.h"
 #include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/json_print.h"
 #include "tools/ivshmem/virsh_attach.h"
 
 #define TIMEOUT_S 30
@@ -252,12 +253,10 @@ static int print_json(const struct attach *attach, const struct monitor *monitor
 {
 	const struct attach_target *target = &attach->target;
 	char version[48];
-	json_t *object;
-	int status = 0;
 
 	snprintf(version, sizeof(version), "%u.%u.%u", monitor->qmp.version.major,
 		 monitor->qmp.version.minor, monitor->qmp.version.micro);
-	object = json_pack(
+	return json_print(json_pack(
 		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:{s:s, s:o, s:b}}", "id",
 		attach->id, "driver", attach_target_driver(target), "bus", attach->bus, "backend",
 		*attach->backend ? json_string(attach->backend) : json_null(), "path",
@@ -268,14 +267,7 @@ static int print_json(const struct attach *attach, const struct monitor *monitor
 		"running", attach->running, "enabled", attach->bar2 >= 0, "bar2",
 		attach->bar2 >= 0 ? json_integer(attach->bar2) : json_null(), "qemu", "version",
 		version, "pid", monitor->pid ? json_integer(monitor->pid) : json_null(), "kvm",
-		monitor->kvm);
-	if (!object)
-		return usage_failed("%s", strerror(ENOMEM));
-	if (ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF ||
-	    fflush(stdout))
-		status = usage_failed("cannot print: %s", strerror(errno));
-	json_decref(object);
-	return status;
+		monitor->kvm));
 }
 
 static int run_with_monitor(struct settings *settings)

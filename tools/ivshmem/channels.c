@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "daemon/json.h"
 #include "tools/ivshmem/channels_read.h"
 #include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/json_print.h"
 #include "tools/ivshmem/target.h"
 #include "tools/shared/table.h"
 
@@ -184,8 +184,6 @@ static int print_json(struct show *show)
 {
 	const struct ivs_channel_layout *layout = &show->region.layout;
 	json_t *sections = json_array();
-	json_t *object;
-	int status = 0;
 
 	for (unsigned int i = 0; i < layout->sections_n; i++) {
 		struct ivs_section_holder holder;
@@ -196,18 +194,11 @@ static int print_json(struct show *show)
 			(void)json_array_append_new(sections,
 						    section_json(show, i, &holder, state));
 	}
-	object = json_pack("{s:s, s:i, s:I, s:I, s:o, s:b}", "address", show->target.address,
-			   "version", (int)layout->version, "sections_n",
-			   (json_int_t)layout->sections_n, "section_len",
-			   (json_int_t)layout->section_len, "sections", sections, "truncated",
-			   show->shown_n == LINES_MAX);
-	if (!object)
-		return usage_failed("%s", strerror(ENOMEM));
-	if (ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF ||
-	    fflush(stdout))
-		status = usage_failed("cannot print: %s", strerror(errno));
-	json_decref(object);
-	return status;
+	return json_print(json_pack("{s:s, s:i, s:I, s:I, s:o, s:b}", "address",
+				    show->target.address, "version", (int)layout->version,
+				    "sections_n", (json_int_t)layout->sections_n, "section_len",
+				    (json_int_t)layout->section_len, "sections", sections,
+				    "truncated", show->shown_n == LINES_MAX));
 }
 
 static int add_number(struct table *table, uint64_t number, bool known)

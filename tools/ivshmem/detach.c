@@ -10,6 +10,7 @@
 #include "daemon/json.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/detach_steps.h"
+#include "tools/ivshmem/json_print.h"
 #include "tools/ivshmem/virsh_detach.h"
 
 #define TIMEOUT_S 30
@@ -135,22 +136,12 @@ static int parse(struct settings *settings, int argc, char **argv)
 
 static int print_json(const struct detach *detach, bool pending)
 {
-	json_t *object;
-	int status = 0;
-
-	object = json_pack("{s:s, s:o, s:b, s:o, s:i}", "id", detach->id, "driver",
-			   *detach->type ? ivs_json_text(detach->type) : json_null(), "pending",
-			   pending, "removed",
-			   *detach->backend && !pending ? ivs_json_text(detach->backend)
-							: json_null(),
-			   "placeholders", (int)detach->filled_n);
-	if (!object)
-		return usage_failed("%s", strerror(ENOMEM));
-	if (ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF ||
-	    fflush(stdout))
-		status = usage_failed("cannot print: %s", strerror(errno));
-	json_decref(object);
-	return status;
+	return json_print(json_pack("{s:s, s:o, s:b, s:o, s:i}", "id", detach->id, "driver",
+				    *detach->type ? ivs_json_text(detach->type) : json_null(),
+				    "pending", pending, "removed",
+				    *detach->backend && !pending ? ivs_json_text(detach->backend)
+								 : json_null(),
+				    "placeholders", (int)detach->filled_n));
 }
 
 static int print_text(const struct detach *detach)

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The commands peers and dump, which show what a peer sees of the region and of other peers. */
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/json.h"
 #include "ivshmem/registers.h"
 #include "region/watch.h"
 #include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/json_print.h"
 #include "tools/ivshmem/target.h"
 #include "tools/shared/dump.h"
 #include "tools/shared/memory.h"
@@ -88,20 +87,6 @@ static json_t *peers_json(struct ivs_peer *peer)
 	return list;
 }
 
-/* Print the object and free it. Return: an exit status. */
-static int print_json(json_t *object)
-{
-	int status = 0;
-
-	if (!object)
-		return usage_failed("%s", strerror(ENOMEM));
-	if (ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF ||
-	    fflush(stdout))
-		status = usage_failed("cannot print: %s", strerror(errno));
-	json_decref(object);
-	return status;
-}
-
 static int add_peer(struct table *table, unsigned int id, unsigned int vectors_n, const char *note)
 {
 	char number[NUMBER_LEN];
@@ -164,7 +149,7 @@ static int run_peers(int argc, char **argv)
 	if (why)
 		status = usage_failed("%s: %s", view.target.address, why);
 	else if (view.json)
-		status = print_json(json_pack("{s:i, s:o}", "own_id", ivs_peer_id(peer), "peers",
+		status = json_print(json_pack("{s:i, s:o}", "own_id", ivs_peer_id(peer), "peers",
 					      peers_json(peer)));
 	else
 		status = print_peers(peer);
@@ -236,7 +221,7 @@ static int dump(const struct view *view, struct ivs_peer *peer)
 	enum outcome outcome;
 
 	if (view->json)
-		return print_json(dump_json(view, peer));
+		return json_print(dump_json(view, peer));
 	outcome = view->place.offset ? memory_dump(peer, &view->place, view->len) : dump_peer(peer);
 	return outcome == OUTCOME_OK ? 0 : STATUS_FAILED;
 }
