@@ -33,9 +33,9 @@ static int take_operand(void *context, char *value)
 {
 	struct bytes *bytes = context;
 
-	if (!bytes->target.text)
-		bytes->target.text = value;
-	else if (!bytes->place.offset)
+	if (!target_operand(&bytes->target, value))
+		return 0;
+	if (!bytes->place.offset)
 		bytes->place.offset = value;
 	else if (!bytes->last)
 		bytes->last = value;

@@ -34,12 +34,11 @@ int channel_target_option(struct channel_target *target, int option, const char 
 
 int channel_target_operand(struct channel_target *target, char *value)
 {
-	if (!target->target.text)
-		target->target.text = value;
-	else if (!target->name)
-		target->name = value;
-	else
+	if (!target_operand(&target->target, value))
+		return 0;
+	if (target->name)
 		return USAGE_SURPLUS;
+	target->name = value;
 	return 0;
 }
 

@@ -24,7 +24,6 @@
  */
 struct show {
 	struct target target;
-	bool json;
 	struct ivs_peer *peer;
 	struct channels_region region;
 	unsigned int shown_n;
@@ -50,23 +49,13 @@ static const char *const kinds[IVS_ROLES_N] = {
 
 static int take_option(void *context, int option, const char *value)
 {
-	struct show *show = context;
-
 	(void)value;
-	if (option != 'j')
-		return target_option(&show->target, option);
-	show->json = true;
-	return 0;
+	return target_json_option(&((struct show *)context)->target, option);
 }
 
 static int take_operand(void *context, char *value)
 {
-	struct show *show = context;
-
-	if (show->target.text)
-		return USAGE_SURPLUS;
-	show->target.text = value;
-	return 0;
+	return target_operand(&((struct show *)context)->target, value);
 }
 
 static int parse(struct show *show, int argc, char **argv)
@@ -78,17 +67,12 @@ static int parse(struct show *show, int argc, char **argv)
 		"topics, streams, and how much has not been read. Changes nothing, and needs no "
 		"other\n"
 		"peer. With a server's socket, this command briefly becomes a peer itself.\n"
-		"\n"
-		"  -j, --json             print JSON\n" TARGET_HELP "\n" TARGET_ADDRESSES "\n"
+		"\n" TARGET_JSON_HELP "\n" TARGET_ADDRESSES "\n"
 		"Example: the channels of a server's region\n"
 		"  ivshmem channels unix:/run/ivshmem/my-vms.sock\n";
-	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'},
-		TARGET_OPTIONS,
-		{0},
-	};
-	static const struct usage usage = {help,	"j" TARGET_LETTERS, options,
-					   take_option, "see --help",	    take_operand};
+	static const struct option options[] = {TARGET_JSON_OPTIONS, {0}};
+	static const struct usage usage = {help,	TARGET_JSON_LETTERS, options,
+					   take_option, "see --help",	     take_operand};
 
 	return usage_parse(&usage, show, argc, argv);
 }
@@ -336,7 +320,7 @@ static int run_channels(int argc, char **argv)
 	target_take_joins(show.peer);
 	status = read_layout(&show);
 	if (!status)
-		status = show.json ? print_json(&show) : print_text(&show);
+		status = show.target.json ? print_json(&show) : print_text(&show);
 	ivs_peer_close(show.peer);
 	return status;
 }

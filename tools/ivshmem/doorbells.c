@@ -53,9 +53,9 @@ static int ring_operand(void *context, char *value)
 {
 	struct ring *ring = context;
 
-	if (!ring->target.text)
-		ring->target.text = value;
-	else if (!ring->who)
+	if (!target_operand(&ring->target, value))
+		return 0;
+	if (!ring->who)
 		ring->who = value;
 	else if (!ring->which && strcmp(ring->who, "all") != 0)
 		ring->which = value;
@@ -137,10 +137,8 @@ static int wait_operand(void *context, char *value)
 	struct wait *wait = context;
 	uint64_t vector;
 
-	if (!wait->target.text) {
-		wait->target.text = value;
+	if (!target_operand(&wait->target, value))
 		return 0;
-	}
 	if (wait->vector != ANY_VECTOR)
 		return USAGE_SURPLUS;
 	if (!ivs_parse_uint(value, 0, IVS_VECTOR_MAX, &vector))

@@ -172,12 +172,7 @@ static int check_connections(struct forward *forward)
 
 static int take_operand(void *context, char *value)
 {
-	struct command_line *line = context;
-
-	if (line->target.text)
-		return USAGE_SURPLUS;
-	line->target.text = value;
-	return 0;
+	return target_operand(&((struct command_line *)context)->target, value);
 }
 
 static int parse(struct command_line *line, int argc, char **argv)

@@ -18,45 +18,30 @@
 
 struct view {
 	struct target target;
-	bool json;
 	struct memory_place place; /* the operand of dump */
 	const char *len;
 };
 
-static const struct option view_options[] = {
-	{"json", no_argument, NULL, 'j'},
-	TARGET_OPTIONS,
-	{0},
-};
+static const struct option view_options[] = {TARGET_JSON_OPTIONS, {0}};
 
 static int take_option(void *context, int option, const char *value)
 {
-	struct view *view = context;
-
 	(void)value;
-	if (option != 'j')
-		return target_option(&view->target, option);
-	view->json = true;
-	return 0;
+	return target_json_option(&((struct view *)context)->target, option);
 }
 
 static int take_address(void *context, char *value)
 {
-	struct view *view = context;
-
-	if (view->target.text)
-		return USAGE_SURPLUS;
-	view->target.text = value;
-	return 0;
+	return target_operand(&((struct view *)context)->target, value);
 }
 
 static int take_range(void *context, char *value)
 {
 	struct view *view = context;
 
-	if (!view->target.text)
-		view->target.text = value;
-	else if (!view->place.offset)
+	if (!target_operand(&view->target, value))
+		return 0;
+	if (!view->place.offset)
 		view->place.offset = value;
 	else if (!view->len)
 		view->len = value;
@@ -129,12 +114,11 @@ static int run_peers(int argc, char **argv)
 		"Lists the peers that are connected, and how many vectors each has. With a\n"
 		"server's socket, this command briefly becomes a peer itself. With a region or\n"
 		"in a guest, the server has to run with --roster.\n"
-		"\n"
-		"  -j, --json             print JSON\n" TARGET_HELP "\n" TARGET_ADDRESSES "\n"
+		"\n" TARGET_JSON_HELP "\n" TARGET_ADDRESSES "\n"
 		"Example: the peers of a server\n"
 		"  ivshmem peers unix:/run/ivshmem/my-vms.sock\n";
-	static const struct usage usage = {help,	"j" TARGET_LETTERS, view_options,
-					   take_option, "see --help",	    take_address};
+	static const struct usage usage = {help,	TARGET_JSON_LETTERS, view_options,
+					   take_option, "see --help",	     take_address};
 	static struct view view;
 	struct ivs_peer *peer;
 	const char *why;
@@ -148,7 +132,7 @@ static int run_peers(int argc, char **argv)
 	why = ivs_peer_cap_reason(peer, IVS_CAP_ROSTER);
 	if (why)
 		status = usage_failed("%s: %s", view.target.address, why);
-	else if (view.json)
+	else if (view.target.json)
 		status = json_print(json_pack("{s:i, s:o}", "own_id", ivs_peer_id(peer), "peers",
 					      peers_json(peer)));
 	else
@@ -220,7 +204,7 @@ static int dump(const struct view *view, struct ivs_peer *peer)
 {
 	enum outcome outcome;
 
-	if (view->json)
+	if (view->target.json)
 		return json_print(dump_json(view, peer));
 	outcome = view->place.offset ? memory_dump(peer, &view->place, view->len) : dump_peer(peer);
 	return outcome == OUTCOME_OK ? 0 : STATUS_FAILED;
@@ -235,12 +219,11 @@ static int run_dump(int argc, char **argv)
 		"Prints the transport, the region, the roster and the capabilities that the peer\n"
 		"lacks, or bytes of the region as hexadecimal digits and characters. Offsets and\n"
 		"lengths are numbers of bytes, such as 4096, 4K or 0x1000.\n"
-		"\n"
-		"  -j, --json             print JSON\n" TARGET_HELP "\n" TARGET_ADDRESSES "\n"
+		"\n" TARGET_JSON_HELP "\n" TARGET_ADDRESSES "\n"
 		"Example: the first page of a region\n"
 		"  ivshmem dump looking-glass 0 4K\n";
-	static const struct usage usage = {help,	"j" TARGET_LETTERS, view_options,
-					   take_option, "see --help",	    take_range};
+	static const struct usage usage = {help,	TARGET_JSON_LETTERS, view_options,
+					   take_option, "see --help",	     take_range};
 	static struct view view;
 	struct ivs_peer *peer;
 	int status = usage_parse(&usage, &view, argc, argv);
@@ -249,7 +232,7 @@ static int run_dump(int argc, char **argv)
 		fprintf(stderr, "%s: no LEN: see --help\n", usage_name());
 		return STATUS_USAGE;
 	}
-	if (!status && view.place.offset && view.json)
+	if (!status && view.place.offset && view.target.json)
 		return usage_error("bytes with option", "--json", "use ivshmem get for bytes");
 	/* Try to open for writing, so that "no write" is printed only if writing is impossible. */
 	if (!status)

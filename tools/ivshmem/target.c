@@ -18,6 +18,22 @@ int target_option(struct target *target, int option)
 	return STATUS_USAGE;
 }
 
+int target_json_option(struct target *target, int option)
+{
+	if (option != 'j')
+		return target_option(target, option);
+	target->json = true;
+	return 0;
+}
+
+int target_operand(struct target *target, char *value)
+{
+	if (target->text)
+		return USAGE_SURPLUS;
+	target->text = value;
+	return 0;
+}
+
 int target_open(struct target *target, bool read_only, struct ivs_peer **out)
 {
 	struct ivs_error err;

@@ -19,6 +19,11 @@
 		"help", no_argument, NULL, 'h'                                                     \
 	}
 
+/* Of commands that can print JSON: see target_json_option() */
+#define TARGET_JSON_LETTERS "j" TARGET_LETTERS
+#define TARGET_JSON_OPTIONS {"json", no_argument, NULL, 'j'}, TARGET_OPTIONS
+#define TARGET_JSON_HELP "  -j, --json             print JSON\n" TARGET_HELP
+
 #define TARGET_HELP                                                                                \
 	"      --any-file-system  accept a server's region that is neither memory nor on\n"        \
 	"                         a local disk\n"                                                  \
@@ -32,15 +37,23 @@
 /**
  * struct target - the peer to open; start from zeroes
  * @text: the address as given; NULL if it is missing
+ * @json: print JSON
  */
 struct target {
 	const char *text;
+	bool json;
 	char address[ADDRESS_LEN];
 	struct ivs_peer_options options;
 };
 
 /** target_option() - handle an option that all commands have, or an unknown one */
 int target_option(struct target *target, int option);
+
+/** target_json_option() - as target_option(), of a command that can print JSON */
+int target_json_option(struct target *target, int option);
+
+/** target_operand() - take ADDRESS, the first operand of a command. Return: 0, USAGE_SURPLUS */
+int target_operand(struct target *target, char *value);
 
 /**
  * target_open() - open the peer
