@@ -376,7 +376,15 @@ def test_region_without_ids_needs_a_section(place):
     forwarding = Forwarding(place, "plain")
     done = place.run(TOOL, "forward", forwarding.address, "--serve", "a=unix:/b")
     assert done.returncode == 1
-    assert "say which section it uses" in done.stderr and "--section" in done.stderr
+    assert "this peer has no id: give it a section that no other peer of the region uses, such " \
+        "as --section 0" in done.stderr
+
+
+def test_server_needs_no_section(served):
+    """On a server, a section cannot be chosen."""
+    process = served.start(1, "--serve", "a=unix:/b", "--section", 3)
+    assert process.wait() == 1
+    assert "leave out --section 3" in process.err.text()
 
 
 def test_socket_in_use(place, served):

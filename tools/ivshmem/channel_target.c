@@ -11,16 +11,23 @@
 
 #define SECONDS_MAX (INT_MAX / 1000)
 
+int channel_target_section(struct channel_target *target, const char *value)
+{
+	uint64_t number;
+
+	if (!ivs_parse_uint(value, 0, IVS_CHANNEL_SECTIONS_MAX - 1, &number))
+		return usage_error("invalid section", value, "use 0 to 4095");
+	target->section = (uint32_t)number;
+	return 0;
+}
+
 int channel_target_option(struct channel_target *target, int option, const char *value)
 {
 	uint64_t number;
 
 	switch (option) {
 	case 's':
-		if (!ivs_parse_uint(value, 0, IVS_CHANNEL_SECTIONS_MAX - 1, &number))
-			return usage_error("invalid section", value, "use 0 to 4095");
-		target->section = (uint32_t)number;
-		return 0;
+		return channel_target_section(target, value);
 	case 't':
 		if (!ivs_parse_uint(value, 0, SECONDS_MAX, &number))
 			return usage_error("invalid time limit", value,
@@ -42,8 +49,15 @@ int channel_target_operand(struct channel_target *target, char *value)
 	return 0;
 }
 
+int channel_target_check_name(const char *name, const char *what, const char *value)
+{
+	if (ivs_endpoint_name_is_valid(name))
+		return 0;
+	return usage_error(what, value, "use 1 to 39 bytes without control characters");
+}
+
 /* Return: 0, or an exit status after printing the reason. */
-static int check_name(const struct channel_target *target)
+static int check_operand(const struct channel_target *target)
 {
 	if (!target->target.text)
 		return 0; /* target_open() reports that */
@@ -51,10 +65,7 @@ static int check_name(const struct channel_target *target)
 		fprintf(stderr, "%s: no NAME of a channel: see --help\n", usage_name());
 		return STATUS_USAGE;
 	}
-	if (!ivs_endpoint_name_is_valid(target->name))
-		return usage_error("invalid NAME", target->name,
-				   "use 1 to 39 bytes without control characters");
-	return 0;
+	return channel_target_check_name(target->name, "invalid NAME", target->name);
 }
 
 /* Return: 0, or an exit status after printing the reason. */
@@ -90,16 +101,21 @@ static int open_channels(struct channel_target *target)
 
 int channel_target_open(struct channel_target *target)
 {
-	int status = check_name(target);
+	int status = target_open(&target->target, false, &target->peer);
 
-	if (!status)
-		status = target_open(&target->target, false, &target->peer);
 	if (status)
 		return status;
 	status = open_channels(target);
 	if (status)
 		channel_target_close(target);
 	return status;
+}
+
+int channel_target_open_named(struct channel_target *target)
+{
+	int status = check_operand(target);
+
+	return status ? status : channel_target_open(target);
 }
 
 void channel_target_close(struct channel_target *target)

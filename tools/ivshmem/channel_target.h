@@ -19,7 +19,7 @@
 
 /**
  * struct channel_target - the peer and its channels; start from CHANNEL_TARGET_INIT
- * @name:       the channel; NULL if it is missing
+ * @name:       the channel; NULL if it is missing, or the command uses several
  * @section:    IVS_CHANNEL_SECTION_OF_ID, or the number of --section
  * @timeout_ms: -1: no limit
  */
@@ -40,6 +40,18 @@ struct channel_target {
 /** channel_target_option() - handle an option that all these commands have, or an unknown one */
 int channel_target_option(struct channel_target *target, int option, const char *value);
 
+/** channel_target_section() - handle --section. Return: 0, STATUS_USAGE */
+int channel_target_section(struct channel_target *target, const char *value);
+
+/**
+ * channel_target_check_name() - check the name of a channel
+ * @what:  how the message calls it
+ * @value: the argument that contains the name
+ *
+ * Return: 0, or STATUS_USAGE after printing the reason.
+ */
+int channel_target_check_name(const char *name, const char *what, const char *value);
+
 /** channel_target_operand() - take ADDRESS, then NAME. Return: 0, USAGE_SURPLUS. */
 int channel_target_operand(struct channel_target *target, char *value);
 
@@ -49,6 +61,9 @@ int channel_target_operand(struct channel_target *target, char *value);
  * Return: 0, or an exit status after printing the reason.
  */
 int channel_target_open(struct channel_target *target);
+
+/** channel_target_open_named() - as channel_target_open(), after checking the operand NAME */
+int channel_target_open_named(struct channel_target *target);
 
 void channel_target_close(struct channel_target *target);
 

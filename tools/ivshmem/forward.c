@@ -4,23 +4,21 @@
 #include <string.h>
 
 #include "base/parse.h"
-#include "channel/section.h"
 #include "daemon/stall.h"
+#include "tools/ivshmem/channel_target.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/forward_loop.h"
-#include "tools/ivshmem/target.h"
 
 #define NUMBER_LEN 16
+#define INVALID_NAME "invalid name of a stream"
 #define FIX_LEN 128
-#define SECTION_MAX 4095
 
 /**
  * struct command_line - of forward
  * @names: copies of the names of --serve, by rule
  */
 struct command_line {
-	struct target target;
-	struct ivs_channels_options channels;
+	struct channel_target target;
 	struct forward forward;
 	char names[FORWARD_RULES_MAX][IVS_CHANNEL_NAME_MAX + 1];
 	bool verbose;
@@ -50,14 +48,6 @@ static struct forward_rule *nameless_rule(struct command_line *line)
 	return n && !line->forward.rules[n - 1].end.name ? &line->forward.rules[n - 1] : NULL;
 }
 
-static int check_name(const char *name, const char *value)
-{
-	if (ivs_endpoint_name_is_valid(name))
-		return 0;
-	return usage_error("invalid name of a stream", value,
-			   "use 1 to 39 bytes without control characters");
-}
-
 static int take_listen(struct command_line *line, const char *value)
 {
 	struct forward_rule *rule;
@@ -77,7 +67,7 @@ static int take_to(struct command_line *line, const char *value)
 		return usage_error("no --listen before --to", value,
 				   "use --listen ADDRESS --to NAME");
 	rule->end.name = value;
-	return check_name(value, value);
+	return channel_target_check_name(value, INVALID_NAME, value);
 }
 
 static int take_serve(struct command_line *line, const char *value)
@@ -99,7 +89,7 @@ static int take_serve(struct command_line *line, const char *value)
 	snprintf(name, IVS_CHANNEL_NAME_MAX + 1, "%.*s", (int)(equals - value), value);
 	rule->end.name = name;
 	rule->serves = true;
-	if (check_name(name, value))
+	if (channel_target_check_name(name, INVALID_NAME, value))
 		return STATUS_USAGE;
 	return forward_address_parse(equals + 1, &rule->end.address);
 }
@@ -110,10 +100,7 @@ static int take_number(struct command_line *line, int option, const char *value)
 
 	switch (option) {
 	case 's':
-		if (!ivs_parse_uint(value, 0, SECTION_MAX, &number))
-			return usage_error("invalid section", value, "use 0 to 4095");
-		line->channels.section = (uint32_t)number;
-		return 0;
+		return channel_target_section(&line->target, value);
 	case 'm':
 		if (!ivs_parse_uint(value, 1, FORWARD_CONNECTIONS_MAX, &number))
 			return usage_error("invalid number of connections", value,
@@ -148,7 +135,7 @@ static int take_option(void *context, int option, const char *value)
 		line->verbose = true;
 		return 0;
 	default:
-		return target_option(&line->target, option);
+		return target_option(&line->target.target, option);
 	}
 }
 
@@ -172,7 +159,7 @@ static int check_connections(struct forward *forward)
 
 static int take_operand(void *context, char *value)
 {
-	return target_operand(&((struct command_line *)context)->target, value);
+	return target_operand(&((struct command_line *)context)->target.target, value);
 }
 
 static int parse(struct command_line *line, int argc, char **argv)
@@ -189,13 +176,11 @@ static int parse(struct command_line *line, int argc, char **argv)
 		"  -t, --to NAME          the stream NAME\n"
 		"  -S, --serve NAME=SOCKET  connect each stream NAME to SOCKET\n"
 		"                         (these options can be repeated)\n"
-		"  -s, --section N        use section N: a number that no other peer uses, for\n"
-		"                         regions without a server (shm:, file:, ivshmem-plain)\n"
 		"  -m, --max-connections N  refuse more than N connections; by default, and at\n"
 		"                         most, 31, fewer if there are several --serve\n"
 		"  -b, --buffer SIZE      how much is under way in one direction of a connection;\n"
 		"                         by default, a part of the section for each connection\n"
-		"  -v, --verbose          also log connections\n" TARGET_HELP "\n" TARGET_ADDRESSES
+		"  -v, --verbose          also log connections\n" CHANNEL_HELP "\n" TARGET_ADDRESSES
 		"\n"
 		"Example: reach the ssh server of the host from a guest, at port 2222\n"
 		"  host:   ivshmem forward unix:/run/ivshmem/my-vms.sock --serve "
@@ -222,7 +207,7 @@ static int parse(struct command_line *line, int argc, char **argv)
 	if (nameless_rule(line))
 		return usage_error("no --to after --listen", nameless_rule(line)->end.address.text,
 				   "name the stream with --to NAME");
-	if (line->target.text && !line->forward.rules_n) {
+	if (line->target.target.text && !line->forward.rules_n) {
 		fprintf(stderr, "%s: nothing to forward: use --listen and --to, or --serve\n",
 			usage_name());
 		return STATUS_USAGE;
@@ -232,30 +217,18 @@ static int parse(struct command_line *line, int argc, char **argv)
 
 static int run(int argc, char **argv)
 {
-	static struct command_line line = {.channels = IVS_CHANNELS_OPTIONS_INIT};
-	struct ivs_channels *channels;
-	struct ivs_peer *peer;
-	struct ivs_error err;
+	static struct command_line line = {.target = CHANNEL_TARGET_INIT};
 	int status = parse(&line, argc, argv);
 
-	if (!status)
-		status = target_open(&line.target, false, &peer);
 	if (status)
 		return status < 0 ? 0 : status;
 	ivs_log_init(usage_name(), line.verbose);
 	ivs_stall_open();
-	if (ivs_channels_open(peer, &line.channels, &channels, &err)) {
-		usage_failed("%s: %s%s", line.target.address, err.text,
-			     ivs_peer_id(peer) < 0 &&
-					     line.channels.section == IVS_CHANNEL_SECTION_OF_ID
-				     ? " (--section)"
-				     : "");
-		ivs_peer_close(peer);
-		return STATUS_FAILED;
-	}
-	status = forward_run(&line.forward, peer, channels);
-	ivs_channels_close(channels);
-	ivs_peer_close(peer);
+	status = channel_target_open(&line.target);
+	if (status)
+		return status;
+	status = forward_run(&line.forward, line.target.peer, line.target.channels);
+	channel_target_close(&line.target);
 	return status;
 }
 

@@ -170,7 +170,7 @@ static int run_pipe(int argc, char **argv)
 	int status = parse(&command, argc, argv);
 
 	if (!status)
-		status = channel_target_open(&command.target);
+		status = channel_target_open_named(&command.target);
 	if (status)
 		return status < 0 ? 0 : status;
 	status = open_stream(&command, &stream);

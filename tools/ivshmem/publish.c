@@ -147,7 +147,7 @@ static int run_publish(int argc, char **argv)
 	if (!status)
 		status = message_lines_join(&publish.lines);
 	if (!status)
-		status = channel_target_open(&publish.target);
+		status = channel_target_open_named(&publish.target);
 	if (!status) {
 		status = publish_all(&publish);
 		channel_target_close(&publish.target);

@@ -126,7 +126,7 @@ static int run_receive(int argc, char **argv)
 	int status = parse(&receive, argc, argv);
 
 	if (!status)
-		status = channel_target_open(&receive.target);
+		status = channel_target_open_named(&receive.target);
 	if (status)
 		return status < 0 ? 0 : status;
 	status = receive_all(&receive);

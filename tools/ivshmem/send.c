@@ -133,7 +133,7 @@ static int run_send(int argc, char **argv)
 	if (!status)
 		status = message_lines_join(&send.lines);
 	if (!status)
-		status = channel_target_open(&send.target);
+		status = channel_target_open_named(&send.target);
 	if (!status) {
 		status = send_all(&send);
 		channel_target_close(&send.target);

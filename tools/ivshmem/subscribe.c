@@ -152,7 +152,7 @@ static int run_subscribe(int argc, char **argv)
 	int status = parse(&subscribe, argc, argv);
 
 	if (!status)
-		status = channel_target_open(&subscribe.target);
+		status = channel_target_open_named(&subscribe.target);
 	if (status)
 		return status < 0 ? 0 : status;
 	status = receive_all(&subscribe);
