@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The command subscribe: messages of a topic. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "tools/ivshmem/channel_target.h"
 #include "tools/ivshmem/commands.h"
-#include "tools/ivshmem/message_print.h"
+#include "tools/ivshmem/message_receive.h"
 
-#define ROOM_MIN 4096
-
-/** struct subscribe - the command line of subscribe */
+/** struct subscribe - the command line of subscribe, and its topic */
 struct subscribe {
-	struct channel_target target;
-	struct message_print print;
+	struct message_receive base;
 	struct ivs_subscriber_options opts;
+	struct ivs_topic *topic;
 };
 
 static int take_option(void *context, int option, const char *value)
 {
 	struct subscribe *subscribe = context;
-	int status = message_print_option(&subscribe->print, option, value);
 
-	if (status >= 0)
-		return status;
 	switch (option) {
 	case 'N':
 		subscribe->opts.newest = true;
@@ -34,13 +26,13 @@ static int take_option(void *context, int option, const char *value)
 		subscribe->opts.last = true;
 		return 0;
 	default:
-		return channel_target_option(&subscribe->target, option, value);
+		return message_receive_option(&subscribe->base, option, value);
 	}
 }
 
 static int take_operand(void *context, char *value)
 {
-	return channel_target_operand(&((struct subscribe *)context)->target, value);
+	return channel_target_operand(&((struct subscribe *)context)->base.target, value);
 }
 
 static int parse(struct subscribe *subscribe, int argc, char **argv)
@@ -54,111 +46,64 @@ static int parse(struct subscribe *subscribe, int argc, char **argv)
 		"\n"
 		"  -N, --newest           print the newest message only, and skip older ones\n"
 		"  -L, --last             begin with the last message that was published before,\n"
-		"                         if there is one\n" MESSAGE_PRINT_HELP CHANNEL_HELP
+		"                         if there is one\n" MESSAGE_RECEIVE_HELP
 		"\n" TARGET_ADDRESSES "\n"
 		"Example: print the current value\n"
 		"  ivshmem subscribe pci: load --newest --last --count 1\n";
 	static const struct option options[] = {
 		{"newest", no_argument, NULL, 'N'},
 		{"last", no_argument, NULL, 'L'},
-		MESSAGE_PRINT_OPTIONS,
-		CHANNEL_OPTIONS,
+		MESSAGE_RECEIVE_OPTIONS,
 		{0},
 	};
-	static const struct usage usage = {help,	 "NL" MESSAGE_PRINT_LETTERS CHANNEL_LETTERS,
+	static const struct usage usage = {help,	 "NL" MESSAGE_RECEIVE_LETTERS,
 					   options,	 take_option,
 					   "see --help", take_operand};
 
 	return usage_parse(&usage, subscribe, argc, argv);
 }
 
-static int receive_one(struct subscribe *subscribe, struct ivs_topic *topic, size_t *len,
-		       int timeout_ms)
+static int receive_one(void *context, void *buffer, size_t room, size_t *len, int timeout_ms)
 {
-	struct message_print *print = &subscribe->print;
-
-	for (;;) {
-		int result = ivs_topic_receive(topic, print->buffer, print->room, len, timeout_ms);
-
-		if (result != IVS_CHANNEL_E_TOO_LONG)
-			return result;
-		/* By the next call, the publisher may have replaced it by a longer message. */
-		result = message_print_make_room(print, *len);
-		if (result)
-			return result;
-	}
+	return ivs_topic_receive(((const struct subscribe *)context)->topic, buffer, room, len,
+				 timeout_ms);
 }
 
-/* Return: 0: go on; or an exit status after printing the reason. */
-static int handle(struct subscribe *subscribe, int result, size_t len)
+static int failed(void *context, int result)
 {
-	const struct channel_target *target = &subscribe->target;
-
-	switch (result) {
-	case 0:
-		return message_print(&subscribe->print, len);
-	case -EINTR:
-	case IVS_CHANNEL_E_ENDED: /* there may be another publisher later */
-		return 0;
-	case IVS_CHANNEL_E_TIMEOUT:
-		if (target->timeout_ms < 0)
-			return 0; /* the publisher was too fast */
-		return usage_failed("\"%s\" in %s: no message within %d s", target->name,
-				    target->target.address, target->timeout_ms / 1000);
-	default:
-		return channel_target_failed(target, result);
-	}
+	return channel_target_failed(&((const struct subscribe *)context)->base.target, result);
 }
 
-static int receive_all(struct subscribe *subscribe)
+static int receive_all(void *context)
 {
-	struct ivs_topic *topic;
+	struct subscribe *subscribe = context;
+	const struct channel_target *target = &subscribe->base.target;
+	int result = ivs_topic_open_subscriber(target->channels, target->name, &subscribe->opts,
+					       &subscribe->topic);
 	uint64_t missed;
-	int status = 0;
-	int result = message_print_make_room(&subscribe->print, ROOM_MIN);
+	int status;
 
-	if (!result)
-		result = ivs_topic_open_subscriber(subscribe->target.channels,
-						   subscribe->target.name, &subscribe->opts,
-						   &topic);
 	if (result)
-		return channel_target_failed(&subscribe->target, result);
-	while (!status && subscribe->print.left_n) {
-		size_t len = 0;
-
-		result = receive_one(subscribe, topic, &len, 0);
-		if (result == IVS_CHANNEL_E_TIMEOUT) {
-			status = message_print_flush();
-			if (!status)
-				result = receive_one(subscribe, topic, &len,
-						     subscribe->target.timeout_ms);
-		}
-		if (!status)
-			status = handle(subscribe, result, len);
-	}
-	if (!status)
-		status = message_print_flush();
-	missed = ivs_topic_missed(topic);
+		return failed(subscribe, result);
+	status = message_receive_all(&subscribe->base);
+	missed = ivs_topic_missed(subscribe->topic);
 	if (missed && !subscribe->opts.newest)
 		fprintf(stderr, "ivshmem subscribe: %" PRIu64 " messages were missed\n", missed);
-	ivs_topic_close(topic);
+	ivs_topic_close(subscribe->topic);
 	return status;
 }
 
 static int run_subscribe(int argc, char **argv)
 {
-	static struct subscribe subscribe = {.target = CHANNEL_TARGET_INIT,
-					     .print = MESSAGE_PRINT_INIT};
+	static struct subscribe subscribe = {.base = MESSAGE_RECEIVE_INIT};
 	int status = parse(&subscribe, argc, argv);
 
-	if (!status)
-		status = channel_target_open_named(&subscribe.target);
+	subscribe.base.receive = receive_one;
+	subscribe.base.failed = failed;
+	subscribe.base.context = &subscribe;
 	if (status)
 		return status < 0 ? 0 : status;
-	status = receive_all(&subscribe);
-	channel_target_close(&subscribe.target);
-	free(subscribe.print.buffer);
-	return status;
+	return message_receive_run(&subscribe.base, receive_all);
 }
 
 const struct command command_subscribe = {"subscribe", "print the messages of a topic",
