@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 #define ROOM_MIN 4096
 
 int message_receive_option(struct message_receive *receive, int option, const char *value)
@@ -31,7 +33,7 @@ static int receive_one(struct message_receive *receive, size_t *len, int timeout
 }
 
 /* Return: 0: go on; or STATUS_FAILED after printing the reason. */
-static int handle(struct message_receive *receive, int result, size_t len)
+static int handle(struct message_receive *receive, int result, size_t len, int64_t deadline_ns)
 {
 	const struct channel_target *target = &receive->target;
 
@@ -42,8 +44,9 @@ static int handle(struct message_receive *receive, int result, size_t len)
 	case IVS_CHANNEL_E_ENDED: /* there may be other senders or publishers later */
 		return 0;
 	case IVS_CHANNEL_E_TIMEOUT:
-		if (target->timeout_ms < 0)
-			return 0; /* the publisher was too fast */
+		/* Otherwise a publisher has overwritten messages faster than they were copied. */
+		if (ivs_clock_left_ms(deadline_ns))
+			return 0;
 		return usage_failed("\"%s\" in %s: no message within %d s", target->name,
 				    target->target.address, target->timeout_ms / 1000);
 	default:
@@ -54,6 +57,7 @@ static int handle(struct message_receive *receive, int result, size_t len)
 int message_receive_all(struct message_receive *receive)
 {
 	int result = message_print_make_room(&receive->print, ROOM_MIN);
+	int64_t deadline_ns = ivs_clock_deadline(receive->target.timeout_ms);
 	int status = 0;
 
 	if (result)
@@ -65,10 +69,12 @@ int message_receive_all(struct message_receive *receive)
 		if (result == IVS_CHANNEL_E_TIMEOUT) {
 			status = message_print_flush();
 			if (!status)
-				result = receive_one(receive, &len, receive->target.timeout_ms);
+				result = receive_one(receive, &len, ivs_clock_left_ms(deadline_ns));
 		}
 		if (!status)
-			status = handle(receive, result, len);
+			status = handle(receive, result, len, deadline_ns);
+		if (!result)
+			deadline_ns = ivs_clock_deadline(receive->target.timeout_ms);
 	}
 	return status ? status : message_print_flush();
 }
