@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem channels: what it shows, and that hostile regions do not harm it."""
+import contextlib
 import json
 import random
 import struct
@@ -7,7 +8,7 @@ import threading
 
 import pytest
 
-from support.py.channel_tool import SIZE, Peers, run
+from support.py.channel_tool import SIZE, Command, Peers, run
 from support.py.programs import wait_until
 
 SECTION_LEN = 258048  # of the 16 sections of a region of 4 MiB
@@ -108,6 +109,106 @@ def test_no_channels(place, content, message):
     assert message in done.stderr.decode()
 
 
+class Watch:
+    """A running "channels --watch --json"."""
+
+    def __init__(self, place):
+        self.command = place.add(Command("channels", place.shm, "--watch", "--json"))
+
+    def next(self):
+        """Return: the next object that it prints."""
+        lines = []
+        while not lines or lines[-1] not in (b"", b"}\n"):
+            lines.append(self.command.popen.stdout.readline())
+        return json.loads(b"".join(lines))
+
+    def rates(self):
+        """Return: the rates of all endpoints of the next object, section by section."""
+        found = self.next()
+        assert found["interval_s"] == 1
+        return [endpoint["messages_per_s"] for section in found["sections"]
+                for endpoint in section["endpoints"]]
+
+
+def writer(role, incarnation, position):
+    """Return: an endpoint with a lane of 16 slots of 1024 bytes."""
+    words = [role | incarnation << 32, int.from_bytes(b"name", "little"), *[0] * 30]
+    words[8:10] = [16384, 16 | 1024 << 32]
+    words[16] = position
+    return struct.pack("<32Q", *words)
+
+
+def write_sections(place, *sections):
+    """Fill the region with sections that have a life and endpoints."""
+    content = b"IVSCHANL" + struct.pack("<IIIIQQ", 1, 4096, 16, 0, 4096, SECTION_LEN)
+    content = content.ljust(4096, b"\0")
+    for life, *endpoints_of_section in sections:
+        header = b"IVSSECTN" + struct.pack("<3Q", life, 0xffffffff, 0)
+        section = header.ljust(ENDPOINT_LEN, b"\0") + b"".join(endpoints_of_section)
+        content += section.ljust(SECTION_LEN, b"\0")
+    with open(place.shm_path, "r+b") as region:
+        region.write(content)
+
+
+def test_rates(place):
+    """Positions that have moved forward give rates, and no other positions do."""
+    place.shm_path.write_bytes(bytes(SIZE))
+    last, top = (1 << 64) - 1, 1 << 63
+    write_sections(place, (7, writer(1, 1, 100), writer(7, 1, 5), writer(1, 1, 100),
+                           writer(1, 1, 100), writer(1, 1, 100), writer(2, 1, 100),
+                           writer(1, 1, last), writer(1, 1, 0), writer(1, 1, 100)),
+                   (8, writer(1, 1, 100)), (9, writer(1, 1, 100)))
+    watch = Watch(place)
+    rates = watch.rates()
+    assert rates == [0, 0, 0, 0, 0, None, 0, 0, 0, 0, 0]
+    write_sections(place, (7, writer(1, 1, 1100),
+                           writer(7, 1, 5),
+                           writer(1, 1, 99),  # backwards
+                           writer(1, 2, 1100),  # another use of the endpoint
+                           writer(7, 1, 1100),  # another role
+                           writer(2, 1, 1100),  # a receiver has no position
+                           writer(1, 1, 1),  # backwards, as a difference of 2
+                           writer(1, 1, top),  # farther than any peer can go
+                           writer(1, 1, 100 + (1 << 40))),
+                   (3, writer(1, 1, 1100)),  # another life
+                   (last, writer(1, 1, 1100)))  # two holders
+    rates = watch.rates()
+    assert 0 < rates[0] <= 1000  # 1000 messages in a second, or longer on a busy machine
+    assert rates[1:] == [0] + [None] * 9
+    rates = watch.rates()
+    assert rates == [0] * 5 + [None] + [0] * 4 + [None]
+
+
+def test_rates_of_peers(place):
+    """The rates of a publisher and of its subscriber are shown while they move, also as text."""
+    peers = Peers(place, "shm")
+    publisher, subscriber = peers.start("publish", "t"), peers.start("subscribe", "t")
+    publisher.write(b"x\n")
+    wait_until(lambda: {"publisher", "reader"} <= endpoints(place.shm).keys(), "both take part")
+    stop = threading.Event()
+
+    def exchange():
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                publisher.write(b"x\n")
+                subscriber.read(2)
+
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    try:
+        found = json.loads(run("channels", place.shm, "--json", "--interval", 1).stdout)
+        done = run("channels", place.shm, "--interval", 1)
+    finally:
+        stop.set()
+        publisher.write(b"x\n" * 10)  # so that the thread cannot wait for one that was missed
+        thread.join()
+    rates = {endpoint["kind"]: endpoint["messages_per_s"] for section in found["sections"]
+             for endpoint in section["endpoints"]}
+    assert rates["publisher"] > 0 and rates["reader"] > 0 and rates["subscriber"] is None
+    titles, = [line for line in done.stdout.decode().splitlines() if "ENDPOINT" in line]
+    assert titles.split()[-4:] == ["POSITION", "MSGS/S", "UNREAD", "STATE"]
+
+
 def hostile_section(numbers, number):
     """Return: the header and endpoints of a section, with random words that are close to valid
     ones."""
@@ -195,6 +296,7 @@ def test_region_that_changes(place):
 
 @pytest.mark.parametrize("words, message", [
     ([], "no ADDRESS"), (["x", "y"], 'surplus argument "y"'),
+    (["x", "--interval", "0"], 'invalid interval "0": use 1 to 3600 seconds'),
 ])
 def test_mistakes(words, message):
     """A mistake in the command line is reported before anything is opened."""

@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "base/text.h"
-#include "tools/ivshmem/channels_read.h"
+#include "tools/ivshmem/channels_rates.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/json_print.h"
 #include "tools/ivshmem/target.h"
@@ -15,17 +16,23 @@
 
 #define NUMBER_LEN 24
 #define CELL_LEN 96
-#define LINES_MAX 10000 /* hostile peers can fill 4096 sections of 63 endpoints */
+#define INTERVAL_MAX 3600 /* s */
+#define LINES_MAX 10000	  /* hostile peers can fill 4096 sections of 63 endpoints */
 
 /**
  * struct show - the command line of channels
- * @shown_n: number of endpoints that have been shown
- * @used_n:  number of sections in use
+ * @interval_s: the time over which rates are measured; 0: no rates are shown
+ * @watch:      show everything again after each interval
+ * @shown_n:    number of endpoints that have been shown
+ * @used_n:     number of sections in use
  */
 struct show {
 	struct target target;
+	unsigned int interval_s;
+	bool watch;
 	struct ivs_peer *peer;
 	struct channels_region region;
+	struct channels_rates rates;
 	unsigned int shown_n;
 	unsigned int used_n;
 };
@@ -49,8 +56,21 @@ static const char *const kinds[IVS_ROLES_N] = {
 
 static int take_option(void *context, int option, const char *value)
 {
-	(void)value;
-	return target_json_option(&((struct show *)context)->target, option);
+	struct show *show = context;
+	uint64_t number;
+
+	switch (option) {
+	case 'i':
+		if (!ivs_parse_uint(value, 1, INTERVAL_MAX, &number))
+			return usage_error("invalid interval", value, "use 1 to 3600 seconds");
+		show->interval_s = (unsigned int)number;
+		return 0;
+	case 'w':
+		show->watch = true;
+		return 0;
+	default:
+		return target_json_option(&show->target, option);
+	}
 }
 
 static int take_operand(void *context, char *value)
@@ -61,20 +81,33 @@ static int take_operand(void *context, char *value)
 static int parse(struct show *show, int argc, char **argv)
 {
 	static const char help[] =
-		"usage: ivshmem channels ADDRESS [--json]\n"
+		"usage: ivshmem channels ADDRESS [--interval SECONDS] [--watch] [--json]\n"
 		"\n"
 		"Lists the sections of the region that are in use, and their endpoints: queues,\n"
-		"topics, streams, and how much has not been read. Changes nothing, and needs no "
-		"other\n"
-		"peer. With a server's socket, this command briefly becomes a peer itself.\n"
-		"\n" TARGET_JSON_HELP "\n" TARGET_ADDRESSES "\n"
+		"topics, streams, and how much has not been read. Changes nothing, and needs no\n"
+		"other peer. With a server's socket, this command becomes a peer itself while it\n"
+		"runs.\n"
+		"\n"
+		"  -i, --interval SECONDS  also show the messages per second of each endpoint,\n"
+		"                         measured over this time\n"
+		"  -w, --watch            show everything again after each interval (1 s by\n"
+		"                         default), until it is interrupted\n" TARGET_JSON_HELP
+		"\n" TARGET_ADDRESSES "\n"
 		"Example: the channels of a server's region\n"
 		"  ivshmem channels unix:/run/ivshmem/my-vms.sock\n";
-	static const struct option options[] = {TARGET_JSON_OPTIONS, {0}};
-	static const struct usage usage = {help,	TARGET_JSON_LETTERS, options,
-					   take_option, "see --help",	     take_operand};
+	static const struct option options[] = {
+		{"interval", required_argument, NULL, 'i'},
+		{"watch", no_argument, NULL, 'w'},
+		TARGET_JSON_OPTIONS,
+		{0},
+	};
+	static const struct usage usage = {
+		help, "i:w" TARGET_JSON_LETTERS, options, take_option, "see --help", take_operand};
+	int status = usage_parse(&usage, show, argc, argv);
 
-	return usage_parse(&usage, show, argc, argv);
+	if (show->watch && !show->interval_s)
+		show->interval_s = 1;
+	return status;
 }
 
 /* Return: 0, or STATUS_FAILED after printing the reason. */
@@ -120,6 +153,13 @@ static unsigned int next_endpoint(struct show *show, unsigned int section, unsig
 	return 0;
 }
 
+/* Return: as channels_rates_next(); -1 if no rates are wanted. */
+static double rate_of(struct show *show, unsigned int section, unsigned int index)
+{
+	return show->interval_s ? channels_rates_next(&show->rates, &show->region, section, index)
+				: -1;
+}
+
 static const char *kind_of(const struct endpoint_info *info)
 {
 	return kinds[info->view.state.role];
@@ -130,7 +170,7 @@ static json_t *number_json(uint64_t number, bool known)
 	return known && number <= INT64_MAX ? json_integer((json_int_t)number) : json_null();
 }
 
-static json_t *endpoint_json(unsigned int index, const struct endpoint_info *info)
+static json_t *endpoint_json(unsigned int index, const struct endpoint_info *info, double rate)
 {
 	json_t *other = json_null();
 	char name[IVS_SECTION_NAME_MAX + 1];
@@ -138,15 +178,17 @@ static json_t *endpoint_json(unsigned int index, const struct endpoint_info *inf
 	if (info->has_other)
 		other = json_pack("{s:i, s:i}", "section", info->other.section, "endpoint",
 				  info->other.index);
-	return json_pack(
-		"{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:b}", "endpoint", index,
-		"kind", kind_of(info), "name", ivs_text_shown(info->view.name, name, sizeof(name)),
-		"closed", info->view.state.closed, "damaged", info->damaged, "sleeps", info->sleeps,
-		"other", other, "slots", number_json(info->view.shape.slots_n, info->has_lane),
-		"message_len",
-		number_json(info->view.shape.slot_len - IVS_LANE_HEAD_LEN, info->has_lane),
-		"position", number_json(info->position, info->has_position), "unread",
-		number_json(info->unread, info->unread_known), "impossible", info->impossible);
+	return json_pack("{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
+			 "endpoint", index, "kind", kind_of(info), "name",
+			 ivs_text_shown(info->view.name, name, sizeof(name)), "closed",
+			 info->view.state.closed, "damaged", info->damaged, "sleeps", info->sleeps,
+			 "other", other, "slots",
+			 number_json(info->view.shape.slots_n, info->has_lane), "message_len",
+			 number_json(info->view.shape.slot_len - IVS_LANE_HEAD_LEN, info->has_lane),
+			 "position", number_json(info->position, info->has_position),
+			 "messages_per_s", rate >= 0 ? json_real(rate) : json_null(), "unread",
+			 number_json(info->unread, info->unread_known), "impossible",
+			 info->impossible);
 }
 
 static json_t *section_json(struct show *show, unsigned int section,
@@ -157,7 +199,8 @@ static json_t *section_json(struct show *show, unsigned int section,
 	unsigned int index = 0;
 
 	while ((index = next_endpoint(show, section, index, &info)))
-		(void)json_array_append_new(endpoints, endpoint_json(index, &info));
+		(void)json_array_append_new(
+			endpoints, endpoint_json(index, &info, rate_of(show, section, index)));
 	return json_pack("{s:i, s:o, s:o, s:s, s:o}", "section", (int)section, "id",
 			 number_json((uint64_t)holder->id, holder->id >= 0), "vector",
 			 number_json((uint64_t)holder->vector, holder->vector >= 0), "state",
@@ -178,11 +221,12 @@ static int print_json(struct show *show)
 			(void)json_array_append_new(sections,
 						    section_json(show, i, &holder, state));
 	}
-	return json_print(json_pack("{s:s, s:i, s:I, s:I, s:o, s:b}", "address",
+	return json_print(json_pack("{s:s, s:i, s:I, s:I, s:o, s:o, s:b}", "address",
 				    show->target.address, "version", (int)layout->version,
 				    "sections_n", (json_int_t)layout->sections_n, "section_len",
-				    (json_int_t)layout->section_len, "sections", sections,
-				    "truncated", show->shown_n == LINES_MAX));
+				    (json_int_t)layout->section_len, "interval_s",
+				    number_json(show->interval_s, show->interval_s), "sections",
+				    sections, "truncated", show->shown_n == LINES_MAX));
 }
 
 static int add_number(struct table *table, uint64_t number, bool known)
@@ -191,6 +235,15 @@ static int add_number(struct table *table, uint64_t number, bool known)
 
 	if (known)
 		snprintf(text, sizeof(text), "%" PRIu64, number);
+	return table_add(table, text);
+}
+
+static int add_rate(struct table *table, double rate)
+{
+	char text[NUMBER_LEN] = "-";
+
+	if (rate >= 0)
+		snprintf(text, sizeof(text), "%.*f", rate < 100 ? 1 : 0, rate);
 	return table_add(table, text);
 }
 
@@ -213,8 +266,8 @@ static const char *endpoint_state(const struct endpoint_info *info, char out[CEL
 	return out;
 }
 
-static int add_endpoint(struct table *table, unsigned int section, unsigned int index,
-			const struct endpoint_info *info)
+static int add_endpoint(struct show *show, struct table *table, unsigned int section,
+			unsigned int index, const struct endpoint_info *info)
 {
 	uint64_t len = info->view.shape.slot_len - IVS_LANE_HEAD_LEN;
 	char state[CELL_LEN];
@@ -232,6 +285,8 @@ static int add_endpoint(struct table *table, unsigned int section, unsigned int 
 		result = add_number(table, len, info->has_lane);
 	if (!result)
 		result = add_number(table, info->position, info->has_position);
+	if (!result && show->interval_s)
+		result = add_rate(table, rate_of(show, section, index));
 	if (!result)
 		result = add_number(table, info->unread, info->unread_known);
 	return result ? result : table_add(table, endpoint_state(info, state));
@@ -259,7 +314,7 @@ static int add_section(struct show *show, struct table *sections, struct table *
 	if (!result)
 		result = table_add(sections, state_names[state]);
 	while (!result && (index = next_endpoint(show, section, index, &info)))
-		result = add_endpoint(endpoints, section, index, &info);
+		result = add_endpoint(show, endpoints, section, index, &info);
 	return result;
 }
 
@@ -293,8 +348,13 @@ static int print_text(struct show *show)
 		{"ENDPOINT", true}, {"KIND", false},  {"NAME", false},
 		{"OTHER", true},    {"SLOTS", true},  {"LENGTH", true},
 		{"POSITION", true}, {"UNREAD", true}, {"STATE", false}};
+	static const struct table_column rate_columns[] = {
+		{"ENDPOINT", true}, {"KIND", false},  {"NAME", false},	  {"OTHER", true},
+		{"SLOTS", true},    {"LENGTH", true}, {"POSITION", true}, {"MSGS/S", true},
+		{"UNREAD", true},   {"STATE", false}};
 	struct table sections = {.columns = section_columns, .columns_n = 4};
-	struct table endpoints = {.columns = endpoint_columns, .columns_n = 9};
+	struct table endpoints = {.columns = show->interval_s ? rate_columns : endpoint_columns,
+				  .columns_n = show->interval_s ? 10 : 9};
 	int result = 0;
 
 	for (unsigned int i = 0; i < show->region.layout.sections_n && !result; i++)
@@ -308,6 +368,32 @@ static int print_text(struct show *show)
 	return fflush(stdout) ? usage_failed("cannot print: %s", strerror(errno)) : 0;
 }
 
+/* Return: 0, or STATUS_FAILED after printing the reason. */
+static int show_once(struct show *show)
+{
+	show->shown_n = 0;
+	show->used_n = 0;
+	return show->target.json ? print_json(show) : print_text(show);
+}
+
+/* Return: 0, or STATUS_FAILED after printing the reason. */
+static int show_all(struct show *show)
+{
+	int status = read_layout(show);
+
+	if (!status && show->interval_s && channels_rates_init(&show->rates, &show->region))
+		status = usage_failed("%s", strerror(ENOMEM));
+	for (bool again = false; !status && (!again || show->watch); again = true) {
+		if (again && !show->target.json)
+			putchar('\n');
+		if (show->interval_s)
+			channels_rates_wait(show->peer, show->interval_s);
+		status = show_once(show);
+	}
+	channels_rates_deinit(&show->rates);
+	return status;
+}
+
 static int run_channels(int argc, char **argv)
 {
 	static struct show show;
@@ -318,12 +404,10 @@ static int run_channels(int argc, char **argv)
 	if (status)
 		return status < 0 ? 0 : status;
 	target_take_joins(show.peer);
-	status = read_layout(&show);
-	if (!status)
-		status = show.target.json ? print_json(&show) : print_text(&show);
+	status = show_all(&show);
 	ivs_peer_close(show.peer);
 	return status;
 }
 
-const struct command command_channels = {"channels", "list queues and streams, and their users",
-					 run_channels};
+const struct command command_channels = {
+	"channels", "list queues, topics and streams, and their users", run_channels};

@@ -52,6 +52,12 @@ enum section_state channels_read_section(const struct channels_region *region,
 	return SECTION_HELD;
 }
 
+static bool has_lane(enum ivs_endpoint_role role)
+{
+	return role == IVS_ROLE_QUEUE_SENDER || role == IVS_ROLE_CONNECTOR ||
+	       role == IVS_ROLE_ACCEPTOR || role == IVS_ROLE_PUBLISHER;
+}
+
 /* Return: whether @ref, found in the region, is an endpoint that exists and has not been reused. */
 static bool find_other(const struct channels_region *region, uint64_t word,
 		       struct ivs_endpoint_ref *ref)
@@ -96,8 +102,7 @@ static void read_lane(const struct channels_region *region, unsigned int section
 	uint32_t incarnation = info->view.state.incarnation;
 	uint64_t other;
 
-	info->has_lane = role == IVS_ROLE_QUEUE_SENDER || role == IVS_ROLE_CONNECTOR ||
-			 role == IVS_ROLE_ACCEPTOR || role == IVS_ROLE_PUBLISHER;
+	info->has_lane = has_lane(role);
 	info->has_position = info->has_lane || role == IVS_ROLE_READER;
 	info->sleeps = load(region, section, index, IVS_ENDPOINT_SLEEPS) ==
 		       ivs_endpoint_sleeps(incarnation, true);
@@ -140,4 +145,20 @@ bool channels_read_endpoint(const struct channels_region *region, unsigned int s
 	}
 	out->damaged = true;
 	return true;
+}
+
+bool channels_read_position(const struct channels_region *region, unsigned int section,
+			    unsigned int index, struct endpoint_position *out)
+{
+	const void *memory = section_at(region, section);
+	struct ivs_endpoint_state state;
+
+	out->life = ivs_section_life(memory);
+	out->state = ivs_endpoint_get_state(memory, index);
+	out->position = load(region, section, index, IVS_ENDPOINT_POSITION);
+	state = ivs_endpoint_get_state(memory, index);
+	return out->life && out->life != IVS_SECTION_LIFE_DISPUTED &&
+	       (has_lane(state.role) || state.role == IVS_ROLE_READER) &&
+	       state.role == out->state.role && state.incarnation == out->state.incarnation &&
+	       ivs_section_life(memory) == out->life;
 }

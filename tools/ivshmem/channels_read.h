@@ -50,6 +50,13 @@ struct endpoint_info {
 	struct ivs_endpoint_ref other;
 };
 
+/** struct endpoint_position - the position of a writer or reader, and what it belongs to */
+struct endpoint_position {
+	uint64_t life;
+	struct ivs_endpoint_state state;
+	uint64_t position;
+};
+
 /** channels_read_section() - set @holder, unless the section is unused */
 enum section_state channels_read_section(const struct channels_region *region,
 					 struct ivs_peer *peer, unsigned int section,
@@ -58,5 +65,12 @@ enum section_state channels_read_section(const struct channels_region *region,
 /** channels_read_endpoint() - Return: false if the endpoint is unused */
 bool channels_read_endpoint(const struct channels_region *region, unsigned int section,
 			    unsigned int index, struct endpoint_info *out);
+
+/**
+ * channels_read_position() - Return: false if the endpoint has no position, its section has no
+ * holder or several, or either is changing
+ */
+bool channels_read_position(const struct channels_region *region, unsigned int section,
+			    unsigned int index, struct endpoint_position *out);
 
 #endif
