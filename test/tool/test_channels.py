@@ -130,12 +130,26 @@ class Watch:
                 for endpoint in section["endpoints"]]
 
 
-def writer(role, incarnation, position):
-    """Return: an endpoint with a lane of 16 slots of 1024 bytes."""
+def writer(role, incarnation, position, reader=0, slot=0):
+    """Return: an endpoint with a lane of 16 slots of 1024 bytes. @slot: number of the first one"""
     words = [role | incarnation << 32, int.from_bytes(b"name", "little"), *[0] * 30]
-    words[8:10] = [16384, 16 | 1024 << 32]
+    words[8:10] = [16384 + slot * 1024, 16 | 1024 << 32]
+    words[13] = reader
     words[16] = position
     return struct.pack("<32Q", *words)
+
+
+def reader_of(target, life, position):
+    """Return: a reader's endpoint."""
+    words = [3 | 1 << 32, *[0] * 31]
+    words[11:13] = [target, life]
+    words[16] = position
+    return struct.pack("<32Q", *words)
+
+
+def ref(section, index):
+    """Return: the word that names an endpoint with incarnation 1."""
+    return section | index << 16 | 1 << 32
 
 
 def write_sections(place, *sections):
@@ -148,6 +162,50 @@ def write_sections(place, *sections):
         content += section.ljust(SECTION_LEN, b"\0")
     with open(place.shm_path, "r+b") as region:
         region.write(content)
+
+
+def put_messages(place, slot, *numbers, length=5):
+    """Store messages with these numbers in consecutive slots of section 0."""
+    with open(place.shm_path, "r+b") as region:
+        for i, number in enumerate(numbers):
+            region.seek(4096 + 16384 + (slot + i) * 1024)
+            region.write(struct.pack("<II", length, number))
+
+
+def test_backlog_and_problems(place):
+    """How far each reader is behind is shown, and why an endpoint is of no more use."""
+    place.shm_path.write_bytes(bytes(SIZE))
+    write_sections(
+        place,
+        (7, writer(1, 1, 4, ref(1, 1)),  # 1 of 4 messages is unread
+         writer(7, 1, 50, slot=16),  # a publisher
+         writer(1, 1, 4, ref(1, 4), slot=32),  # one has been released before it was counted
+         writer(1, 1, 4, ref(1, 9), slot=48),  # its reader does not exist
+         writer(1, 1, 1, slot=64),  # its message has an impossible length
+         writer(7, 1, 20, slot=80),  # its last message has an impossible number
+         writer(1, 1, 17, slot=96)),  # more messages than slots
+        (8, reader_of(ref(0, 1), 7, 3),
+         reader_of(ref(0, 2), 7, 45),  # a subscriber
+         reader_of(ref(0, 2), 7, 20),  # 16 of 30 messages are still there
+         reader_of(ref(0, 3), 7, 5),
+         reader_of(ref(0, 9), 7, 5),  # its writer does not exist
+         reader_of(ref(0, 2), 6, 45),  # its writer had an earlier life
+         reader_of(ref(0, 2), 7, 60)))  # farther than the publisher
+    put_messages(place, 0, 1, 2, 3, 4)
+    put_messages(place, 16, 49, 50, *range(35, 49))
+    put_messages(place, 64, 1, length=1025)
+    put_messages(place, 80, *range(2, 18))
+    writers, readers = [section["endpoints"] for section in show(place.shm)["sections"]]
+    assert [(end["unread"], end["problem"]) for end in writers] == [
+        (1, None), (None, None), (0, None), (None, "reader gone"), (1, "impossible message"),
+        (None, "impossible message"), (None, "impossible positions")]
+    assert [(end["unread"], end["overwritten"], end["problem"]) for end in readers] == [
+        (1, 0, None), (5, 0, None), (30, 14, None), (0, 0, None), (None, None, "writer gone"),
+        (None, None, "writer gone"), (None, None, None)]
+    text = run("channels", place.shm).stdout.decode()
+    for state in ("open, misses 14", "open, reader gone", "open, writer gone",
+                  "open, impossible message"):
+        assert state in text
 
 
 def test_rates(place):

@@ -165,6 +165,20 @@ static const char *kind_of(const struct endpoint_info *info)
 	return kinds[info->view.state.role];
 }
 
+/* Return: why the endpoint cannot be used, or is used no more; NULL: there is no reason. */
+static const char *problem_of(const struct endpoint_info *info)
+{
+	if (info->damaged)
+		return "impossible values";
+	if (info->impossible)
+		return "impossible positions";
+	if (info->bad_message)
+		return "impossible message";
+	if (info->other_gone)
+		return info->has_lane ? "reader gone" : "writer gone";
+	return NULL;
+}
+
 static json_t *number_json(uint64_t number, bool known)
 {
 	return known && number <= INT64_MAX ? json_integer((json_int_t)number) : json_null();
@@ -178,17 +192,19 @@ static json_t *endpoint_json(unsigned int index, const struct endpoint_info *inf
 	if (info->has_other)
 		other = json_pack("{s:i, s:i}", "section", info->other.section, "endpoint",
 				  info->other.index);
-	return json_pack("{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
-			 "endpoint", index, "kind", kind_of(info), "name",
-			 ivs_text_shown(info->view.name, name, sizeof(name)), "closed",
-			 info->view.state.closed, "damaged", info->damaged, "sleeps", info->sleeps,
-			 "other", other, "slots",
-			 number_json(info->view.shape.slots_n, info->has_lane), "message_len",
-			 number_json(info->view.shape.slot_len - IVS_LANE_HEAD_LEN, info->has_lane),
-			 "position", number_json(info->position, info->has_position),
-			 "messages_per_s", rate >= 0 ? json_real(rate) : json_null(), "unread",
-			 number_json(info->unread, info->unread_known), "impossible",
-			 info->impossible);
+	return json_pack(
+		"{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:s?}",
+		"endpoint", index, "kind", kind_of(info), "name",
+		ivs_text_shown(info->view.name, name, sizeof(name)), "closed",
+		info->view.state.closed, "damaged", info->damaged, "sleeps", info->sleeps, "other",
+		other, "slots", number_json(info->view.shape.slots_n, info->has_lane),
+		"message_len",
+		number_json(info->view.shape.slot_len - IVS_LANE_HEAD_LEN, info->has_lane),
+		"position", number_json(info->position, info->has_position), "messages_per_s",
+		rate >= 0 ? json_real(rate) : json_null(), "unread",
+		number_json(info->unread, info->unread_known), "overwritten",
+		number_json(info->overwritten, info->unread_known && !info->has_lane), "impossible",
+		info->impossible, "problem", problem_of(info));
 }
 
 static json_t *section_json(struct show *show, unsigned int section,
@@ -258,11 +274,14 @@ static int add_place(struct table *table, unsigned int section, unsigned int ind
 
 static const char *endpoint_state(const struct endpoint_info *info, char out[CELL_LEN])
 {
-	snprintf(out, CELL_LEN, "%s%s%s", info->view.state.closed ? "closed" : "open",
-		 info->sleeps ? ", sleeps" : "",
-		 info->damaged	    ? ", impossible values"
-		 : info->impossible ? ", impossible positions"
-				    : "");
+	int len = snprintf(out, CELL_LEN, "%s%s", info->view.state.closed ? "closed" : "open",
+			   info->sleeps ? ", sleeps" : "");
+	const char *problem = problem_of(info);
+
+	if (info->overwritten)
+		snprintf(out + len, CELL_LEN - (size_t)len, ", misses %" PRIu64, info->overwritten);
+	else if (problem)
+		snprintf(out + len, CELL_LEN - (size_t)len, ", %s", problem);
 	return out;
 }
 

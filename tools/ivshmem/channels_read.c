@@ -72,49 +72,133 @@ static bool find_other(const struct channels_region *region, uint64_t word,
 	return state.role != IVS_ROLE_NONE && state.incarnation == ref->incarnation;
 }
 
-/* The positions change while they are copied, so copy them until the reader's is the same twice. */
-static void count_unread(const struct channels_region *region, unsigned int section,
-			 unsigned int index, struct endpoint_info *info)
+/*
+ * Load the positions of a writer and its reader, which change in between, so load them until the
+ * reader's is the same twice. Return: whether it was.
+ */
+static bool load_positions(const struct channels_region *region,
+			   const struct ivs_endpoint_ref *writer,
+			   const struct ivs_endpoint_ref *reader, uint64_t *written,
+			   uint64_t *released)
+{
+	*released = load(region, reader->section, reader->index, IVS_ENDPOINT_POSITION);
+	for (unsigned int i = 0; i < TRIES; i++) {
+		uint64_t before = *released;
+
+		*written = load(region, writer->section, writer->index, IVS_ENDPOINT_POSITION);
+		*released = load(region, reader->section, reader->index, IVS_ENDPOINT_POSITION);
+		if (*released == before)
+			return true;
+	}
+	return false;
+}
+
+/* A writer stores its position after the message, so its reader may have released one more. */
+static uint64_t difference(uint64_t written, uint64_t released)
+{
+	return written + 1 == released ? 0 : written - released;
+}
+
+/*
+ * Return: whether the slot of a position has a message that the writer cannot have written. A
+ * closed writer's memory may have got another use.
+ */
+static bool is_bad(const struct channels_region *region, unsigned int section, unsigned int index,
+		   const struct endpoint_info *info, uint64_t position)
+{
+	const struct ivs_lane_reader lane = {
+		.slots = (const uint8_t *)section_at(region, section) + info->view.at,
+		.shape = info->view.shape,
+		.position = position,
+	};
+	struct ivs_endpoint_state now;
+	const void *message;
+	uint32_t len;
+	int result = ivs_lane_peek(&lane, &message, &len);
+
+	if (result == IVS_LANE_E_LAPPED && info->view.state.role == IVS_ROLE_PUBLISHER)
+		return false;
+	if (info->view.state.closed || (result != IVS_LANE_E_BROKEN && result != IVS_LANE_E_LAPPED))
+		return false;
+	now = ivs_endpoint_get_state(section_at(region, section), index);
+	return now.role == info->view.state.role && !now.closed &&
+	       now.incarnation == info->view.state.incarnation;
+}
+
+/* The next message cannot change unless the reader releases it. */
+static void check_message(const struct channels_region *region,
+			  const struct ivs_endpoint_ref *writer, struct endpoint_info *info,
+			  uint64_t released)
+{
+	if (!is_bad(region, writer->section, writer->index, info, released))
+		return;
+	info->bad_message = !info->has_other || load(region, info->other.section, info->other.index,
+						     IVS_ENDPOINT_POSITION) == released;
+}
+
+static void count_unread(const struct channels_region *region,
+			 const struct ivs_endpoint_ref *writer, struct endpoint_info *info)
 {
 	uint64_t released = 0;
-	bool stable = !info->has_other;
+	bool stable = true;
 
-	for (unsigned int i = 0; i < TRIES; i++) {
-		uint64_t before = released;
-
-		if (info->has_other)
-			released = load(region, info->other.section, info->other.index,
-					IVS_ENDPOINT_POSITION);
-		stable = stable || (i && released == before);
-		if (stable)
-			break;
-		info->position = load(region, section, index, IVS_ENDPOINT_POSITION);
-	}
-	info->unread = info->position - released;
+	if (info->has_other)
+		stable = load_positions(region, writer, &info->other, &info->position, &released);
+	info->unread = difference(info->position, released);
 	info->unread_known = info->unread <= info->view.shape.slots_n;
 	info->impossible = stable && !info->unread_known;
+	if (stable && info->unread_known && info->unread)
+		check_message(region, writer, info, released);
+}
+
+/* How far a reader is behind. The writer's line shows whether that is impossible. */
+static void count_behind(const struct channels_region *region,
+			 const struct ivs_endpoint_ref *reader, struct endpoint_info *info)
+{
+	struct ivs_endpoint_view writer;
+	uint64_t written;
+
+	if (!ivs_endpoint_get(section_at(region, info->other.section), region->layout.section_len,
+			      info->other.index, &writer) ||
+	    writer.state.incarnation != info->other.incarnation || !has_lane(writer.state.role))
+		return;
+	if (!load_positions(region, &info->other, reader, &written, &info->position))
+		return;
+	info->unread = difference(written, info->position);
+	if (info->unread > writer.shape.slots_n && writer.state.role == IVS_ROLE_PUBLISHER)
+		info->overwritten = info->unread - writer.shape.slots_n;
+	info->unread_known = info->unread <= (info->overwritten ? INT64_MAX : writer.shape.slots_n);
 }
 
 static void read_lane(const struct channels_region *region, unsigned int section,
 		      unsigned int index, struct endpoint_info *info)
 {
 	enum ivs_endpoint_role role = info->view.state.role;
-	uint32_t incarnation = info->view.state.incarnation;
+	const struct ivs_endpoint_ref own = {(uint16_t)section, (uint16_t)index,
+					     info->view.state.incarnation};
 	uint64_t other;
 
 	info->has_lane = has_lane(role);
 	info->has_position = info->has_lane || role == IVS_ROLE_READER;
 	info->sleeps = load(region, section, index, IVS_ENDPOINT_SLEEPS) ==
-		       ivs_endpoint_sleeps(incarnation, true);
+		       ivs_endpoint_sleeps(own.incarnation, true);
 	if (!info->has_position)
 		return;
 	info->position = load(region, section, index, IVS_ENDPOINT_POSITION);
 	other = role == IVS_ROLE_READER ? ivs_endpoint_ref_pack(&info->view.target)
 					: load(region, section, index, IVS_ENDPOINT_ACCEPTED);
-	info->has_other = find_other(region, other, &info->other);
+	info->has_other = find_other(region, other, &info->other) &&
+			  (role != IVS_ROLE_READER ||
+			   ivs_section_life(section_at(region, info->other.section)) ==
+				   info->view.target_life);
+	info->other_gone = other && !info->has_other && role != IVS_ROLE_PUBLISHER;
+	if (role == IVS_ROLE_READER && info->has_other)
+		count_behind(region, &own, info);
 	/* A lane whose reader is gone has ended; a publisher waits for no reader. */
-	if (info->has_lane && role != IVS_ROLE_PUBLISHER && (info->has_other || !other))
-		count_unread(region, section, index, info);
+	if (info->has_lane && role != IVS_ROLE_PUBLISHER && !info->other_gone)
+		count_unread(region, &own, info);
+	if (role == IVS_ROLE_PUBLISHER && info->position)
+		info->bad_message = is_bad(region, section, index, info, info->position - 1);
 }
 
 /* A reader has no name: it is the name of what it reads. */

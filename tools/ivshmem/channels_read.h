@@ -33,8 +33,13 @@ enum section_state {
  * @has_position:    it is a writer or a reader
  * @position:        writer: number of messages written; reader: of messages released
  * @other:           the other side of the lane, if @has_other
- * @unread:          writer: number of messages that its reader has not released, if @unread_known
+ * @other_gone:      it had another side, which is gone, so that the lane has ended
+ * @unread:          number of messages that the reader has not released, if @unread_known
+ * @overwritten:     reader of a publisher: how many of @unread are lost, because the publisher has
+ *                   used their slots again
  * @impossible:      writer: its position and that of its reader contradict each other
+ * @bad_message:     writer: the next message that its reader, or a subscriber, would read has an
+ *                   impossible number or length
  */
 struct endpoint_info {
 	struct ivs_endpoint_view view;
@@ -43,10 +48,13 @@ struct endpoint_info {
 	bool has_position;
 	bool sleeps;
 	bool has_other;
+	bool other_gone;
 	bool unread_known;
 	bool impossible;
+	bool bad_message;
 	uint64_t position;
 	uint64_t unread;
+	uint64_t overwritten;
 	struct ivs_endpoint_ref other;
 };
 
