@@ -65,11 +65,12 @@ static int open_layout(struct ivs_channels *channels, uint32_t sections_n, struc
 	case 0:
 		return 0;
 	case IVS_CHANNEL_LAYOUT_E_SIZE:
-		return ivs_error_set(err, IVS_CHANNEL_E_LAYOUT,
-				     "a region of %zu bytes cannot have %u sections: use %d to %d "
-				     "sections, of at least 32 KiB each",
-				     len, sections_n ? sections_n : IVS_CHANNEL_SECTIONS_MIN,
-				     IVS_CHANNEL_SECTIONS_MIN, IVS_CHANNEL_SECTIONS_MAX);
+		return ivs_error_set(
+			err, IVS_CHANNEL_E_LAYOUT,
+			"a region of %zu bytes has no room for %u sections of at least "
+			"32 KiB each: use a larger region, or %d to %d sections",
+			len, sections_n ? sections_n : IVS_CHANNEL_SECTIONS_MIN,
+			IVS_CHANNEL_SECTIONS_MIN, IVS_CHANNEL_SECTIONS_MAX);
 	case IVS_CHANNEL_LAYOUT_E_VERSION:
 		return ivs_error_set(err, IVS_CHANNEL_E_VERSION,
 				     "the region has layout version %u, and this library supports "

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from support.py.channel_tool import Peers, run
+from support.py.channel_tool import SIZE, Command, Peers, run
+from support.py.programs import wait_until
 
 
 @pytest.fixture(name="peers", params=["unix", "shm"])
@@ -144,6 +145,42 @@ def test_missed_messages_are_counted(served):
     number = int(slow.read(5))
     assert number > 900 and int(slow.read(5)) == number + 1
     assert slow.finish() == (0, f"ivshmem subscribe: {number} messages were missed\n")
+
+
+def test_second_receiver(peers):
+    """A second receiver of a name is told how to find the first one."""
+    receiver = peers.start("receive", "q")
+    wait_until(lambda: b"receiver" in run("channels", peers.address).stdout, "it receives")
+    done = peers.run("receive", "q", "--timeout", 0)
+    assert done.returncode == 1 and receiver.popen.poll() is None
+    assert done.stderr.decode() == (
+        f'ivshmem receive: "q" in {peers.address}: another peer already receives from this name or '
+        'listens to it: use another name, or end that peer, whose section "ivshmem channels '
+        f'{peers.address}" shows\n')
+
+
+def test_section_of_two_peers(place):
+    """Two peers with the same section stop, and both say which section it is."""
+    place.shm_path.write_bytes(bytes(SIZE))
+    receiver = place.add(Command("receive", place.shm, "q", "--section", 3))
+    wait_until(lambda: b"receiver" in run("channels", place.shm).stdout, "it receives")
+    other = place.add(Command("receive", place.shm, "q", "--section", 3))
+    for command in (receiver, other):
+        status, message = command.finish()
+        assert status == 1 and message.endswith(
+            "another peer has taken section 3, and both have stopped: start each with a --section "
+            "of its own\n")
+
+
+def test_small_region(place):
+    """A region that is too small for channels is refused, with what it would need."""
+    place.shm_path.write_bytes(bytes(1 << 16))
+    done = run("receive", place.shm, "q", "--section", 0, "--timeout", 0)
+    assert done.returncode == 1 and b": a region of 65536 bytes has no room for 2 sections of " \
+        b"at least 32 KiB each: use a larger region" in done.stderr
+    place.shm_path.write_bytes(bytes(128 << 10))
+    done = run("receive", place.shm, "q", "--section", 0, "--timeout", 0)
+    assert done.returncode == 1 and b"no message within 0 s" in done.stderr
 
 
 @pytest.mark.parametrize("words, message", [

@@ -146,7 +146,7 @@ def test_two_listeners(served):
     listener = served.start("pipe", "p", "--listen")
     wait_until(lambda: b"listener" in run("channels", served.address).stdout, "it listens")
     done = served.run("pipe", "p", "--listen")
-    assert done.returncode == 1 and b"another peer receives from queues of this name" in done.stderr
+    assert done.returncode == 1 and b"another peer already receives from this name" in done.stderr
     assert listener.popen.poll() is None
 
 

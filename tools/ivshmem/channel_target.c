@@ -134,21 +134,25 @@ size_t channel_target_section_len(const struct channel_target *target)
 
 int channel_target_failed(const struct channel_target *target, int result)
 {
-	const char *advice = "";
+	const char *address = target->target.address;
+	const char *name = target->name;
 
 	switch (result) {
 	case IVS_CHANNEL_E_BUSY:
-		advice = ": \"ivshmem channels\" shows its section";
-		break;
+		return usage_failed("\"%s\" in %s: another peer already receives from this name or "
+				    "listens to it: use another name, or end that peer, whose "
+				    "section \"ivshmem channels %s\" shows",
+				    name, address, address);
 	case IVS_CHANNEL_E_FULL:
-		advice = ": use a larger region, or fewer sections";
-		break;
+		return usage_failed("\"%s\" in %s: %s: use a larger region, or fewer sections",
+				    name, address, ivs_channel_strerror(result));
 	case IVS_CHANNEL_E_SECTION:
-		advice = ": each peer needs a section of its own";
-		break;
+		return usage_failed("\"%s\" in %s: another peer has taken section %" PRIu32
+				    ", and both have stopped: start each with a --section of its "
+				    "own",
+				    name, address, ivs_channels_section(target->channels));
 	default:
-		break;
+		return usage_failed("\"%s\" in %s: %s", name, address,
+				    ivs_channel_strerror(result));
 	}
-	return usage_failed("\"%s\" in %s: %s%s", target->name, target->target.address,
-			    ivs_channel_strerror(result), advice);
 }
