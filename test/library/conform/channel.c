@@ -191,16 +191,6 @@ CHANNEL_CASE(time_limits)
 	EXPECT(c, ms >= 3 * SHORT_MS && ms < 3 * SHORT_MS + SOON_MS, "%ld ms", (long)ms);
 }
 
-/* Expect a call that began at @start to have been woken up. */
-static bool was_woken(struct conform *c, int64_t start)
-{
-	int64_t ms = conform_now_ms() - start;
-
-	if (ms >= SOON_MS)
-		conform_fail(c, "the wait was not ended: it took %ld ms", (long)ms);
-	return ms < SOON_MS;
-}
-
 CHANNEL_CASE(woken_by_message)
 {
 	int64_t start = conform_now_ms();
@@ -211,7 +201,7 @@ CHANNEL_CASE(woken_by_message)
 		EXPECT_OK(channel_receive(c, 0, i, 1));
 		EXPECT_OK(channel_end(c, 1));
 	}
-	EXPECT_OK(was_woken(c, start));
+	EXPECT_OK(channel_was_woken(c, start));
 }
 
 CHANNEL_CASE(woken_by_room)
@@ -226,15 +216,7 @@ CHANNEL_CASE(woken_by_room)
 	channel_begin(c, ASK_RECEIVE, 0, 4, 1, SHORT_MS);
 	EXPECT_RESULT(c, ivs_queue_flush(own.queues[0], LONG_MS), 0);
 	EXPECT_OK(channel_end(c, 1));
-	EXPECT_OK(was_woken(c, start));
-}
-
-static void sleep_shortly(void)
-{
-	int64_t end = conform_now_ms() + SHORT_MS;
-
-	while (conform_now_ms() < end)
-		take_a_breath();
+	EXPECT_OK(channel_was_woken(c, start));
 }
 
 CHANNEL_CASE(wakes_partner)
@@ -243,15 +225,15 @@ CHANNEL_CASE(wakes_partner)
 
 	EXPECT_OK(channel_send_to(c, 0, 2));
 	channel_begin(c, ASK_RECEIVE, 0, 0, 1, 0);
-	sleep_shortly();
+	channel_pass_time();
 	EXPECT_OK(channel_send(c, 0, 0, 1));
 	EXPECT_OK(channel_end(c, 1));
 	EXPECT_OK(channel_receive_from(c, 1, 2));
 	channel_begin(c, ASK_SEND, 1, 0, 3, 0);
-	sleep_shortly();
+	channel_pass_time();
 	EXPECT_OK(channel_receive(c, 1, 0, 3));
 	EXPECT_OK(channel_end(c, 3));
-	EXPECT_OK(was_woken(c, start));
+	EXPECT_OK(channel_was_woken(c, start));
 }
 
 /* One wait for a message, a queue that has room, and a new sender. */
@@ -273,7 +255,7 @@ CHANNEL_CASE(one_wait)
 		EXPECT_RESULT(c, ivs_channels_wait(own.channels, LONG_MS), 0);
 	EXPECT_RESULT(c, result, 0);
 	EXPECT_OK(channel_end(c, 2));
-	EXPECT_OK(was_woken(c, start));
+	EXPECT_OK(channel_was_woken(c, start));
 	do { /* doorbells and joins may be pending */
 		result = ivs_channels_wait(own.channels, SHORT_MS);
 	} while (!result && can(c, IVS_CAP_WAIT) && conform_now_ms() < start + LONG_MS);

@@ -12,19 +12,18 @@
 #include "conform.h"
 
 #define OWN_QUEUES_MAX 3
+#define OWN_TOPICS_MAX 3
 #define SOON_MS 5000 /* a wait that no doorbell ends takes twice as long */
 /* Sections of peers without ids. Servers assign lower ids. */
 #define OWN_SECTION 40
 #define PARTNER_SECTION 41
 #define OTHER_SECTION 42
 
-/**
- * struct own - the channels of the peer under test
- * @queues: closed after the case
- */
+/** struct own - the channels of the peer under test, which are closed after the case */
 struct own {
 	struct ivs_channels *channels;
 	struct ivs_queue *queues[OWN_QUEUES_MAX];
+	struct ivs_topic *topics[OWN_TOPICS_MAX];
 };
 
 extern struct own own;
@@ -36,6 +35,19 @@ extern struct own own;
 		channel_run(c, name##_in_channels);                                                \
 	}                                                                                          \
 	static void name##_in_channels(struct conform *c)
+
+/* EXPECT_RESULT() for results of enum ivs_channel_error */
+#define EXPECT_CHANNEL(c, call, wanted)                                                            \
+	do {                                                                                       \
+		int came_ = (call);                                                                \
+		int wanted_ = (wanted);                                                            \
+                                                                                                   \
+		EXPECT(c, came_ == wanted_, "%s: expected \"%s\", got \"%s\"", #call,              \
+		       channel_result(wanted_), channel_result(came_));                            \
+	} while (0)
+
+/* Return: a result as text. */
+const char *channel_result(int result);
 
 void channel_run(struct conform *c, void (*run)(struct conform *c));
 
@@ -50,6 +62,36 @@ void channel_close(void);
 
 /* Make the partner's peer in @slot open channels. */
 bool channel_ask_open(struct conform *c, unsigned int slot);
+
+/* Return: whether the partner has opened another peer with channels in slot 1. */
+bool channel_other_comes(struct conform *c);
+
+/* Close the channels of that peer, and the peer; also after a failure. */
+void channel_other_leaves(struct conform *c);
+
+/*
+ * Let that peer leave as if it had been killed. Without a roster, only the next holder of its
+ * section shows that it is gone; so another one comes.
+ */
+bool channel_other_dies(struct conform *c);
+
+/* Expect the partner's result to be @wanted, an enum ivs_channel_error. */
+bool channel_answer(struct conform *c, int wanted);
+
+#define ASK_EXPECT(c, wanted, ...)                                                                 \
+	(ask_begin(c, &(const struct ask){__VA_ARGS__}), channel_answer(c, wanted))
+
+/* What an argument has in its lower and upper half. */
+static inline uint64_t halves(uint32_t low, uint32_t high)
+{
+	return low | (uint64_t)high << 32;
+}
+
+/* Expect a call that began at @start to have been woken up. */
+bool channel_was_woken(struct conform *c, int64_t start);
+
+/* Pass time while the partner begins to wait. */
+void channel_pass_time(void);
 
 /*
  * Open queue @name as its sender or receiver, with queue @name of the partner's peer in @slot at
@@ -80,5 +122,38 @@ bool channel_receive(struct conform *c, unsigned int name, uint64_t first, uint6
 
 /* Return: the result of receiving, without checking the message. */
 int channel_receive_result(unsigned int name, int timeout_ms);
+
+/* --- topics: channel_topic_helpers.c. A topic's number is also that of its name. --- */
+
+/* Open a topic of the peer under test, or of the partner's peer in @slot. NULL: the defaults. */
+bool topic_open_publisher(struct conform *c, unsigned int topic,
+			  const struct ivs_topic_options *opts);
+bool topic_open_subscriber(struct conform *c, unsigned int topic, unsigned int flags);
+bool topic_ask_publisher(struct conform *c, unsigned int slot, unsigned int topic,
+			 const struct ivs_topic_options *opts);
+bool topic_ask_subscriber(struct conform *c, unsigned int slot, unsigned int topic,
+			  unsigned int flags);
+
+/* Publish @n messages, beginning with number @first. */
+bool topic_publish(struct conform *c, unsigned int topic, uint64_t first, uint64_t n);
+bool topic_ask_publish(struct conform *c, unsigned int slot, unsigned int topic, uint64_t first,
+		       uint64_t n);
+
+/* Receive @n messages, beginning with number @first, and then expect no more. */
+bool topic_receive(struct conform *c, unsigned int topic, uint64_t first, uint64_t n);
+bool topic_ask_receive(struct conform *c, unsigned int slot, unsigned int topic, uint64_t first,
+		       uint64_t n);
+
+/* Receive up to message @last. Return: the number of messages; 0 after a failure. */
+uint64_t topic_receive_until(struct conform *c, unsigned int topic, uint64_t last);
+
+/* Let a subscriber find its new publisher, which has published nothing yet. */
+bool topic_look(struct conform *c, unsigned int topic);
+bool topic_ask_look(struct conform *c, unsigned int slot, unsigned int topic);
+
+/* Return: the result of receiving, without checking the message. */
+int topic_result(unsigned int topic, int timeout_ms);
+
+void topic_close(unsigned int topic);
 
 #endif

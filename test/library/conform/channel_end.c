@@ -84,15 +84,9 @@ CHANNEL_CASE(partner_leaves)
 	       (long)(conform_now_ms() - start));
 }
 
-/* Return: whether the partner has opened another peer with channels. */
-static bool other_comes(struct conform *c)
-{
-	return ASK(c, ASK_JOIN, {1}) && channel_ask_open(c, 1);
-}
-
 static void partner_dies_in_slot(struct conform *c)
 {
-	EXPECT_OK(other_comes(c));
+	EXPECT_OK(channel_other_comes(c));
 	EXPECT_RESULT(c, ivs_queue_open_receiver(own.channels, "queue 0", &own.queues[0]), 0);
 	EXPECT_OK(channel_ask_sender(c, 1, 0, 4));
 	ask_begin(c, &(const struct ask){ASK_SEND, {1, 0, 0, 2, LONG_MS}});
@@ -103,7 +97,7 @@ static void partner_dies_in_slot(struct conform *c)
 	if (!can(c, IVS_CAP_ROSTER)) {
 		EXPECT_OK(channel_receive(c, 0, 1, 1));
 		EXPECT_RESULT(c, channel_receive_result(0, SHORT_MS), IVS_CHANNEL_E_TIMEOUT);
-		EXPECT_OK(other_comes(c));
+		EXPECT_OK(channel_other_comes(c));
 	} else {
 		EXPECT_OK(channel_receive(c, 0, 1, 1));
 	}
@@ -113,14 +107,13 @@ static void partner_dies_in_slot(struct conform *c)
 CHANNEL_CASE(partner_dies)
 {
 	partner_dies_in_slot(c);
-	(void)ASK(c, ASK_CHANNELS_CLOSE, {1});
-	(void)ASK(c, ASK_LEAVE, {1});
+	channel_other_leaves(c);
 }
 
 static void two_senders_and_slot(struct conform *c)
 {
 	EXPECT_OK(channel_receive_from(c, 0, 4));
-	EXPECT_OK(other_comes(c));
+	EXPECT_OK(channel_other_comes(c));
 	EXPECT_OK(channel_ask_sender(c, 1, 0, 4));
 	EXPECT_OK(channel_ask_send(c, 0, 0, 1));
 	ask_begin(c, &(const struct ask){ASK_SEND, {1, 0, 0, 1, LONG_MS}});
@@ -138,8 +131,7 @@ static void two_senders_and_slot(struct conform *c)
 CHANNEL_CASE(two_senders)
 {
 	two_senders_and_slot(c);
-	(void)ASK(c, ASK_CHANNELS_CLOSE, {1});
-	(void)ASK(c, ASK_LEAVE, {1});
+	channel_other_leaves(c);
 }
 
 CHANNEL_CASE(one_receiver)

@@ -31,8 +31,41 @@ void channel_close(void)
 {
 	for (unsigned int i = 0; i < OWN_QUEUES_MAX; i++)
 		ivs_queue_close(own.queues[i]);
+	for (unsigned int i = 0; i < OWN_TOPICS_MAX; i++)
+		ivs_topic_close(own.topics[i]);
 	ivs_channels_close(own.channels);
 	own = (struct own){0};
+}
+
+const char *channel_result(int result)
+{
+	return result < 0 ? conform_result(result) : ivs_channel_strerror(result);
+}
+
+bool channel_answer(struct conform *c, int wanted)
+{
+	if (ask_end(c) && ask_result(c, 0) != wanted)
+		conform_fail(c, "the partner's request %u: expected \"%s\", got \"%s\"",
+			     c->mailbox->request, channel_result(wanted),
+			     channel_result((int)ask_result(c, 0)));
+	return !c->failed;
+}
+
+bool channel_was_woken(struct conform *c, int64_t start)
+{
+	int64_t ms = conform_now_ms() - start;
+
+	if (ms >= SOON_MS)
+		conform_fail(c, "the wait was not ended: it took %ld ms", (long)ms);
+	return ms < SOON_MS;
+}
+
+void channel_pass_time(void)
+{
+	int64_t end = conform_now_ms() + SHORT_MS;
+
+	while (conform_now_ms() < end)
+		take_a_breath();
 }
 
 /* Expect the partner's result to be 0. */
@@ -49,6 +82,22 @@ bool channel_ask_open(struct conform *c, unsigned int slot)
 {
 	return is_done(c, ASK(c, ASK_CHANNELS_OPEN, {slot, PARTNER_SECTION + slot}),
 		       "open channels");
+}
+
+bool channel_other_comes(struct conform *c)
+{
+	return ASK(c, ASK_JOIN, {1}) && channel_ask_open(c, 1);
+}
+
+void channel_other_leaves(struct conform *c)
+{
+	(void)ASK(c, ASK_CHANNELS_CLOSE, {1});
+	(void)ASK(c, ASK_LEAVE, {1});
+}
+
+bool channel_other_dies(struct conform *c)
+{
+	return ASK(c, ASK_LEAVE, {1}) && (can(c, IVS_CAP_ROSTER) || channel_other_comes(c));
 }
 
 void channel_run(struct conform *c, void (*run)(struct conform *c))
@@ -83,7 +132,7 @@ bool channel_ask_receiver(struct conform *c, unsigned int slot, unsigned int nam
 bool channel_send_to(struct conform *c, unsigned int name, uint32_t messages_n)
 {
 	const struct ivs_queue_options opts = {messages_n, MESSAGE_MAX};
-	char text[QUEUE_NAME_LEN];
+	char text[CHANNEL_NAME_LEN];
 	int result;
 
 	queue_name(text, name);
@@ -95,7 +144,7 @@ bool channel_send_to(struct conform *c, unsigned int name, uint32_t messages_n)
 
 bool channel_receive_from(struct conform *c, unsigned int name, uint32_t messages_n)
 {
-	char text[QUEUE_NAME_LEN];
+	char text[CHANNEL_NAME_LEN];
 	int result;
 
 	queue_name(text, name);

@@ -61,6 +61,22 @@
  *             last one, number of messages that were sent
  * @ASK_RECEIVE: receive messages. args: as for ASK_SEND; results: the same, -EBADMSG after a wrong
  *             message
+ * @ASK_TOPIC_OPEN: open a topic. args: slot, topic, which is the number of its name, 1 for a
+ *             publisher and 0 for a subscriber; of a publisher: number and, in the upper half,
+ *             length of messages, number of borrowers and, in the upper half, of loans; of a
+ *             subscriber: SUBSCRIBER_*; result: that of opening
+ * @ASK_TOPIC_CLOSE: close a topic. args: slot, topic
+ * @ASK_PUBLISH: publish messages. args: slot, topic, number of the first message, number of
+ *             messages, their length (0: depends on the number), and in the upper half a delay in
+ *             ms; results: that of the last one, number of messages that were published
+ * @ASK_TOPIC_RECEIVE: receive messages up to a number. args: slot, topic, number of the last
+ *             message, time limit in ms, and in the upper half a delay; results: that of the last
+ *             one or -EBADMSG, numbers of messages that were received, and that were missed
+ * @ASK_BORROW: borrow messages. args: slot, topic, number of messages, time limit for each in ms;
+ *             results: that of the last one or -EBADMSG, number of those that are in place, all
+ *             bits that are set in any of the addresses
+ * @ASK_GIVE_BACK: give back what was borrowed. args: slot, topic; result: -EBADMSG: a message has
+ *             changed
  *
  * A slot holds one of the partner's peers; slot 0 is always open. A peer that leaves while it has
  * channels does not close them, like one that is killed.
@@ -82,6 +98,18 @@ enum request {
 	ASK_QUEUE_CLOSE,
 	ASK_SEND,
 	ASK_RECEIVE,
+	ASK_TOPIC_OPEN,
+	ASK_TOPIC_CLOSE,
+	ASK_PUBLISH,
+	ASK_TOPIC_RECEIVE,
+	ASK_BORROW,
+	ASK_GIVE_BACK,
+};
+
+enum subscriber_flags {
+	SUBSCRIBER_NEWEST = 1,
+	SUBSCRIBER_LAST = 2,
+	SUBSCRIBER_BORROWS = 4,
 };
 
 /**
@@ -115,17 +143,36 @@ uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, 
 
 /* The messages in queues: number @number is a pattern with this seed. */
 #define MESSAGE_MAX 200u
-#define QUEUE_NAME_LEN 16
+#define CHANNEL_NAME_LEN 16
 
 static inline size_t message_len(uint64_t number)
 {
 	return number * 7 % (MESSAGE_MAX + 1);
 }
 
-static inline void queue_name(char name[QUEUE_NAME_LEN], unsigned int number)
+static inline void queue_name(char name[CHANNEL_NAME_LEN], unsigned int number)
 {
-	snprintf(name, QUEUE_NAME_LEN, "queue %u", number);
+	snprintf(name, CHANNEL_NAME_LEN, "queue %u", number);
 }
+
+static inline void topic_name(char name[CHANNEL_NAME_LEN], unsigned int number)
+{
+	snprintf(name, CHANNEL_NAME_LEN, "topic %u", number);
+}
+
+/* A message in a topic begins with its number and its length; a pattern follows. */
+#define TOPIC_MESSAGE_MAX (2 * sizeof(uint64_t) + MESSAGE_MAX)
+#define TOPIC_ROOM 8192u /* for messages longer than a page */
+
+static inline size_t topic_message_len(uint64_t number)
+{
+	return 2 * sizeof(uint64_t) + message_len(number);
+}
+
+void topic_message_write(void *at, size_t len, uint64_t number);
+
+/* Return: the number of a message; -1 if the message is wrong. */
+int64_t topic_message_number(const void *at, size_t len);
 
 /* Sleep 0.1 ms while polling for a state that no event reports. */
 void take_a_breath(void);

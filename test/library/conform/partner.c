@@ -65,6 +65,26 @@ uint64_t pattern_check(const volatile uint8_t *at, uint64_t len, uint64_t seed, 
 	return wrong;
 }
 
+void topic_message_write(void *at, size_t len, uint64_t number)
+{
+	uint64_t *words = at;
+
+	words[0] = number;
+	words[1] = len;
+	pattern_write((uint8_t *)(words + 2), len - 2 * sizeof(*words), number);
+}
+
+int64_t topic_message_number(const void *at, size_t len)
+{
+	const uint64_t *words = at;
+	uint64_t first;
+
+	if (len < 2 * sizeof(*words) || words[1] != len ||
+	    pattern_check((const uint8_t *)(words + 2), len - 2 * sizeof(*words), words[0], &first))
+		return -1;
+	return (int64_t)words[0];
+}
+
 void partner_sleep_ms(uint64_t ms)
 {
 	const struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
@@ -79,7 +99,9 @@ static void look_around(struct slot *slot, int timeout_ms)
 	int result;
 
 	if (slot->channels.channels) { /* they process the peer's events */
-		(void)!ivs_channels_wait(slot->channels.channels, 0);
+		/* Unlike ivs_channels_wait() with a time limit of 0, this offers streams. */
+		(void)!ivs_channels_begin_wait(slot->channels.channels, &timeout_ms);
+		(void)!ivs_channels_end_wait(slot->channels.channels);
 		return;
 	}
 	result = ivs_peer_next(slot->peer, timeout_ms, &event);

@@ -7,17 +7,6 @@
 
 struct partner_channels partner_abandoned[ABANDONED_MAX];
 
-/* What an argument has in its lower and upper half. */
-static uint32_t low(uint64_t arg)
-{
-	return (uint32_t)arg;
-}
-
-static uint32_t high(uint64_t arg)
-{
-	return (uint32_t)(arg >> 32);
-}
-
 static int open_channels(struct partner_channels *own, struct ivs_peer *peer, uint32_t section)
 {
 	struct ivs_channels_options opts = IVS_CHANNELS_OPTIONS_INIT;
@@ -37,6 +26,7 @@ static void close_channels(struct partner_channels *own)
 {
 	for (unsigned int i = 0; i < QUEUES_MAX; i++)
 		ivs_queue_close(own->queues[i]);
+	partner_topics_close(own);
 	ivs_channels_close(own->channels);
 	*own = (struct partner_channels){0};
 }
@@ -52,15 +42,15 @@ void partner_channels_abandon(struct partner_channels *own)
 
 static int open_queue(struct partner_channels *own, struct mailbox *mailbox)
 {
-	struct ivs_queue_options opts = {high(mailbox->args[3]), MESSAGE_MAX};
+	struct ivs_queue_options opts = {arg_high(mailbox->args[3]), MESSAGE_MAX};
 	struct ivs_queue **queue = &own->queues[mailbox->args[1] % QUEUES_MAX];
-	char name[QUEUE_NAME_LEN];
+	char name[CHANNEL_NAME_LEN];
 
-	queue_name(name, low(mailbox->args[2]));
+	queue_name(name, arg_low(mailbox->args[2]));
 	ivs_queue_close(*queue);
 	*queue = NULL;
-	return low(mailbox->args[3]) ? ivs_queue_open_sender(own->channels, name, &opts, queue)
-				     : ivs_queue_open_receiver(own->channels, name, queue);
+	return arg_low(mailbox->args[3]) ? ivs_queue_open_sender(own->channels, name, &opts, queue)
+					 : ivs_queue_open_receiver(own->channels, name, queue);
 }
 
 static int send_one(struct ivs_queue *queue, uint64_t number, int timeout_ms)
@@ -89,10 +79,10 @@ static int receive_one(struct ivs_queue *queue, uint64_t number, int timeout_ms)
 static int transfer(struct ivs_queue *queue, bool sends, struct mailbox *mailbox, int64_t *done)
 {
 	uint64_t number = mailbox->args[2];
-	int timeout_ms = (int)low(mailbox->args[4]);
+	int timeout_ms = (int)arg_low(mailbox->args[4]);
 	int result = 0;
 
-	partner_sleep_ms(high(mailbox->args[4]));
+	partner_sleep_ms(arg_high(mailbox->args[4]));
 	for (*done = 0; !result && (uint64_t)*done < mailbox->args[3]; number++) {
 		do {
 			result = sends ? send_one(queue, number, timeout_ms)
@@ -110,6 +100,8 @@ void partner_channels_answer(struct partner_channels *own, struct ivs_peer *peer
 	int64_t done = 0;
 	int result = 0;
 
+	if (partner_topics_answer(own, mailbox))
+		return;
 	switch ((enum request)mailbox->request) {
 	case ASK_CHANNELS_OPEN:
 		result = open_channels(own, peer, (uint32_t)mailbox->args[1]);
