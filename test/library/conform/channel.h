@@ -13,6 +13,8 @@
 
 #define OWN_QUEUES_MAX 3
 #define OWN_TOPICS_MAX 3
+#define OWN_LISTENERS_MAX 2
+#define OWN_STREAMS_MAX 20
 #define SOON_MS 5000 /* a wait that no doorbell ends takes twice as long */
 /* Sections of peers without ids. Servers assign lower ids. */
 #define OWN_SECTION 40
@@ -24,6 +26,8 @@ struct own {
 	struct ivs_channels *channels;
 	struct ivs_queue *queues[OWN_QUEUES_MAX];
 	struct ivs_topic *topics[OWN_TOPICS_MAX];
+	struct ivs_stream_listener *listeners[OWN_LISTENERS_MAX];
+	struct ivs_stream *streams[OWN_STREAMS_MAX];
 };
 
 extern struct own own;
@@ -155,5 +159,52 @@ bool topic_ask_look(struct conform *c, unsigned int slot, unsigned int topic);
 int topic_result(unsigned int topic, int timeout_ms);
 
 void topic_close(unsigned int topic);
+
+/* --- streams: channel_stream_helpers.c. A stream's number is also the seed of its bytes. --- */
+
+#define BUFFER_LEN 2048u /* of streams, unless a case says otherwise */
+
+/* Listen to a name. */
+bool stream_listen(struct conform *c, unsigned int name);
+bool stream_ask_listen(struct conform *c, unsigned int slot, unsigned int name);
+
+/* Accept a stream, or connect to a listener. */
+bool stream_accept(struct conform *c, unsigned int stream, unsigned int name);
+bool stream_ask_accept(struct conform *c, unsigned int slot, unsigned int stream,
+		       unsigned int name);
+int stream_connect_result(unsigned int stream, unsigned int name, int timeout_ms);
+int stream_begin_connect(unsigned int stream, unsigned int name);
+
+/* Connect stream @stream to the partner's peer in @slot, which listens, or to this peer. */
+bool stream_to(struct conform *c, unsigned int slot, unsigned int stream);
+bool stream_from(struct conform *c, unsigned int slot, unsigned int stream);
+
+/* Write or read @len bytes of the pattern from position @first on. */
+bool stream_write(struct conform *c, unsigned int stream, uint64_t first, size_t len);
+bool stream_read(struct conform *c, unsigned int stream, uint64_t first, size_t len);
+bool stream_ask_write(struct conform *c, unsigned int slot, unsigned int stream, uint32_t first,
+		      size_t len);
+bool stream_ask_read(struct conform *c, unsigned int slot, unsigned int stream, uint32_t first,
+		     size_t len);
+
+/* Write as much as fits. Return: the number of bytes. */
+size_t stream_fill(struct conform *c, unsigned int stream);
+
+/* End the partner's stream. */
+bool stream_ask_end(struct conform *c, unsigned int slot, unsigned int stream, enum stream_end how);
+
+/* Expect the end of what the other side writes, or of what it reads. */
+bool stream_sees_end(struct conform *c, unsigned int stream, bool complete);
+bool stream_is_ended(struct conform *c, unsigned int stream);
+
+/* Expect the partner to see the end of what this side writes. */
+bool stream_ask_sees_end(struct conform *c, unsigned int stream, bool complete);
+
+/* Return: the result of calls for one byte. */
+int stream_read_result(unsigned int stream, int timeout_ms);
+int stream_write_result(unsigned int stream, int timeout_ms);
+
+void stream_close(unsigned int stream);
+void stream_listener_close(unsigned int name);
 
 #endif

@@ -33,6 +33,10 @@ void channel_close(void)
 		ivs_queue_close(own.queues[i]);
 	for (unsigned int i = 0; i < OWN_TOPICS_MAX; i++)
 		ivs_topic_close(own.topics[i]);
+	for (unsigned int i = 0; i < OWN_STREAMS_MAX; i++)
+		ivs_stream_close(own.streams[i]);
+	for (unsigned int i = 0; i < OWN_LISTENERS_MAX; i++)
+		ivs_stream_listener_close(own.listeners[i]);
 	ivs_channels_close(own.channels);
 	own = (struct own){0};
 }

@@ -85,6 +85,8 @@ extern const struct conform_case channel_cases[];
 extern const struct conform_case channel_end_cases[];
 extern const struct conform_case channel_topic_cases[];
 extern const struct conform_case channel_borrow_cases[];
+extern const struct conform_case channel_stream_cases[];
+extern const struct conform_case channel_stream_end_cases[];
 extern const struct conform_case gone_cases[];
 
 static inline bool can(const struct conform *c, unsigned int caps)

@@ -77,6 +77,21 @@
  *             bits that are set in any of the addresses
  * @ASK_GIVE_BACK: give back what was borrowed. args: slot, topic; result: -EBADMSG: a message has
  *             changed
+ * @ASK_LISTEN: listen. args: slot, number of the name, length of the buffers, and in the upper
+ *             half a delay in ms; result: that of listening
+ * @ASK_LISTENER_CLOSE: listen no more. args: slot, number of the name
+ * @ASK_ACCEPT: accept a stream. args: slot, stream, number of the name, time limit and, in the
+ *             upper half, a delay in ms; result: that of accepting
+ * @ASK_CONNECT: connect. args: slot, stream, number of the name, time limit and, in the upper half,
+ *             a delay in ms, length of the buffer; result: that of connecting
+ * @ASK_STREAM_WRITE: write a pattern. args: slot, stream, its seed and, in the upper half, the
+ *             first byte's position, number of bytes, time limit for each call and, in the upper
+ *             half, a delay in ms; results: that of the last call, number of bytes
+ * @ASK_STREAM_READ: read a pattern. args: as for ASK_STREAM_WRITE; results: that of the last call
+ *             or -EBADMSG, number of bytes, 1 if the stream is complete
+ * @ASK_STREAM_ECHO: write what is read, until it ends; then shut down. args: slot, stream, time
+ *             limit for each call; results: 0 after the end, number of bytes, 1 if it is complete
+ * @ASK_STREAM_END: end a stream. args: slot, stream, enum stream_end; result: that of a flush
  *
  * A slot holds one of the partner's peers; slot 0 is always open. A peer that leaves while it has
  * channels does not close them, like one that is killed.
@@ -104,12 +119,27 @@ enum request {
 	ASK_TOPIC_RECEIVE,
 	ASK_BORROW,
 	ASK_GIVE_BACK,
+	ASK_LISTEN,
+	ASK_LISTENER_CLOSE,
+	ASK_ACCEPT,
+	ASK_CONNECT,
+	ASK_STREAM_WRITE,
+	ASK_STREAM_READ,
+	ASK_STREAM_ECHO,
+	ASK_STREAM_END,
 };
 
 enum subscriber_flags {
 	SUBSCRIBER_NEWEST = 1,
 	SUBSCRIBER_LAST = 2,
 	SUBSCRIBER_BORROWS = 4,
+};
+
+enum stream_end {
+	STREAM_SHUTDOWN,
+	STREAM_FLUSH,
+	STREAM_CLOSE,
+	STREAM_ABORT,
 };
 
 /**
@@ -158,6 +188,11 @@ static inline void queue_name(char name[CHANNEL_NAME_LEN], unsigned int number)
 static inline void topic_name(char name[CHANNEL_NAME_LEN], unsigned int number)
 {
 	snprintf(name, CHANNEL_NAME_LEN, "topic %u", number);
+}
+
+static inline void stream_name(char name[CHANNEL_NAME_LEN], unsigned int number)
+{
+	snprintf(name, CHANNEL_NAME_LEN, "stream %u", number);
 }
 
 /* A message in a topic begins with its number and its length; a pattern follows. */

@@ -39,10 +39,24 @@ static const struct {
 };
 
 static const struct conform_case *const groups[] = {
-	about_cases,	   memory_cases,	ring_cases,	      doorbell_cases,
-	wait_cases,	   event_cases,		open_cases,	      error_cases,
-	process_cases,	   stop_cases,		roster_cases,	      channel_cases,
-	channel_end_cases, channel_topic_cases, channel_borrow_cases, gone_cases,
+	about_cases,
+	memory_cases,
+	ring_cases,
+	doorbell_cases,
+	wait_cases,
+	event_cases,
+	open_cases,
+	error_cases,
+	process_cases,
+	stop_cases,
+	roster_cases,
+	channel_cases,
+	channel_end_cases,
+	channel_topic_cases,
+	channel_borrow_cases,
+	channel_stream_cases,
+	channel_stream_end_cases,
+	gone_cases,
 };
 
 #define GROUPS_N (sizeof(groups) / sizeof(*groups))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The partner's channels: partner_channel.c serves the requests about channels and queues,
- * partner_topic.c those about topics.
+ * partner_topic.c and partner_stream.c those about topics and streams.
  */
 #ifndef CONFORM_PARTNER_H
 #define CONFORM_PARTNER_H
@@ -16,6 +16,8 @@
 #define QUEUES_MAX 2
 #define TOPICS_MAX 2
 #define LOANS_MAX 8 /* of all topics */
+#define LISTENERS_MAX 2
+#define STREAMS_MAX 20
 
 #define ABANDONED_MAX 32
 
@@ -33,6 +35,8 @@ struct partner_channels {
 	struct ivs_topic *topics[TOPICS_MAX];
 	struct partner_loan loans[LOANS_MAX];
 	unsigned int loans_n;
+	struct ivs_stream_listener *listeners[LISTENERS_MAX];
+	struct ivs_stream *streams[STREAMS_MAX];
 };
 
 /* Channels that were abandoned, where the leak checker finds them. */
@@ -53,10 +57,12 @@ static inline uint32_t arg_high(uint64_t arg)
 void partner_channels_answer(struct partner_channels *own, struct ivs_peer *peer,
 			     struct mailbox *mailbox);
 
-/* Serve a request about topics. Return: false if it is about something else. */
+/* Serve a request about topics or streams. Return: false if it is about something else. */
 bool partner_topics_answer(struct partner_channels *own, struct mailbox *mailbox);
+bool partner_streams_answer(struct partner_channels *own, struct mailbox *mailbox);
 
 void partner_topics_close(struct partner_channels *own);
+void partner_streams_close(struct partner_channels *own);
 
 /* Forget open channels, as if the process had been killed; the caller closes the peer. */
 void partner_channels_abandon(struct partner_channels *own);

@@ -27,6 +27,7 @@ static void close_channels(struct partner_channels *own)
 	for (unsigned int i = 0; i < QUEUES_MAX; i++)
 		ivs_queue_close(own->queues[i]);
 	partner_topics_close(own);
+	partner_streams_close(own);
 	ivs_channels_close(own->channels);
 	*own = (struct partner_channels){0};
 }
@@ -100,7 +101,7 @@ void partner_channels_answer(struct partner_channels *own, struct ivs_peer *peer
 	int64_t done = 0;
 	int result = 0;
 
-	if (partner_topics_answer(own, mailbox))
+	if (partner_topics_answer(own, mailbox) || partner_streams_answer(own, mailbox))
 		return;
 	switch ((enum request)mailbox->request) {
 	case ASK_CHANNELS_OPEN:
