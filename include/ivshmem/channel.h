@@ -445,7 +445,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_topic_open_publisher(struct ivs_channels *channe
 /**
  * struct ivs_subscriber_options - what a subscriber receives; zeroes: the defaults
  * @newest:  only the newest message; older ones that have not been received are skipped
- * @last:    begin with the last message that was published before the subscriber was opened, if any
+ * @last:    begin with the last message that was published before the subscriber was opened, if
+ *           any; otherwise, with the next one: the first one of a publisher that is opened later
  * @borrows: the subscriber uses ivs_topic_borrow(), and should get messages in place
  */
 struct ivs_subscriber_options {

@@ -32,6 +32,7 @@ struct loan {
 /**
  * struct subscriber - a topic's reader
  * @index:       of its own endpoint that has its name
+ * @is_early:    it was opened before the publisher that it finds next, so no message is older
  * @inlet:       its index is 0 while there is no publisher
  * @refs:        the publisher's references
  * @pool:        the publisher's buffers: their shape, and where they are
@@ -41,6 +42,7 @@ struct loan {
 struct subscriber {
 	struct ivs_topic topic;
 	unsigned int index;
+	bool is_early;
 	char name[IVS_SECTION_NAME_MAX + 1];
 	struct ivs_subscriber_options opts;
 	struct ivs_inlet inlet;
@@ -96,6 +98,22 @@ static bool find_publisher(const struct subscriber *subscriber, struct ivs_endpo
 	return false;
 }
 
+/* Also one of a peer that seems to be gone, because its join has not been processed yet. */
+static bool has_publisher(const struct subscriber *subscriber)
+{
+	struct ivs_endpoint_ref at = {0};
+	struct ivs_endpoint_view view;
+	uint64_t life;
+
+	for (; ivs_channels_find(channels_of(subscriber), IVS_ROLE_PUBLISHER, subscriber->name,
+				 true, &at, &life, &view);
+	     at.index++) {
+		if (!view.state.closed)
+			return true;
+	}
+	return false;
+}
+
 static void begin_reading(struct subscriber *subscriber, const struct ivs_endpoint_view *view)
 {
 	const uint8_t *section = ivs_channels_at(channels_of(subscriber),
@@ -107,7 +125,7 @@ static void begin_reading(struct subscriber *subscriber, const struct ivs_endpoi
 							    ivs_lane_len(&lane->shape));
 	subscriber->pool = view->pool;
 	subscriber->buffers = section + view->pool_at;
-	lane->position = published_n(subscriber);
+	lane->position = subscriber->is_early ? 0 : published_n(subscriber);
 	if (subscriber->opts.last && lane->position)
 		lane->position--;
 	ivs_inlet_publish(&subscriber->inlet);
@@ -157,6 +175,7 @@ static void unsubscribe(struct subscriber *subscriber)
 	if (!has_loans(subscriber, subscriber->inlet.index))
 		ivs_inlet_close(&subscriber->inlet);
 	subscriber->inlet.index = 0;
+	subscriber->is_early = true;
 	subscriber->seen = 0;
 }
 
@@ -344,6 +363,7 @@ int ivs_topic_open_subscriber(struct ivs_channels *channels, const char *name,
 	subscriber->topic.base.set_sleeps = subscriber_set_sleeps;
 	subscriber->topic.base.is_ready = subscriber_is_ready;
 	ivs_channel_add(&subscriber->topic.base, channels);
+	subscriber->is_early = !has_publisher(subscriber);
 	result = subscribe(subscriber);
 	if (result == IVS_CHANNEL_E_FULL)
 		subscriber->unreported = result;

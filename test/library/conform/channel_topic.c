@@ -301,6 +301,27 @@ CHANNEL_CASE(own_publisher_closes)
 	}
 }
 
+/* A subscriber that is opened before its publisher gets all messages, without looking for it. */
+CHANNEL_CASE(early)
+{
+	EXPECT_OK(topic_open_subscriber(c, 0, 0));
+	EXPECT_OK(topic_ask_subscriber(c, 0, 1, SUBSCRIBER_LAST));
+	for (unsigned int i = 0; i < 2; i++) {
+		EXPECT_OK(topic_ask_publisher(c, 0, 0, &small));
+		EXPECT_OK(topic_ask_publish(c, 0, 0, 0, 3));
+		EXPECT_OK(topic_receive(c, 0, 0, 3));
+		EXPECT_OK(ASK_EXPECT(c, 0, ASK_TOPIC_CLOSE, {0, 0}));
+		EXPECT_OK(sees_end(c, 0));
+	}
+	EXPECT_OK(topic_open_publisher(c, 1, &small));
+	EXPECT_OK(topic_publish(c, 1, 0, 3));
+	EXPECT_OK(topic_ask_receive(c, 0, 1, 0, 3));
+	EXPECT_OK(topic_ask_publisher(c, 0, 0, &small));
+	EXPECT_OK(topic_ask_publish(c, 0, 0, 0, 100));
+	EXPECT(c, topic_receive_until(c, 0, 99) + ivs_topic_missed(own.topics[0]) == 100,
+	       "%lu of 100 messages were missed", (unsigned long)ivs_topic_missed(own.topics[0]));
+}
+
 /* The end is noticed while this peer waits. */
 CHANNEL_CASE(publisher_leaves)
 {
@@ -415,6 +436,7 @@ const struct conform_case channel_topic_cases[] = {
 	{"topic: a late subscriber", late},
 	{"topic: a late subscriber at the partner", late_at_partner},
 	{"topic: publisher and subscriber in any order", any_order},
+	{"topic: a subscriber that is opened before its publisher", early},
 	{"topic: two subscribers", two_subscribers},
 	{"topic: a message is written in place", written_in_place},
 	{"topic: a message that is too long", too_long},

@@ -158,6 +158,24 @@ Test(channel_topic, subscriber_may_come_before_the_publisher)
 	expect(subscriber, 1);
 }
 
+/* It does not look before messages have been published, and misses those that are gone. */
+Test(channel_topic, subscriber_that_came_first_gets_the_first_message)
+{
+	open_subscriber(false, true);
+	open_publisher(8);
+	publish(1);
+	publish(2);
+	expect(subscriber, 1);
+	expect(subscriber, 2);
+	ivs_topic_close(publisher);
+	expect_result(subscriber, IVS_CHANNEL_E_ENDED);
+	open_publisher(8);
+	for (uint64_t i = 0; i < 20; i++)
+		publish(i);
+	expect(subscriber, 16);
+	cr_expect_eq(ivs_topic_missed(subscriber), 16);
+}
+
 Test(channel_topic, subscriber_goes_to_the_next_publisher)
 {
 	open_publisher(8);
