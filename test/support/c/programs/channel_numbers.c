@@ -264,6 +264,7 @@ static int run_live_send(struct ivs_channels *channels, char **words)
 		end(result);
 		ivs_queue_close(queue);
 	}
+	return 0; /* not reached */
 }
 
 static int run_live_receive(struct ivs_channels *channels, char **words)
@@ -279,6 +280,7 @@ static int run_live_receive(struct ivs_channels *channels, char **words)
 		if (result && !is_pause(result))
 			end(result);
 	}
+	return 0; /* not reached */
 }
 
 static const struct {
