@@ -7,7 +7,8 @@
  * step is left: each peer that was not killed has ended. A reader has got what was committed; a
  * writer knows that everything was released, or that its readers are gone.
  *
- * The program then runs the same search with each of several defects, and must find them all.
+ * The program then runs the same search with each of several defects, and must find them all. With
+ * the argument --large it searches larger lanes instead, and no defects.
  */
 #include <stddef.h>
 #include <stdio.h>
@@ -139,47 +140,72 @@ static const struct lane_model lanes[] = {
 	{2, 1, 4, 0, true, NONE, NULL},	 {4, 1, 6, 0, true, NONE, NULL},
 	{8, 1, 3, 0, true, NONE, NULL},	 {2, 2, 2, 0, false, NONE, NULL},
 	{2, 2, 3, 2, false, NONE, NULL}, {2, 2, 1, 0, true, NONE, NULL},
+	{2, 2, 2, 0, true, NONE, NULL},	 {4, 2, 5, 4, true, NONE, NULL},
 };
+
+static const struct lane_model large_lanes[] = {
+	{2, 2, 4, 0, false, NONE, NULL},
+	{4, 2, 3, 0, true, NONE, NULL},
+	{4, 2, 6, 4, true, NONE, NULL},
+};
+#define LARGE_TABLE_LEN (1u << 25)
 
 #define LANES_N (sizeof(lanes) / sizeof(*lanes))
 
-static double run_lane(size_t i, enum lane_defect defect)
+/* Return: whether the lane has no error. */
+static bool check_lane(const struct lane_model *model)
 {
-	struct lane_model model = lanes[i];
+	double schedules = run(model);
 
-	model.defect = defect;
-	return run(&model);
+	printf("%u slots, %u reader%s, %u messages", model->slots_n, model->readers_n,
+	       model->readers_n > 1 ? "s" : "", model->messages_n);
+	if (model->begun)
+		printf(" (%u before the readers begin)", model->begun);
+	printf("%s: %lu states, %.3g schedules\n", model->kills ? ", deaths" : "", states_n,
+	       schedules);
+	if (lane_model.failure)
+		printf("FAILED: %s\n", lane_model.failure);
+	fflush(stdout);
+	return !lane_model.failure;
 }
 
-int main(void)
+/* Return: whether a lane shows the defect. */
+static bool check_defect(enum lane_defect defect)
 {
+	const char *found = NULL;
+
+	for (size_t i = 0; i < LANES_N && !found; i++) {
+		struct lane_model model = lanes[i];
+
+		model.defect = defect;
+		(void)run(&model);
+		found = lane_model.failure;
+	}
+	printf("with the defect \"%s\": %s\n", defect_names[defect],
+	       found ? found : "FAILED: not found");
+	return found;
+}
+
+int main(int argc, char **argv)
+{
+	bool large = argc == 2 && !strcmp(argv[1], "--large");
+	const struct lane_model *models = large ? large_lanes : lanes;
+	size_t models_n = large ? sizeof(large_lanes) / sizeof(*large_lanes) : LANES_N;
 	bool failed = false;
 
+	if (argc > 1 && !large) {
+		fputs("usage: interleavings [--large]\n", stderr);
+		return 2;
+	}
+	if (large)
+		table_len = LARGE_TABLE_LEN;
 	table = calloc(table_len, sizeof(*table));
 	if (!table)
 		return 1;
-	for (size_t i = 0; i < LANES_N; i++) {
-		double schedules = run_lane(i, NONE);
-
-		printf("%u slots, %u reader%s, %u messages%s: %lu states, %.3g schedules\n",
-		       lane_model.slots_n, lane_model.readers_n,
-		       lane_model.readers_n > 1 ? "s" : "", lane_model.messages_n,
-		       lane_model.kills ? ", deaths" : "", states_n, schedules);
-		if (lane_model.failure)
-			printf("FAILED: %s\n", lane_model.failure);
-		failed = failed || lane_model.failure;
-	}
-	for (unsigned int defect = NONE + 1; defect < DEFECTS_N; defect++) {
-		const char *found = NULL;
-
-		for (size_t i = 0; i < LANES_N && !found; i++) {
-			(void)run_lane(i, (enum lane_defect)defect);
-			found = lane_model.failure;
-		}
-		printf("with the defect \"%s\": %s\n", defect_names[defect],
-		       found ? found : "FAILED: not found");
-		failed = failed || !found;
-	}
+	for (size_t i = 0; i < models_n; i++)
+		failed = !check_lane(&models[i]) || failed;
+	for (unsigned int defect = NONE + 1; defect < DEFECTS_N && !large; defect++)
+		failed = !check_defect((enum lane_defect)defect) || failed;
 	free(table);
 	return failed;
 }
