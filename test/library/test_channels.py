@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Queues between processes, over unix: and shm:. The processes are killed and started at random
+"""Channels between processes, over unix: and shm:. The processes are killed and started at random
 moments, and check that no message is lost, doubled, damaged or out of order
-(support/c/programs/channel_numbers.c)."""
+(support/c/programs/channel_numbers.c).
+
+IVSHMEM_CHANNEL_KILLS is the number of kills for each kind of channel, and IVSHMEM_CHANNEL_STARTS
+how often processes are started in a random order."""
+import collections
+import os
 import random
 import signal
 import time
@@ -9,8 +14,9 @@ import time
 import pytest
 
 MESSAGES = 100000
-KILLS = {"unix": 60, "shm": 40}  # of senders, and as many of receivers
-STARTS = 20
+KILLS = int(os.environ.get("IVSHMEM_CHANNEL_KILLS", "200"))  # for each kind of channel
+FEW_KILLS = int(os.environ.get("IVSHMEM_CHANNEL_KILLS", "40"))
+STARTS = int(os.environ.get("IVSHMEM_CHANNEL_STARTS", "20"))
 ENDLESS = 1 << 62
 NAME = "numbers"
 
@@ -43,6 +49,10 @@ class Peers:
         took = time.monotonic() - began
         expect_end(first)
         return 2 * took
+
+    def share(self, kills):
+        """Return: how many of the kills for a kind of channel are of one side, in this region."""
+        return kills * (3 if self.has_ids else 2) // 10
 
     def start(self, section, *words):
         """Start a process. On a region without ids it uses this section."""
@@ -135,6 +145,24 @@ def kill(process, moment):
     assert not process.err.text()
 
 
+def phase(process):
+    """Return: how far a process had come when it was killed."""
+    lines = process.out.seen
+    if begun(process):
+        return "while messages flowed"
+    if "open" in lines:
+        return "before the first message"
+    return "before its channel was open" if lines else "before its section was open"
+
+
+def report(capsys, what, victims):
+    """Print how many processes were killed in which phase."""
+    phases = collections.Counter(phase(victim) for victim in victims)
+    with capsys.disabled():
+        print(f"# {len(victims)} kills of {what}: " +
+              ", ".join(f"{n} {name}" for name, n in sorted(phases.items())), flush=True)
+
+
 def check_live(live, rounds):
     """Wait until a live process has looked for other processes."""
     assert live.popen.poll() is None, live.err.text()
@@ -142,17 +170,19 @@ def check_live(live, rounds):
     live.out.wait("checked", rounds)
 
 
-def test_receivers_are_killed(peers):
+def test_receivers_are_killed(peers, capsys):
     """When a receiver is killed, the sender sees the end of the queue. The next receiver gets the
     messages of the next queue, and none of the former."""
     moments = random.Random(2)
     moment = peers.moment()
-    kills = KILLS["unix" if peers.has_ids else "shm"]
+    kills = peers.share(KILLS)
     live = peers.start(0, "live-send", NAME)
     live.out.wait("section 0")
     sessions = []
+    victims = []
     for i in range(kills):
         victim = peers.start(1, "receive", NAME, ENDLESS)
+        victims.append(victim)
         kill(victim, moment * moments.random())
         check_live(live, i + 1)
         # On a region without a server the end is noticed when the next receiver comes.
@@ -161,25 +191,29 @@ def test_receivers_are_killed(peers):
         sessions += begun(victim)
         if begun(victim) and peers.has_ids:
             live.out.wait(f"ended {sessions[-1]}")
+    report(capsys, f"receivers of a queue, over {peers.address.split(':')[0]}", victims)
     assert len(sessions) == len(set(sessions)) and sessions == sorted(sessions)
     assert len(sessions) > kills / 10, "most receivers were killed before they received anything"
     expect_end(peers.start(1, "receive", NAME, 1000))
 
 
-def test_senders_are_killed(peers):
+def test_senders_are_killed(peers, capsys):
     """When a sender is killed, the receiver gets what was sent, then sees the end, and then
     receives from the next sender."""
     moments = random.Random(3)
     moment = peers.moment()
-    kills = KILLS["unix" if peers.has_ids else "shm"]
+    kills = peers.share(KILLS)
     live = peers.start(0, "live-receive", NAME)
     live.out.wait("section 0")
+    victims = []
     for i in range(kills):
         victim = peers.start(1, "send", NAME, i, ENDLESS)
+        victims.append(victim)
         kill(victim, moment * moments.random())
         check_live(live, i + 1)
         if peers.has_ids and i in begun(live):
             live.out.wait(f"ended {i}")
+    report(capsys, f"senders of a queue, over {peers.address.split(':')[0]}", victims)
     peers.start(1, "send", NAME, kills, 1000)
     live.out.wait(f"begin {kills}")
     seen = begun(live)
@@ -190,3 +224,58 @@ def test_senders_are_killed(peers):
     unseen = {f"ended {i}" for i in seen[:-1]} - set(live.out.seen)
     assert len(unseen) <= (0 if peers.has_ids else 1), unseen
     assert live.popen.poll() is None, live.err.text()
+
+
+#: By what is killed: what lives, how a process is killed, and the words of the kill's number.
+PARTNERS = {
+    "publishers": ("live-subscribe", lambda i: ("publish", NAME, i, ENDLESS)),
+    "subscribers": ("live-publish", lambda i: ("subscribe", NAME, ENDLESS)),
+    "streams that connect": ("listen", lambda i: ("connect", NAME)),
+    "streams that listen": ("connect", lambda i: ("listen", NAME)),
+}
+
+
+@pytest.mark.parametrize("side", PARTNERS)
+def test_partners_of_topics_and_streams_are_killed(peers, side, capsys):
+    """When one side of a topic or stream is killed, the other side receives nothing wrong, and
+    continues with the next process."""
+    moments = random.Random(side)
+    moment = peers.moment()
+    kind, words = PARTNERS[side]
+    live = peers.start(0, kind, NAME)
+    live.out.wait("open")
+    victims = []
+    for i in range(peers.share(FEW_KILLS)):
+        victims.append(peers.start(1, *words(i)))
+        if i % 4 == 0:
+            victims[-1].out.wait("begin")
+        # Every other one is killed while it starts.
+        kill(victims[-1], moment * moments.random() ** (1 + i % 2 * 3))
+        check_live(live, i + 1)
+    report(capsys, f"{side}, over {peers.address.split(':')[0]}", victims)
+    # The partner is not disturbed: a further process exchanges messages with it.
+    last = peers.start(1, *words(len(victims)))
+    last.out.wait("begin")
+    assert live.popen.poll() is None, live.err.text()
+
+
+def test_publisher_and_subscribers_start_in_any_order(peers):
+    """A publisher and two subscribers, and two senders and their receiver, are started in a random
+    order. All receive messages."""
+    moments = random.Random(4)
+    moment = peers.moment()
+    for _ in range(STARTS):
+        calls = [(0, "publish", "topic", 0, ENDLESS), (1, "subscribe", "topic", 10),
+                 (2, "subscribe", "topic", 10), (3, "send", NAME, 0, 10), (4, "send", NAME, 1, 10),
+                 (5, "receive", NAME, 20)]
+        moments.shuffle(calls)
+        started = []
+        for call in calls:
+            started.append((call[1], peers.start(*call)))
+            time.sleep(moments.choice([0, moment]) * moments.random())
+        for name, process in started:
+            if name != "publish":
+                expect_end(process)
+        for name, process in started:
+            if name == "publish":
+                kill(process, 0)

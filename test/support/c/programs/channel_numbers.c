@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer that sends or receives numbered messages through queues, for tests between processes:
+ * A peer that sends or receives numbered messages through channels, for tests between processes:
  *
  *   channel-numbers ADDRESS SECTION CALL
  *
@@ -9,13 +9,21 @@
  *   exchange OUT IN SENDS RECEIVES   both, in session 0
  *   live-send NAME                   begin a session for each receiver
  *   live-receive NAME                receive for ever
+ *   publish NAME SESSION COUNT       publish messages
+ *   subscribe NAME COUNT             receive messages of a topic
+ *   live-publish NAME                publish for ever
+ *   live-subscribe NAME              receive messages of a topic for ever
+ *   listen NAME                      exchange bytes with all that connect, one after another
+ *   connect NAME                     connect, and exchange bytes; then connect again
  *
  * SECTION is a number, or "id". A message has the number of its session, its own number, which
  * counts from 0, a checksum and a tail of varying length. A receiver exits with status 1 if a
- * message is lost, doubled, out of order or damaged. It prints "begin SESSION" with the first
- * message of a session. When the other side is gone, a program prints "ended SESSION", and a
- * sender that does not live exits with status 3. After SIGUSR1 a live program prints "checked"
- * when it has looked for other sides.
+ * message is lost, doubled, out of order or damaged; messages of a topic may be lost. It prints
+ * "open" when its channel is open, and "begin SESSION" with the first message of a session. When
+ * the other side is gone, a program prints "ended SESSION", and a sender that does not live exits
+ * with status 3. After SIGUSR1 a program that lives prints "checked" when it has looked for other
+ * sides. The sessions of streams are numbered by each side. They carry the same bytes in both
+ * directions, from the first one.
  */
 #include <errno.h>
 #include <signal.h>
@@ -32,6 +40,7 @@
 #define TAIL_MAX 60
 #define LIVE_MS 20 /* a live program looks for SIGUSR1 so often */
 #define MESSAGES_N 64
+#define PIECE_LEN 100 /* bytes of a stream that are written or read at a time, at most */
 
 struct message {
 	uint64_t session;
@@ -61,6 +70,11 @@ static uint64_t sum_of(uint64_t session, uint64_t number)
 {
 	return (session + 1) * UINT64_C(0x9e3779b97f4a7c15) ^
 	       (number + 1) * UINT64_C(0xbf58476d1ce4e5b9);
+}
+
+static void print_open(void)
+{
+	printf("open\n");
 }
 
 static size_t message_len(uint64_t number)
@@ -139,6 +153,7 @@ static struct ivs_queue *open_sender(struct ivs_channels *channels, const char *
 
 	if (result)
 		fail(name, result);
+	print_open();
 	return queue;
 }
 
@@ -149,6 +164,7 @@ static struct ivs_queue *open_receiver(struct ivs_channels *channels, const char
 
 	if (result)
 		fail(name, result);
+	print_open();
 	return queue;
 }
 
@@ -283,6 +299,209 @@ static int run_live_receive(struct ivs_channels *channels, char **words)
 	return 0; /* not reached */
 }
 
+/* Topics */
+
+static int publish_one(struct ivs_channels *channels, struct ivs_topic *topic, uint64_t session,
+		       uint64_t number)
+{
+	void *memory = ivs_topic_reserve(topic);
+	int result;
+
+	if (!memory)
+		fail("cannot publish", IVS_CHANNEL_E_SECTION);
+	fill(memory, session, number);
+	ivs_topic_commit(topic, message_len(number));
+	/* Another process may need the processor. */
+	result = ivs_channels_wait(channels, number % MESSAGES_N ? 0 : 1);
+	return is_pause(result) ? 0 : result;
+}
+
+static int publish(struct ivs_channels *channels, const char *name, uint64_t session,
+		   uint64_t count)
+{
+	const struct ivs_topic_options opts = {MESSAGES_N, sizeof(struct message)};
+	struct ivs_topic *topic;
+	int result = ivs_topic_open_publisher(channels, name, &opts, &topic);
+
+	if (result)
+		fail(name, result);
+	print_open();
+	for (uint64_t i = 0; i < count; i++) {
+		bool was_asked = asked;
+
+		result = publish_one(channels, topic, session, i);
+		if (result)
+			fail("cannot publish", result);
+		if (!i)
+			printf("begin %lu\n", session);
+		answer(channels, was_asked);
+	}
+	ivs_topic_close(topic);
+	return 0;
+}
+
+static int run_publish(struct ivs_channels *channels, char **words)
+{
+	return publish(channels, words[0], strtoul(words[1], NULL, 10),
+		       strtoul(words[2], NULL, 10));
+}
+
+static int run_live_publish(struct ivs_channels *channels, char **words)
+{
+	return publish(channels, words[0], 0, UINT64_MAX);
+}
+
+/* Like check(), but messages may be missing. */
+static void check_later(const struct message *message, size_t len)
+{
+	if (len >= offsetof(struct message, tail) && message->session < SESSIONS_MAX) {
+		uint64_t *next = &next_numbers[message->session];
+
+		if (message->number > *next) {
+			if (!*next)
+				printf("begin %lu\n", message->session);
+			*next = message->number;
+		}
+	}
+	check(message, len);
+}
+
+static void subscribe(struct ivs_channels *channels, const char *name, uint64_t count)
+{
+	struct ivs_topic *topic;
+	int result = ivs_topic_open_subscriber(channels, name, NULL, &topic);
+
+	if (result)
+		fail(name, result);
+	print_open();
+	while (count) {
+		bool was_asked = asked;
+		struct message message = {0};
+		size_t len = 0;
+
+		result = ivs_topic_receive(topic, &message, sizeof(message), &len, LIVE_MS);
+		answer(channels, was_asked && is_pause(result));
+		if (!result) {
+			check_later(&message, len);
+			count--;
+		} else if (!is_pause(result)) {
+			end(result);
+		}
+	}
+	ivs_topic_close(topic);
+}
+
+static int run_subscribe(struct ivs_channels *channels, char **words)
+{
+	subscribe(channels, words[0], strtoul(words[1], NULL, 10));
+	return 0;
+}
+
+static int run_live_subscribe(struct ivs_channels *channels, char **words)
+{
+	subscribe(channels, words[0], UINT64_MAX);
+	return 0;
+}
+
+/* Streams */
+
+static uint8_t byte_at(uint64_t position)
+{
+	return (uint8_t)((position + 1) * UINT64_C(0x9e3779b97f4a7c15) >> 56);
+}
+
+static int write_some(struct ivs_stream *stream, uint64_t *position)
+{
+	uint8_t bytes[PIECE_LEN];
+	size_t written = 0;
+	int result;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = byte_at(*position + i);
+	result = ivs_stream_write(stream, bytes, 1 + *position % sizeof(bytes), &written, 0);
+	*position += written;
+	return result;
+}
+
+static int read_some(struct ivs_stream *stream, uint64_t *position)
+{
+	uint8_t bytes[PIECE_LEN];
+	size_t got = 0;
+	int result = ivs_stream_read(stream, bytes, 1 + *position % sizeof(bytes), &got, 0);
+
+	for (size_t i = 0; i < got; i++) {
+		if (bytes[i] != byte_at(*position + i)) {
+			fprintf(stderr, "channel-numbers: byte %lu is wrong\n", *position + i);
+			exit(1);
+		}
+	}
+	if (got && !*position)
+		printf("begin %lu\n", last_session);
+	*position += got;
+	return result;
+}
+
+/* Write and read until the other side is gone, and what it wrote has been read. */
+static void exchange_bytes(struct ivs_channels *channels, struct ivs_stream *stream)
+{
+	uint64_t written = 0;
+	uint64_t got = 0;
+	int result = 0;
+
+	while (!result || is_pause(result)) {
+		bool was_asked = asked;
+		bool some = !write_some(stream, &written);
+
+		result = read_some(stream, &got);
+		answer(channels, was_asked && is_pause(result));
+		if (!some && is_pause(result) && !is_pause(ivs_channels_wait(channels, LIVE_MS)))
+			result = 0;
+	}
+	if (ivs_stream_is_complete(stream)) {
+		fprintf(stderr, "channel-numbers: a killed peer has ended its stream\n");
+		exit(1);
+	}
+	ivs_stream_close(stream);
+	end(result);
+	last_session++;
+}
+
+static int run_listen(struct ivs_channels *channels, char **words)
+{
+	struct ivs_stream_listener *listener;
+	int result = ivs_stream_listen(channels, words[0], NULL, &listener);
+
+	if (result)
+		fail(words[0], result);
+	print_open();
+	for (;;) {
+		bool was_asked = asked;
+		struct ivs_stream *stream;
+
+		result = ivs_stream_accept(listener, &stream, LIVE_MS);
+		answer(channels, was_asked && is_pause(result));
+		if (!result)
+			exchange_bytes(channels, stream);
+		else if (!is_pause(result))
+			fail("cannot accept", result);
+	}
+	return 0; /* not reached */
+}
+
+static int run_connect(struct ivs_channels *channels, char **words)
+{
+	for (;;) {
+		struct ivs_stream *stream;
+		int result = ivs_stream_begin_connect(channels, words[0], NULL, &stream);
+
+		if (result)
+			fail(words[0], result);
+		print_open();
+		exchange_bytes(channels, stream);
+	}
+	return 0; /* not reached */
+}
+
 static const struct {
 	const char *name;
 	int words_n;
@@ -293,6 +512,12 @@ static const struct {
 	{"exchange", 4, run_exchange},
 	{"live-send", 1, run_live_send},
 	{"live-receive", 1, run_live_receive},
+	{"publish", 3, run_publish},
+	{"subscribe", 2, run_subscribe},
+	{"live-publish", 1, run_live_publish},
+	{"live-subscribe", 1, run_live_subscribe},
+	{"listen", 1, run_listen},
+	{"connect", 1, run_connect},
 };
 
 int main(int argc, char **argv)
