@@ -1,13 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run the statically linked examples in a guest, together with the same examples on the host."""
 import os
+import subprocess
 
 import pytest
 
 from guestkit import driver, initramfs, kernel, machine
 
 BOOT = 120
-EXAMPLES = ["hello", "one-to-many", "ping-pong", "poll-loop", "queue"]
+EXAMPLES = ["chat", "hello", "one-to-many", "ping-pong", "poll-loop", "queue"]
+
+# The guest's device is one peer: it runs one program at a time.
+CHANNELS = """
+queue pci: send hi-from-the-guest
+chat pci: guest
+"""
+OTHERS = """
+hello pci:; echo ready; ping-pong pci:
+echo from-the-guest | one-to-many write pci:
+echo ring 0 1 | poll-loop pci:
+one-to-many read pci:
+"""
 
 
 @pytest.fixture
@@ -27,7 +40,8 @@ def boot(build, place):
             extra_modules=[] if vfio else [driver.module(guest_kernel)],
             programs=[(build / f"examples/{name}-static", name) for name in EXAMPLES])
         guests.append(machine.Guest("guest", guest_kernel, image, image + ".log", devices=devices,
-                                    iommu=vfio, bind="vfio-pci" if vfio else None))
+                                    iommu=vfio, bind="vfio-pci" if vfio else None,
+                                    serial=os.path.join(place.dir, "console")))
         return guests[-1]
 
     yield start
@@ -35,26 +49,42 @@ def boot(build, place):
         guest.stop()
 
 
+def talk(guest, host):
+    """Run chat: the guest's lines come from its console."""
+    other = host("chat", "host", stdin=subprocess.PIPE)
+    other.out.wait("0 guest has joined", timeout=BOOT)
+    guest.wait_for(r"^\d+ host has joined", BOOT)
+    guest.send("hello from the guest")
+    other.out.wait("0 guest: hello from the guest", timeout=BOOT)
+    other.write("hello from the host\n")
+    guest.wait_for(r"^\d+ host: hello from the host", BOOT)
+    guest.send("\x04")  # the end of the input
+    other.out.wait("0 guest has left", timeout=BOOT)
+    other.popen.stdin.close()
+    assert other.wait() == 0
+
+
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
-    """The examples work between guest and host: queue, which needs a region without other content,
-    hello, ping-pong, one-to-many in both directions, and poll-loop."""
+    """The examples work between guest and host: those with channels, which need a region without
+    other content, then hello, ping-pong, one-to-many in both directions, and poll-loop."""
     server = place.server("-n", "2", "--roster", region=["-r", "memfd:"])
     address = f"unix:{server.socket}"
 
-    def host(name, *words):
-        return place.start(build / "examples" / name, *words)
+    def host(name, *words, **options):
+        return place.start(build / "examples" / name, *words, **options)
 
-    with boot(transport, "echo booted; queue pci: send hi-from-the-guest; "
-              "hello pci:; echo ready; ping-pong pci:; "
-              "echo from-the-guest | one-to-many write pci:; "
-              "echo ring 0 1 | poll-loop pci:; one-to-many read pci:",
+    def peer(name, *words, **options):
+        return host(name, address, *words, **options)
+
+    with boot(transport, "echo booted" + CHANNELS + OTHERS,
               machine.doorbell(server.socket, 2)) as guest:
         guest.wait_for("^booted", BOOT)
         receiver = host("queue", address, "receive")
         receiver.out.wait("queue: received: hi-from-the-guest", timeout=BOOT)
         guest.wait_for("^queue: sent: hi-from-the-guest", BOOT)
         receiver.end()
+        talk(guest, peer)
         guest.wait_for(r"^hello: I am peer 0, waiting", BOOT)
         stranger = host("hello", address)  # this client is not the partner: it leaves when rung
         stranger.out.wait("I am peer 1, waiting")

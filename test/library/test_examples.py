@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The examples `ping-pong`, `one-to-many`, `poll-loop` and `queue`: their output and errors. The
-examples `meet` and `hello` are tested in test_example_meet.py."""
+examples `meet` and `hello` are tested in test_example_meet.py, and the other examples with channels
+in test_example_channels.py."""
 import fcntl
 import mmap
 import os
@@ -94,7 +95,8 @@ def test_no_vectors(place, name, words):
 
 @pytest.mark.parametrize("name, words", [
     ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]),
-    ("poll-loop", []), ("queue", ["receive"]), ("queue", ["send", "hi"])], ids=str)
+    ("poll-loop", []), ("queue", ["receive"]), ("queue", ["send", "hi"]),
+    ("chat", ["alice"])], ids=str)
 def test_stopped_and_continued(place, name, words):
     """SIGSTOP and SIGCONT, as sent for Ctrl-Z and fg, interrupt waiting system calls, but the
     program keeps waiting."""

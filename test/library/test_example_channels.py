@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The example `chat`, with channels: its output and errors."""
+import fcntl
+import re
+import subprocess
+import termios
+
+import pytest
+
+from support.py.lingering import stopped
+from support.py.programs import wait_until
+
+USAGE = {
+    "chat": "usage: chat ADDRESS NAME [SECTION]\n",
+}
+MISTAKES = {
+    "chat": ["", "alice x", "alice 1 2"],
+}
+CALLS = [("chat", "alice")]
+
+
+@pytest.fixture
+def start(place):
+    """Return: start(name, words, section=None), which starts an example. Without a section, its
+    address is that of the test's server; otherwise it is a plain region."""
+    def begin(name, words, section=None, **options):
+        address = f"unix:{place.socket}" if section is None else plain_region(place)
+        last = [] if section is None else [section]
+        return place.start(place.build / "examples" / name, address, *words.split(), *last,
+                           **options)
+
+    return begin
+
+
+@pytest.fixture
+def publish(place):
+    """Return: publish(name, message), which publishes any bytes to the subscribers of a topic."""
+    def begin(name, message):
+        process = place.start(place.build / "tools/ivshmem", "publish", f"unix:{place.socket}",
+                              name, "--linger", 3600, stdin=subprocess.PIPE)
+        process.popen.stdin.buffer.write(message + b"\n")
+        process.popen.stdin.close()
+        return process
+
+    return begin
+
+
+def plain_region(where, size=4 << 20):
+    """Create a region without a server, unless it exists. Return: its address."""
+    if not where.shm_path.exists():
+        with open(where.shm_path, "wb") as file:
+            file.truncate(size)
+    return f"shm:{where.shm}"
+
+
+# All examples
+
+@pytest.mark.parametrize("name", USAGE)
+def test_usage(place, name):
+    """With --help an example exits with status 0; with wrong arguments it prints the same text and
+    exits with status 2 before it opens anything."""
+    done = place.run(place.build / "examples" / name, "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, USAGE[name], "")
+    for words in MISTAKES[name]:
+        done = place.run(place.build / "examples" / name, "unix:/nonexistent", *words.split())
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", USAGE[name]), words
+
+
+@pytest.mark.parametrize("name, words", CALLS)
+def test_missing_server_and_section(place, start, name, words):
+    """Without a server an example says how to start one; without an id it asks for a section."""
+    process = start(name, words)
+    assert process.wait() == 1
+    assert process.err.text().startswith(f"{name}: no server is listening at {place.socket}: start")
+    done = place.run(place.build / "examples" / name, plain_region(place), *words.split())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{name}: the peer has no id, so say which section it uses")
+
+
+@pytest.mark.parametrize("name, words", CALLS)
+def test_other_content(place, start, name, words):
+    """An example does not overwrite a region that has other content."""
+    plain_region(place)
+    place.shm_path.write_bytes(b"content".ljust(4 << 20, b"\0"))
+    process = start(name, words, section=0)
+    assert process.wait() == 1
+    assert "the region has other content" in process.err.text()
+    assert place.shm_path.read_bytes() == b"content".ljust(4 << 20, b"\0")
+
+
+# chat
+
+def join(start, name, section=None):
+    """Start a chat whose standard input is a pipe, and wait until it has joined."""
+    process = start("chat", name, section, stdin=subprocess.PIPE)
+    process.out.wait("chat: I am ")
+    return process
+
+
+def leave(process):
+    """End the input of a chat, and check that it ends."""
+    process.popen.stdin.close()
+    assert (process.wait(), process.err.text()) == (0, "")
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unix", "shm"])
+def test_chat(place, start, plain):
+    """Each peer prints the lines of all others in order, and which peers join and leave."""
+    if not plain:
+        place.server()
+    names = ["alice", "bob", "carol"]
+    peers = [join(start, name, number if plain else None) for number, name in enumerate(names)]
+    for number, peer in enumerate(peers):
+        for other, name in enumerate(names):
+            if other != number:
+                peer.out.wait(f"{other} {name} has joined")
+    for number, peer in enumerate(peers):
+        peer.write(f"one from {names[number]}\n\ntwo\n")
+    for number, peer in enumerate(peers):
+        for other, name in enumerate(names):
+            if other != number:
+                peer.out.wait(f"{other} {name}: two")
+                lines = [line for line in peer.out.seen if line.startswith(f"{other} ")]
+                assert lines == [f"{other} {name} has joined", f"{other} {name}: one from {name}",
+                                 f"{other} {name}: two"]
+    leave(peers.pop(0))
+    for peer in peers:
+        peer.out.wait("0 alice has left")
+    peers.append(join(start, "dave", 0 if plain else None))
+    for peer in peers[:2]:
+        peer.out.wait("0 dave has joined")
+    for peer in peers:
+        leave(peer)
+
+
+def test_chat_newcomer_sees_the_last_line(place, start):
+    """A peer that joins later prints the last line of each peer that is there."""
+    place.server()
+    first = join(start, "alice")
+    watcher = join(start, "carol")
+    watcher.out.wait("0 alice has joined")
+    first.write("one\ntwo\n")
+    watcher.out.wait("0 alice: two")
+    newcomer = join(start, "bob")
+    newcomer.out.wait("0 alice: two")
+    newcomer.out.wait("1 carol has joined")
+    assert sorted(newcomer.out.seen) == ["0 alice: two", "1 carol has joined", "chat: I am 2 bob"]
+
+
+def test_chat_killed_peer(place, start):
+    """The others are told when a peer is killed, and continue."""
+    place.server()
+    first, second, third = (join(start, name) for name in ("alice", "bob", "carol"))
+    for other in second, third:
+        other.out.wait("0 alice has joined")
+    first.end()
+    for other in second, third:
+        other.out.wait("0 alice has left")
+    third.out.wait("1 bob has joined")
+    second.write("still here\n")
+    third.out.wait("1 bob: still here")
+
+
+def test_chat_does_not_wait_for_a_stopped_peer(place, start):
+    """A peer that is stopped delays nobody. It prints how many lines it has missed."""
+    place.server()
+    first, second, third = (join(start, name) for name in ("alice", "bob", "carol"))
+    for other in second, third:
+        other.out.wait("0 alice has joined")
+    with stopped(second):
+        for number in range(1, 101):
+            first.write(f"{number}\n")
+            third.out.wait(f"0 alice: {number}")
+    second.out.wait("0 alice: 100")
+    missed = re.fullmatch(r"0 alice: missed (\d+) lines", second.out.wait("missed"))
+    lines = [line for line in second.out.seen if re.fullmatch(r"0 alice: \d+", line)]
+    assert missed and int(missed[1]) + len(lines) == 100
+    assert lines == [f"0 alice: {n}" for n in range(101 - len(lines), 101)]
+
+
+def test_chat_input(place, start):
+    """Lines arrive in pieces, long ones are split, and the last one may have no newline. No
+    terminal escape sequences are printed, in names either."""
+    place.server()
+    first = join(start, "al\33ice")
+    second = join(start, "bob")
+    second.out.wait("0 al?ice has joined")
+    first.write("pie")
+    wait_until(lambda: not has_input(first), "the piece has been read")
+    first.write("ce\n" + "x" * 300 + "\n\33[2J\nend")
+    leave(first)
+    second.out.wait("0 al?ice has left")
+    assert second.out.seen[1:] == [
+        "0 al?ice has joined", "0 al?ice: piece", "0 al?ice: " + "x" * 231, "0 al?ice: " + "x" * 69,
+        "0 al?ice: ?[2J", "0 al?ice: end", "0 al?ice has left"]
+
+
+def test_chat_other_messages(place, start, publish):
+    """A peer whose messages are too long for the chat is ignored; shorter ones are skipped."""
+    place.server()
+    first = join(start, "alice")
+    publish("chat of 1", b"x" * 1000)
+    first.out.wait("chat: peer 1 sends what are not lines")
+    publish("chat of 2", b"short")
+    place.servers()[-1].err.wait("joined", 3)
+    last = join(start, "bob")
+    first.out.wait("3 bob has joined")
+    last.out.wait("0 alice has joined")
+    last.out.wait("chat: peer 1 sends what are not lines")
+    assert len(first.out.seen) == 3 and len(last.out.seen) == 3
+
+
+def test_chat_number_of_peers(place):
+    """A peer whose number is too large for the chat is refused."""
+    done = place.run(place.build / "examples/chat", plain_region(place, 64 << 20), "alice", 32)
+    assert (done.returncode, done.stderr) == (1, "chat: only the peers 0 to 31 can chat\n")
+
+
+def has_input(process):
+    """Return: whether the pipe to the program's standard input has unread bytes."""
+    count = bytearray(4)
+    fcntl.ioctl(process.popen.stdin, termios.FIONREAD, count)
+    return any(count)
