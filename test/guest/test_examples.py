@@ -8,12 +8,22 @@ import pytest
 from guestkit import driver, initramfs, kernel, machine
 
 BOOT = 120
-EXAMPLES = ["chat", "hello", "one-to-many", "ping-pong", "poll-loop", "queue"]
+EXAMPLES = ["chat", "hello", "one-to-many", "ping-pong", "poll-loop", "queue", "sensor"]
 
-# The guest's device is one peer: it runs one program at a time.
+# The guest's device is one peer: it runs one program at a time. "until_told" runs a program until
+# the host sends "next".
 CHANNELS = """
+until_told() {
+    "$@" & last=$!
+    until [ "$word" = next ]; do read -r word; done
+    word=
+    kill $last
+    wait $last
+}
 queue pci: send hi-from-the-guest
 chat pci: guest
+until_told sensor pci: watch
+until_told sensor pci: publish 20
 """
 OTHERS = """
 hello pci:; echo ready; ping-pong pci:
@@ -64,6 +74,19 @@ def talk(guest, host):
     assert other.wait() == 0
 
 
+def measure(guest, host):
+    """Run sensor in both directions."""
+    publisher = host("sensor", "publish", "20")
+    guest.wait_for(r"^\d\d:\d\d:\d\d reading \d+: ", BOOT)
+    publisher.end()
+    guest.wait_for("^sensor: the publisher has left", BOOT)
+    guest.send("next")
+    watcher = host("sensor", "watch", "last")
+    watcher.out.wait(" reading ", 3, timeout=BOOT)
+    guest.send("next")
+    watcher.end()
+
+
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
     """The examples work between guest and host: those with channels, which need a region without
@@ -85,6 +108,7 @@ def test_examples(build, boot, place, transport):
         guest.wait_for("^queue: sent: hi-from-the-guest", BOOT)
         receiver.end()
         talk(guest, peer)
+        measure(guest, peer)
         guest.wait_for(r"^hello: I am peer 0, waiting", BOOT)
         stranger = host("hello", address)  # this client is not the partner: it leaves when rung
         stranger.out.wait("I am peer 1, waiting")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The example `chat`, with channels: its output and errors."""
+"""The examples `chat` and `sensor`, with channels: their output and errors."""
 import fcntl
 import re
 import subprocess
@@ -10,13 +10,18 @@ import pytest
 from support.py.lingering import stopped
 from support.py.programs import wait_until
 
+HUGE = 24 * 3600 * 1000  # a period that does not end during a test
 USAGE = {
     "chat": "usage: chat ADDRESS NAME [SECTION]\n",
+    "sensor": "usage: sensor ADDRESS publish [PERIOD_MS [SECTION]]\n"
+              "       sensor ADDRESS watch [newest] [last] [SECTION]\n",
 }
 MISTAKES = {
     "chat": ["", "alice x", "alice 1 2"],
+    "sensor": ["", "read", "publish 0", "publish -1", "publish 86400001", "publish 1000 x",
+               "publish 1000 1 2", "watch all", "watch last 1 newest", "watch 65536"],
 }
-CALLS = [("chat", "alice")]
+CALLS = [("chat", "alice"), ("sensor", "publish"), ("sensor", "watch")]
 
 
 @pytest.fixture
@@ -82,7 +87,8 @@ def test_other_content(place, start, name, words):
     """An example does not overwrite a region that has other content."""
     plain_region(place)
     place.shm_path.write_bytes(b"content".ljust(4 << 20, b"\0"))
-    process = start(name, words, section=0)
+    before = {"publish": "publish 1000"}.get(words, words)
+    process = start(name, before, section=0)
     assert process.wait() == 1
     assert "the region has other content" in process.err.text()
     assert place.shm_path.read_bytes() == b"content".ljust(4 << 20, b"\0")
@@ -221,3 +227,93 @@ def has_input(process):
     count = bytearray(4)
     fcntl.ioctl(process.popen.stdin, termios.FIONREAD, count)
     return any(count)
+
+
+# sensor
+
+READING = re.compile(r"\d\d:\d\d:\d\d reading (\d+): -?\d+\.\d degrees( \(computed\))?")
+
+
+def numbers(process):
+    """Return: the numbers of the readings that a program has printed."""
+    found = [READING.fullmatch(line) for line in process.out.seen]
+    return [int(match[1]) for match in found if match]
+
+
+def wait_for_reading(process, number):
+    """Wait until a program has printed this reading, or a later one."""
+    wait_until(lambda: (numbers(process) or [0])[-1] >= number, f"reading {number} is printed")
+
+
+def check_readings(process):
+    """Check that no reading is out of order, and that each gap has been reported."""
+    expected = None
+    for line in process.out.seen[1:]:
+        missed = re.fullmatch(r"sensor: (\d+) readings (missed|skipped)", line)
+        if missed and expected:
+            expected += int(missed[1])
+        elif not missed:
+            number = int(READING.fullmatch(line)[1])
+            assert expected in (None, number), process.out.seen
+            expected = number + 1
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unix", "shm"])
+def test_sensor(place, start, plain):
+    """Each watcher prints all readings in order, and says when the publisher has left. Another
+    publisher may follow."""
+    if not plain:
+        place.server()
+    watchers = [start("sensor", "watch", number if plain else None) for number in range(2)]
+    for watcher in watchers:
+        watcher.out.wait("sensor: waiting for readings")
+    publisher = start("sensor", "publish 10", 2 if plain else None)
+    for watcher in watchers:
+        wait_for_reading(watcher, 20)
+        check_readings(watcher)
+    where = publisher.out.wait("sensor: publishing ")
+    assert "a computed curve, without a sensor" in where or "/sys/" in where
+    lines = [line for line in watchers[0].out.seen if READING.fullmatch(line)]
+    assert {"(computed)" in line for line in lines} == {"curve" in where}
+    publisher.end()
+    if not plain:  # on a plain region, only the next holder of its section shows that it is gone
+        watchers[0].out.wait("sensor: the publisher has left")
+    publisher = start("sensor", f"publish {HUGE}", 2 if plain else None)
+    watchers[0].out.wait("sensor: the publisher has left")
+    publisher.out.wait("sensor: publishing ")
+    last = start("sensor", "watch last", 3 if plain else None)
+    last.out.wait(" reading 1: ")
+
+
+def test_sensor_missed(place, start):
+    """A watcher that is stopped prints how many readings it has missed, and continues with an
+    older one that is left; with the option newest, it continues with the newest one."""
+    place.server()
+    watchers = [start("sensor", words) for words in ("watch", "watch newest")]
+    other = start("sensor", "watch")
+    start("sensor", "publish 5")
+    for process in (*watchers, other):
+        wait_for_reading(process, 1)
+    with stopped(watchers[0]), stopped(watchers[1]):
+        before = numbers(other)[-1]
+        wait_for_reading(other, before + 100)
+    for watcher, what in zip(watchers, ("missed", "skipped")):
+        watcher.out.wait(f" readings {what}")
+        wait_for_reading(watcher, before + 150)
+        check_readings(watcher)
+        lines = [line for line in watcher.out.seen if what in line]
+        assert sum(int(line.split()[1]) for line in lines) > 80
+
+
+def test_sensor_other_messages(place, start, publish):
+    """A message that is not a reading is an error, whether it is shorter or longer."""
+    for message in b"hi", b"x" * 100:
+        place.server()
+        watcher = start("sensor", "watch last")
+        watcher.out.wait("sensor: waiting for readings")
+        publisher = publish("temperature", message)
+        assert watcher.wait() == 1
+        assert watcher.err.text().startswith("sensor: cannot receive: ")
+        publisher.end()
+        place.servers()[-1].stop()
+        place.shm_path.unlink(missing_ok=True)
