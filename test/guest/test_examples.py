@@ -8,7 +8,7 @@ import pytest
 from guestkit import driver, initramfs, kernel, machine
 
 BOOT = 120
-EXAMPLES = ["chat", "hello", "one-to-many", "ping-pong", "poll-loop", "queue", "sensor"]
+EXAMPLES = ["chat", "copy", "hello", "one-to-many", "ping-pong", "poll-loop", "queue", "sensor"]
 
 # The guest's device is one peer: it runs one program at a time. "until_told" runs a program until
 # the host sends "next".
@@ -24,6 +24,7 @@ queue pci: send hi-from-the-guest
 chat pci: guest
 until_told sensor pci: watch
 until_told sensor pci: publish 20
+copy pci: receive /copy && copy pci: send /copy
 """
 OTHERS = """
 hello pci:; echo ready; ping-pong pci:
@@ -87,6 +88,16 @@ def measure(guest, host):
     watcher.end()
 
 
+def copy(place, guest, host):
+    """Copy a file to the guest, and back."""
+    (place.dir / "file").write_bytes(os.urandom(300000))
+    for words in ("send", place.dir / "file"), ("receive", place.dir / "back"):
+        process = host("copy", *words)
+        assert process.wait(BOOT) == 0, process.err.text()
+    guest.wait_for("^copy: sent 300000 bytes", BOOT)
+    assert (place.dir / "back").read_bytes() == (place.dir / "file").read_bytes()
+
+
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
     """The examples work between guest and host: those with channels, which need a region without
@@ -109,6 +120,7 @@ def test_examples(build, boot, place, transport):
         receiver.end()
         talk(guest, peer)
         measure(guest, peer)
+        copy(place, guest, peer)
         guest.wait_for(r"^hello: I am peer 0, waiting", BOOT)
         stranger = host("hello", address)  # this client is not the partner: it leaves when rung
         stranger.out.wait("I am peer 1, waiting")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples `chat` and `sensor`, with channels: their output and errors."""
+"""The examples `chat`, `sensor` and `copy`, with channels: their output and errors."""
 import fcntl
+import os
 import re
+import signal
 import subprocess
 import termios
 
@@ -15,13 +17,15 @@ USAGE = {
     "chat": "usage: chat ADDRESS NAME [SECTION]\n",
     "sensor": "usage: sensor ADDRESS publish [PERIOD_MS [SECTION]]\n"
               "       sensor ADDRESS watch [newest] [last] [SECTION]\n",
+    "copy": "usage: copy ADDRESS send FILE [SECTION] | copy ADDRESS receive FILE [SECTION]\n",
 }
 MISTAKES = {
     "chat": ["", "alice x", "alice 1 2"],
     "sensor": ["", "read", "publish 0", "publish -1", "publish 86400001", "publish 1000 x",
                "publish 1000 1 2", "watch all", "watch last 1 newest", "watch 65536"],
+    "copy": ["", "send", "receive", "move file", "send file x", "receive file 1 2"],
 }
-CALLS = [("chat", "alice"), ("sensor", "publish"), ("sensor", "watch")]
+CALLS = [("chat", "alice"), ("sensor", "publish"), ("sensor", "watch"), ("copy", "send /dev/null")]
 
 
 @pytest.fixture
@@ -317,3 +321,143 @@ def test_sensor_other_messages(place, start, publish):
         publisher.end()
         place.servers()[-1].stop()
         place.shm_path.unlink(missing_ok=True)
+
+
+# copy
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unix", "shm"])
+@pytest.mark.parametrize("sender_first", [False, True], ids=["receiver-first", "sender-first"])
+def test_copy(place, start, plain, sender_first):
+    """The copy has the same bytes and the permissions of a new file; it replaces an older one."""
+    if not plain:
+        place.server()
+    path, copy = place.dir / "file", place.dir / "out" / "copy"
+    copy.parent.mkdir()
+    copy.write_bytes(b"old")
+    copy.chmod(0o600)
+    for size in 0, 1, 3 << 20:
+        path.write_bytes(os.urandom(size))
+        calls = [f"send {path}", f"receive {copy}"]
+        first = start("copy", calls[not sender_first], 0 if plain else None)
+        second = start("copy", calls[sender_first], 1 if plain else None)
+        for process in first, second:
+            assert (process.wait(), process.err.text()) == (0, "")
+        assert {first.out.text(), second.out.text()} == {f"copy: sent {size} bytes",
+                                                         f"copy: received {size} bytes"}
+        assert copy.read_bytes() == path.read_bytes()
+        assert copy.stat().st_mode == path.stat().st_mode
+        assert os.listdir(copy.parent) == ["copy"]
+
+
+class Transfer:
+    """A copy of which a part has been transferred: the sender reads from a pipe."""
+
+    def __init__(self, place, start):
+        self.copy = place.dir / "out" / "copy"
+        self.copy.parent.mkdir()
+        self.copy.write_bytes(b"old")
+        os.mkfifo(place.dir / "pipe")
+        self.receiver = start("copy", f"receive {self.copy}")
+        self.sender = start("copy", f"send {place.dir / 'pipe'}")
+        self.pipe = open(place.dir / "pipe", "wb", buffering=0)
+        place.add(self.pipe)
+        self.pipe.write(bytes(1000))
+        wait_until(lambda: any(path.stat().st_size == 1000 for path in self.parts()),
+                   "the bytes have been received")
+
+    def parts(self):
+        """Return: the temporary files."""
+        return [path for path in self.copy.parent.iterdir() if path != self.copy]
+
+    def check_failed(self, receiver, sender):
+        """Check that a program printed this (None: it was killed), and that no file has changed."""
+        for process, text in (self.receiver, receiver), (self.sender, sender):
+            if text:
+                assert process.wait() == 1
+                assert process.err.text().startswith(text), process.err.text()
+        assert self.copy.read_bytes() == b"old"
+        assert not self.parts()
+
+
+@pytest.fixture
+def transfer(place, start):
+    """A Transfer by way of a server."""
+    place.server()
+    return Transfer(place, start)
+
+
+def test_copy_sender_is_killed(transfer):
+    """If the sender is killed, the receiver fails, and keeps the older file."""
+    transfer.sender.end()
+    transfer.check_failed("copy: the file is not complete: ", None)
+
+
+def test_copy_sender_is_stopped(transfer):
+    """If a signal ends the sender, both sides fail, because the file is not complete."""
+    transfer.sender.signal(signal.SIGTERM)
+    transfer.pipe.close()
+    transfer.check_failed("copy: the file is not complete: ", "copy: /")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_copy_receiver_is_stopped(transfer, number):
+    """If a signal ends the receiver, it removes its temporary file, and the sender fails."""
+    transfer.receiver.signal(number)
+    assert transfer.receiver.wait() == 1
+    transfer.pipe.close()
+    transfer.check_failed(f"copy: the file is not complete: stopped by signal {number}", "copy: ")
+
+
+def test_copy_receiver_is_killed(transfer):
+    """If the receiver is killed, the sender fails. The older file is still there."""
+    transfer.receiver.end()
+    transfer.pipe.close()
+    assert transfer.sender.wait() == 1
+    assert transfer.copy.read_bytes() == b"old"
+
+
+def test_copy_cannot_be_stored(transfer):
+    """If the receiver cannot rename the file, both sides fail."""
+    moved = transfer.copy.parent.rename(transfer.copy.parent.with_name("moved"))
+    transfer.pipe.close()
+    assert transfer.receiver.wait() == transfer.sender.wait() == 1
+    assert transfer.receiver.err.text() == f"copy: {transfer.copy}: No such file or directory"
+    assert transfer.sender.err.text().startswith("copy: the receiver has not stored the file: ")
+    assert (moved / "copy").read_bytes() == b"old"
+
+
+def test_copy_progress(fast_clock, place, start):
+    """A program that takes longer prints its progress."""
+    del fast_clock
+    place.server()
+    transfer = Transfer(place, start)
+    transfer.receiver.err.wait("copy: 0 MiB, 0 MiB per second", 2)
+    transfer.pipe.close()
+    assert transfer.receiver.wait() == transfer.sender.wait() == 0
+    assert transfer.copy.read_bytes() == bytes(1000)
+
+
+@pytest.mark.parametrize("path, text", [
+    ("/dev/null", "exists, and is not a regular file"), (".", "exists, and is not a regular file"),
+    ("/nonexistent/file", "No such file or directory"), ("/" + "x" * 5000, "File name too long")],
+    ids=["device", "directory", "nonexistent", "long"])
+def test_copy_receiver_errors(place, start, path, text):
+    """A file that cannot be written, or must not be replaced, is an error before anything is
+    received."""
+    place.server()
+    process = start("copy", f"receive {path}")
+    assert process.wait() == 1
+    assert text in process.err.text()
+
+
+def test_copy_sender_errors(place, start):
+    """A file that cannot be read is an error."""
+    place.server()
+    process = start("copy", f"send {place.dir / 'missing'}")
+    assert process.wait() == 1
+    assert process.err.text() == f"copy: {place.dir / 'missing'}: No such file or directory"
+    receiver = start("copy", f"receive {place.dir / 'file'}")
+    process = start("copy", f"send {place.dir}")
+    assert process.wait() == receiver.wait() == 1
+    assert process.err.text() == f"copy: {place.dir}: Is a directory"
+    assert not (place.dir / "file").exists()
