@@ -139,7 +139,7 @@ def test_no_path_of_the_build_is_installed(installed):
             assert str(BUILD) not in text and str(SOURCE) + "/" not in text, name
 
 
-@pytest.mark.parametrize("name", ["chat", "copy", "hello", "one-to-many", "ping-pong",
+@pytest.mark.parametrize("name", ["chat", "copy", "frames", "hello", "one-to-many", "ping-pong",
                                   "poll-loop", "queue", "region", "sensor"])
 def test_examples_compile(installed, name):
     """Each example is a single file that compiles without warnings."""

@@ -8,7 +8,8 @@ import pytest
 from guestkit import driver, initramfs, kernel, machine
 
 BOOT = 120
-EXAMPLES = ["chat", "copy", "hello", "one-to-many", "ping-pong", "poll-loop", "queue", "sensor"]
+EXAMPLES = ["chat", "copy", "frames", "hello", "one-to-many", "ping-pong", "poll-loop", "queue",
+            "sensor"]
 
 # The guest's device is one peer: it runs one program at a time. "until_told" runs a program until
 # the host sends "next".
@@ -25,6 +26,8 @@ chat pci: guest
 until_told sensor pci: watch
 until_told sensor pci: publish 20
 copy pci: receive /copy && copy pci: send /copy
+until_told frames pci: show
+until_told frames pci: produce 64x16
 """
 OTHERS = """
 hello pci:; echo ready; ping-pong pci:
@@ -98,6 +101,22 @@ def copy(place, guest, host):
     assert (place.dir / "back").read_bytes() == (place.dir / "file").read_bytes()
 
 
+def show(guest, host):
+    """Show frames in both directions, in place."""
+    producer = host("frames", "produce", "64x16")
+    guest.wait_for("^frames: showing 64x16, stride 256", BOOT)
+    guest.wait_for(r"^frames: [\d.]+ per second, [1-9]\d* of \d+ in place, \d+ missed, 0 wrong",
+                   BOOT)
+    producer.end()
+    guest.send("next")
+    viewer = host("frames", "show")
+    viewer.out.wait("frames: showing 64x16, stride 256", timeout=BOOT)
+    last = viewer.out.wait(" missed, 0 wrong", 2, timeout=BOOT)
+    assert " 0 of " not in last
+    guest.send("next")
+    viewer.end()
+
+
 @pytest.mark.parametrize("transport", ["driver", "vfio"])
 def test_examples(build, boot, place, transport):
     """The examples work between guest and host: those with channels, which need a region without
@@ -121,6 +140,7 @@ def test_examples(build, boot, place, transport):
         talk(guest, peer)
         measure(guest, peer)
         copy(place, guest, peer)
+        show(guest, peer)
         guest.wait_for(r"^hello: I am peer 0, waiting", BOOT)
         stranger = host("hello", address)  # this client is not the partner: it leaves when rung
         stranger.out.wait("I am peer 1, waiting")

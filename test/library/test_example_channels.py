@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The examples `chat`, `sensor` and `copy`, with channels: their output and errors."""
+"""The examples `chat`, `sensor`, `copy` and `frames`, one for each kind of channel: their output
+and errors."""
 import fcntl
 import os
 import re
 import signal
+import struct
 import subprocess
 import termios
 
@@ -18,14 +20,20 @@ USAGE = {
     "sensor": "usage: sensor ADDRESS publish [PERIOD_MS [SECTION]]\n"
               "       sensor ADDRESS watch [newest] [last] [SECTION]\n",
     "copy": "usage: copy ADDRESS send FILE [SECTION] | copy ADDRESS receive FILE [SECTION]\n",
+    "frames": "usage: frames ADDRESS produce WIDTHxHEIGHT [FPS [SECTION]]\n"
+              "       frames ADDRESS show [SECTION]\n",
 }
 MISTAKES = {
     "chat": ["", "alice x", "alice 1 2"],
     "sensor": ["", "read", "publish 0", "publish -1", "publish 86400001", "publish 1000 x",
                "publish 1000 1 2", "watch all", "watch last 1 newest", "watch 65536"],
     "copy": ["", "send", "receive", "move file", "send file x", "receive file 1 2"],
+    "frames": ["", "produce", "watch", "produce 640", "produce 640x", "produce x480",
+               "produce 0x480", "produce 640x480x", "produce 16385x1", "produce 640x480 0",
+               "produce 640x480 1001", "produce 640x480 60 x", "show x", "show 1 2"],
 }
-CALLS = [("chat", "alice"), ("sensor", "publish"), ("sensor", "watch"), ("copy", "send /dev/null")]
+CALLS = [("chat", "alice"), ("sensor", "publish"), ("sensor", "watch"), ("copy", "send /dev/null"),
+         ("frames", "produce 8x8"), ("frames", "show")]
 
 
 @pytest.fixture
@@ -91,7 +99,7 @@ def test_other_content(place, start, name, words):
     """An example does not overwrite a region that has other content."""
     plain_region(place)
     place.shm_path.write_bytes(b"content".ljust(4 << 20, b"\0"))
-    before = {"publish": "publish 1000"}.get(words, words)
+    before = {"publish": "publish 1000", "produce 8x8": "produce 8x8 60"}.get(words, words)
     process = start(name, before, section=0)
     assert process.wait() == 1
     assert "the region has other content" in process.err.text()
@@ -461,3 +469,83 @@ def test_copy_sender_errors(place, start):
     assert process.wait() == receiver.wait() == 1
     assert process.err.text() == f"copy: {place.dir}: Is a directory"
     assert not (place.dir / "file").exists()
+
+
+# frames
+
+REPORT = re.compile(r"frames: ([\d.]+) per second, (\d+) of (\d+) in place, (\d+) missed, "
+                    r"(\d+) wrong")
+
+
+def reports(process):
+    """Return: what a program has printed each second: frames in place, frames, missed, wrong."""
+    found = [REPORT.fullmatch(line) for line in process.out.seen]
+    return [tuple(map(int, match.groups()[1:])) for match in found if match]
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["unix", "shm"])
+def test_frames(fast_clock, place, start, plain):
+    """Two programs show the frames in place and a third one copies of them; no frame is wrong. They
+    continue with the next producer."""
+    del fast_clock
+    if not plain:
+        place.server()
+    viewers = [start("frames", "show", number if plain else None) for number in range(2)]
+    if not plain:
+        viewers.append(start("frames", "show"))
+        viewers[2].out.wait("frames: waiting for frames")
+    producer = start("frames", "produce 100x50 60", 2 if plain else None)
+    producer.out.wait("frames: producing 100x50, stride 512, 40960 bytes per frame")
+    for viewer in viewers:
+        viewer.out.wait("frames: showing 100x50, stride 512")
+        viewer.out.wait(" wrong", 3)
+        assert all(frames and not wrong for _, frames, _, wrong in reports(viewer))
+    in_place = [reports(viewer)[2][:2] for viewer in viewers]
+    assert [n for n, frames in in_place if n == frames] == [n for n, _ in in_place if n]
+    assert sum(not n for n, _ in in_place) == (not plain), in_place
+    producer.end()
+    if not plain:
+        for viewer in viewers:
+            viewer.out.wait("frames: the producer has left")
+    start("frames", "produce 64x16 60", 2 if plain else None)
+    for viewer in viewers:
+        viewer.out.wait("frames: showing 64x16, stride 256")
+        viewer.out.wait(" wrong", len(reports(viewer)) + 2)
+        assert all(not wrong for *_, wrong in reports(viewer))
+
+
+def test_frames_do_not_fit(place, start):
+    """A producer whose frames do not fit in its section says so."""
+    place.server()
+    for size, length in ("1920x1080", 8364032), ("16384x16384", (1 << 30) + 8192):
+        process = start("frames", f"produce {size}")
+        assert process.wait() == 1
+        assert process.err.text() == (f"frames: 6 frames of {length} bytes do not fit in one of "
+                                      "the 4 sections of the region: use a larger region")
+
+
+def make_frame(number=64, width=64, height=16, stride=256, format=b"XR24", wrong=0, rows=16):
+    """Return: a frame without newlines, which ivshmem publish can publish."""
+    pixels = b"".join(struct.pack("<I", (x + number) << 16 | (y + number) << 8 | number)
+                      for y in range(rows) for x in range(64))
+    return (struct.pack("<QIII4s", number, width, height, stride, format).ljust(4096, b"\0")
+            + pixels[:-1] + bytes([pixels[-1] + wrong]))
+
+
+def test_frames_wrong(fast_clock, place, start, publish):
+    """A frame with a wrong pixel, and one whose size is impossible, is counted as wrong."""
+    del fast_clock
+    place.server("-l", "16M")
+    viewer = start("frames", "show")
+    viewer.out.wait("frames: waiting for frames")
+    wrong = [make_frame(wrong=1), b"short", make_frame(width=65), make_frame(width=0),
+             make_frame(height=17), make_frame(height=0), make_frame(stride=255),
+             make_frame(stride=0), make_frame(stride=1 << 31),
+             make_frame(width=1 << 30, stride=0), make_frame(format=b"XR30"), make_frame(rows=15)]
+    for number, frame in enumerate([make_frame(), *wrong], 1):
+        assert b"\n" not in frame
+        publisher = publish("frames", frame)
+        viewer.out.wait(" wrong", number)
+        assert reports(viewer)[number - 1][1:] == (1, 0, number > 1), number
+        publisher.end()
+        viewer.out.wait("frames: the producer has left", number)

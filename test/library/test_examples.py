@@ -96,7 +96,7 @@ def test_no_vectors(place, name, words):
 @pytest.mark.parametrize("name, words", [
     ("hello", []), ("ping-pong", []), ("ping-pong", ["1"]), ("one-to-many", ["read"]),
     ("poll-loop", []), ("queue", ["receive"]), ("queue", ["send", "hi"]), ("chat", ["alice"]),
-    ("sensor", ["watch"]), ("copy", ["send", "/dev/null"])], ids=str)
+    ("sensor", ["watch"]), ("copy", ["send", "/dev/null"]), ("frames", ["show"])], ids=str)
 def test_stopped_and_continued(place, name, words):
     """SIGSTOP and SIGCONT, as sent for Ctrl-Z and fg, interrupt waiting system calls, but the
     program keeps waiting."""
