@@ -55,7 +55,8 @@ bench:
 	@scripts/build $(BUILD)
 	@$(BUILD)/bench/join $(BENCH) $(BUILD)/tools/ivshmem-server
 
-# Compare queues with other ways to pass messages. BENCH holds options, such as BENCH="--rounds 9".
+# Compare channels with other ways to pass messages. BENCH holds options, such as
+# BENCH="--rounds 9".
 bench-channel:
 	@scripts/install-packages build
 	@scripts/build $(BUILD)

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "process.h"
 #include "ways.h"
 
 static int fds[2][2]; /* of each sending side; [0] is to read from, [1] to write to */
@@ -46,7 +47,7 @@ static void start(enum side side)
 	own = side;
 }
 
-static void finish(void)
+static void clean(void)
 {
 	for (unsigned int i = 0; i < 2; i++) {
 		close(fds[i][0]);
@@ -54,31 +55,31 @@ static void finish(void)
 	}
 }
 
-static bool unix_prepare(size_t len)
+static const char *unix_prepare(size_t len)
 {
 	int ends[2];
 
 	(void)len;
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
 		die("socketpair");
-	fds[SIDE_PARENT][1] = ends[0];
-	fds[SIDE_CHILD][0] = dup(ends[0]);
-	fds[SIDE_CHILD][1] = ends[1];
-	fds[SIDE_PARENT][0] = dup(ends[1]);
-	return true;
+	fds[SIDE_ASKS][1] = ends[0];
+	fds[SIDE_ANSWERS][0] = dup(ends[0]);
+	fds[SIDE_ANSWERS][1] = ends[1];
+	fds[SIDE_ASKS][0] = dup(ends[1]);
+	return NULL;
 }
 
-static bool pipe_prepare(size_t len)
+static const char *pipe_prepare(size_t len)
 {
 	(void)len;
 	if (pipe(fds[0]) || pipe(fds[1]))
 		die("pipe");
-	return true;
+	return NULL;
 }
 
 static size_t mqueue_len;
 
-static bool mqueue_prepare(size_t len)
+static const char *mqueue_prepare(size_t len)
 {
 	struct mq_attr attr = {.mq_maxmsg = 10, .mq_msgsize = (long)len};
 
@@ -88,12 +89,14 @@ static bool mqueue_prepare(size_t len)
 
 		snprintf(name, sizeof(name), "/ivs-bench-%d-%u", (int)getpid(), i);
 		fds[i][0] = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+		if (fds[i][0] < 0 && !i)
+			return "not permitted: see /proc/sys/fs/mqueue/msgsize_max";
 		if (fds[i][0] < 0)
-			return false;
+			die("mq_open");
 		fds[i][1] = dup(fds[i][0]);
 		mq_unlink(name);
 	}
-	return true;
+	return NULL;
 }
 
 static void mqueue_send(const void *from, size_t len)
@@ -110,12 +113,34 @@ static void mqueue_receive(void *to, size_t len)
 }
 
 const struct way unix_way = {
-	"AF_UNIX stream", false, SIZE_MAX, unix_prepare, start, write_all, read_all, finish,
+	.name = "AF_UNIX stream",
+	.kind = WAY_OTHER,
+	.len_max = SIZE_MAX,
+	.prepare = unix_prepare,
+	.start = start,
+	.send = write_all,
+	.receive = read_all,
+	.clean = clean,
 };
+
 const struct way pipe_way = {
-	"pipe", false, SIZE_MAX, pipe_prepare, start, write_all, read_all, finish,
+	.name = "pipe",
+	.kind = WAY_OTHER,
+	.len_max = SIZE_MAX,
+	.prepare = pipe_prepare,
+	.start = start,
+	.send = write_all,
+	.receive = read_all,
+	.clean = clean,
 };
+
 const struct way mqueue_way = {
-	"POSIX message queue", false,	       8192,   mqueue_prepare, start,
-	mqueue_send,	       mqueue_receive, finish,
+	.name = "POSIX message queue",
+	.kind = WAY_OTHER,
+	.len_max = 8192,
+	.prepare = mqueue_prepare,
+	.start = start,
+	.send = mqueue_send,
+	.receive = mqueue_receive,
+	.clean = clean,
 };
