@@ -29,18 +29,19 @@ BUSY = "E: Failed to fetch it  503  Service Unavailable"
 
 @pytest.fixture
 def run(tmp_path):
-    """Return: a function, run(answers), that runs the script. @answers: {"update" or "install":
-    lines for the file}. It returns the calls that the script made, and the finished process."""
+    """Return: a function, run(answers, group), that runs the script. @answers: {"update" or
+    "install": lines for the file}. It returns the calls that the script made, and the finished
+    process."""
     for name, text in PROGRAMS.items():
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
 
-    def run_it(answers):
+    def run_it(answers, group="build"):
         for action, lines in answers.items():
             (tmp_path / action).write_text("".join(f"{line}\n" for line in lines))
-        done = subprocess.run([SOURCE / "scripts" / "install-packages", "build"], cwd=tmp_path,
+        done = subprocess.run([SOURCE / "scripts" / "install-packages", group], cwd=tmp_path,
                               env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
                               text=True, capture_output=True, timeout=60, check=False)
         return (tmp_path / "calls").read_text().split(), done
@@ -48,9 +49,16 @@ def run(tmp_path):
     return run_it
 
 
-def test_success(run):
-    calls, done = run({})
+@pytest.mark.parametrize("group", ["build", "deb", "rpm", "demo", "test", "slow", "bench"])
+def test_success(run, group):
+    calls, done = run({}, group)
     assert (calls, done.returncode, done.stderr) == (["update", "install"], 0, "")
+
+
+def test_unknown_group(run):
+    """The message names the groups. Nothing is installed."""
+    _, done = run({"calls": []}, "nothing")
+    assert done.returncode == 1 and "slow or bench" in done.stderr
 
 
 @pytest.mark.parametrize("action", ["update", "install"])
