@@ -4,7 +4,7 @@ BUILD ?= build
 
 KERNEL ?= $(shell uname -r)
 
-.PHONY: all deb rpm driver demo check check-quick check-slow bench bench-channel install clean
+.PHONY: all deb rpm driver demo check check-quick check-slow bench bench-channel bench-plots install clean
 
 all:
 	@scripts/install-packages build
@@ -61,7 +61,11 @@ bench-channel:
 	@scripts/install-packages build
 	@scripts/install-packages bench || echo "bench-channel: continuing without them" >&2
 	@scripts/build $(BUILD)
-	@$(BUILD)/bench/channel $(BENCH)
+	@$(BUILD)/bench/channel --save $(BUILD)/bench-channel.json $(BENCH)
+
+# Draw what bench-channel measured.
+bench-plots:
+	@bench/plot $(BUILD)/bench-channel.json bench/plots
 
 # Run tests that take minutes and are not part of check: more random histories, larger models,
 # longer fuzzing, the driver on other kernels.

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""bench/channel: what it prints, and that it leaves nothing behind."""
+"""bench/channel: what it prints, that it leaves nothing behind, and the plots."""
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import xml.etree.ElementTree
 
 import pytest
 
-from support.py.paths import BUILD
+from support.py.paths import BUILD, SOURCE
 from support.py.programs import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2,
@@ -165,3 +167,16 @@ def test_invalid_options(start):
     for args in (["--rounds", "0"], ["--rounds", "1x"], ["--rounds"], ["--nothing"]):
         status, output, errors = start(*args).finish()
         assert (status, output) == (2, "") and errors.startswith("usage: ")
+
+
+@pytest.mark.skipif(not shutil.which("gnuplot"), reason="gnuplot is not installed")
+def test_plots(quick, tmp_path):
+    """The plots are SVG, show each way with a legend, and are the same in each run."""
+    plots = []
+    for folder in (tmp_path / "one", tmp_path / "other"):
+        subprocess.run([SOURCE / "bench" / "plot", quick[0], folder], check=True)
+        plots.append({path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()})
+    assert plots[0] == plots[1] and set(plots[0]) == {"round-trip.svg", "throughput.svg"}
+    for text in plots[0].values():
+        assert xml.etree.ElementTree.fromstring(text).tag.endswith("svg")
+        assert "queue, with doorbells" in text and "AF_UNIX stream" in text
