@@ -14,9 +14,9 @@
 
 #include "base/clock.h"
 #include "base/parse.h"
-#include "daemon/json.h"
 #include "ivshmem/registers.h"
 #include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/json_print.h"
 #include "tools/shared/latency.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/ivshmem/signals.h"
@@ -331,19 +331,14 @@ static uint64_t lost_n(const struct ping *ping, int result)
 static int print_results_json(const struct ping *ping, uint64_t lost)
 {
 	const struct latency *latency = &ping->latency;
-	json_t *object = json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "peer",
-				   (int)ping->peer_id, "vector", (int)ping->vector, "sent",
-				   (json_int_t)ping->sent, "answered", (json_int_t)latency->n,
-				   "lost", (json_int_t)lost, "min_ns", (json_int_t)latency->min_ns,
-				   "median_ns", (json_int_t)latency_percentile(latency, 500),
-				   "p99_ns", (json_int_t)latency_percentile(latency, 990), "max_ns",
-				   (json_int_t)latency->max_ns);
-	int status = 0;
 
-	if (!object || ivs_json_write(object, JSON_INDENT(2), stdout) || putchar('\n') == EOF)
-		status = usage_failed("cannot print: %s", strerror(errno));
-	json_decref(object);
-	return status;
+	return json_print(json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "peer",
+				    (int)ping->peer_id, "vector", (int)ping->vector, "sent",
+				    (json_int_t)ping->sent, "answered", (json_int_t)latency->n,
+				    "lost", (json_int_t)lost, "min_ns", (json_int_t)latency->min_ns,
+				    "median_ns", (json_int_t)latency_percentile(latency, 500),
+				    "p99_ns", (json_int_t)latency_percentile(latency, 990),
+				    "max_ns", (json_int_t)latency->max_ns));
 }
 
 static int print_results(const struct ping *ping, int result)
