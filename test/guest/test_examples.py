@@ -53,8 +53,9 @@ def boot(build, place):
             image, guest_kernel, script, modules=initramfs.VFIO if vfio else (),
             extra_modules=[] if vfio else [driver.module(guest_kernel)],
             programs=[(build / f"examples/{name}-static", name) for name in EXAMPLES])
+        # With one processor, TCG's atomic operations are not atomic for processes on the host.
         guests.append(machine.Guest("guest", guest_kernel, image, image + ".log", devices=devices,
-                                    iommu=vfio, bind="vfio-pci" if vfio else None,
+                                    cpus=2, iommu=vfio, bind="vfio-pci" if vfio else None,
                                     serial=os.path.join(place.dir, "console")))
         return guests[-1]
 
