@@ -4,13 +4,20 @@
 The content and the order of all messages are checked by the programs that receive them
 (channel_load/main.c). With IVSHMEM_GUEST_ALL, there are many more messages.
 """
+import functools
+import hashlib
+import http.server
 import os
 import re
+import threading
+import time
+import urllib.request
 
 import pytest
 
 from support.py.channel_guests import (DEVICES, LETTERS, PATIENCE, Machines, finish_all,
                                        section)
+from support.py.forwarding import Target, ask, connect, echo
 from support.py.paths import BUILD
 from support.py.programs import Place
 
@@ -89,3 +96,133 @@ def test_messages(machines, record_property, device, pair):
     check_tallies(outputs, count)
     record_property(f"{count} messages each way", ", ".join(
         line for line in outputs["h"] if line.startswith("done")))
+
+
+@pytest.mark.parametrize("device, there, back, slow_len", [
+    ("doorbell", "a", "b", 1 << 30),
+    ("plain", "b", "a", 128 << 20),
+], ids=DEVICES)
+def test_pipe(machines, record_property, device, there, back, slow_len):
+    """A file passes from one guest to the other through ivshmem pipe. Its digest is that of the
+    same pseudorandom bytes on the host."""
+    len_ = slow_len if ALL else 16 << 20
+    generate = f"channel-load bytes {LETTERS.index(there)} {len_}"
+    sides = [f"ivshmem pipe {machines.options(letter, device, 'driver')} file"
+             for letter in (there, back)]
+    began = time.monotonic()
+    jobs = [machines[back].start(
+        f"{{ {sides[1]} --listen </dev/null; echo status $? >&2; }} | sha256sum"),
+            machines[there].start(f"{generate} | {sides[0]}")]
+    expected = machines["h"].run(f"{generate} | sha256sum", LONG)[0]
+    received, sent = finish_all(jobs, LONG)
+    assert (sorted(received), sent) == (sorted([expected, "status 0"]), [])
+    record_property(f"{len_} bytes", f"{time.monotonic() - began:.1f} s")
+
+
+class Forwarding:
+    """ivshmem forward at a guest and at the host. Each of them reaches a web server and an echo
+    server of the other."""
+
+    WEB, ECHO = 8080, 8007  # where the guest reaches those of the host
+
+    def __init__(self, machines, device, guest, place, len_):
+        self.guest = machines[guest]
+        (place.dir / "file").write_bytes(os.urandom(len_))
+        handler = functools.partial(QuietHandler, directory=place.dir)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        place.add(ServerCloser(server))
+        echoing = place.add(Target(echo))
+        self.guest.run(f"mkdir -p /tmp/www && channel-load bytes 7 {len_} >/tmp/www/file")
+        self.servers = [self.guest.start_program("httpd -f -p 127.0.0.1:80 -h /tmp/www"),
+                        self.guest.start_program("channel-load echo 7")]
+        self.jobs = [
+            machines["h"].start_program(
+                f"ivshmem forward {machines.options('h', device, 'driver')} -v "
+                f"--serve web=tcp:127.0.0.1:{server.server_port} --serve echo={echoing.address} "
+                "--listen tcp:127.0.0.1:0 --to guest-web --listen tcp:127.0.0.1:0 --to guest-echo"),
+            self.guest.start_program(
+                f"ivshmem forward {machines.options(guest, device, 'driver')} -v "
+                "--serve guest-web=tcp:127.0.0.1:80 --serve guest-echo=tcp:127.0.0.1:7 "
+                f"--listen tcp:127.0.0.1:{self.WEB} --to web "
+                f"--listen tcp:127.0.0.1:{self.ECHO} --to echo")]
+        self.jobs[1].wait("ivshmem forward: echo: listening at")
+        self.servers[1].wait("listening")
+
+    def address(self, name):
+        """Return: the address at which the host reaches a server of the guest."""
+        return re.search(r"listening at (\S+)",
+                         self.jobs[0].wait(f"{name}: listening at"))[1]
+
+    def close(self):
+        """End the programs."""
+        for job in self.jobs:
+            job.signal()
+            job.finish()
+        for server in self.servers:
+            server.signal()
+            server.wait_for_end()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, without a log."""
+
+    def log_message(self, *_):
+        pass
+
+
+class ServerCloser:
+    """Runs a server in a thread, until it is closed."""
+
+    def __init__(self, server):
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        """End the server."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture(name="forwarding", params=DEVICES)
+def forwarding_fixture(machines, place, request):
+    """ivshmem forward between guest a and the host."""
+    made = Forwarding(machines, request.param, "a", place, 64 << 20 if ALL else 4 << 20)
+    yield made
+    made.close()
+
+
+def test_forwarded_downloads(forwarding, place):
+    """Guest and host download a file from each other's web server; it is complete."""
+    expected = hashlib.sha256((place.dir / "file").read_bytes()).hexdigest()
+    assert forwarding.guest.run(
+        f"wget -q -O - http://127.0.0.1:{forwarding.WEB}/file | sha256sum",
+        LONG if ALL else PATIENCE) == [f"{expected}  -"]
+    address = forwarding.address("guest-web").replace("tcp:", "")
+    with urllib.request.urlopen(f"http://{address}/file", timeout=PATIENCE) as answer:
+        got = hashlib.sha256(answer.read()).hexdigest()
+    assert forwarding.guest.run("sha256sum </tmp/www/file") == [f"{got}  -"]
+
+
+def test_forwarded_connections(forwarding, place):
+    """Many connections, one after another and at the same time, from the host to the guest and
+    from the guest to the host, get their own bytes back."""
+    turns = 50 if ALL else 10
+    at = forwarding.address("guest-echo")
+    for i in range(turns):
+        data = os.urandom(100 + 400 * i)
+        with connect(at) as sock:
+            assert ask(sock, data) == data
+    socks = [place.add(connect(at)) for _ in range(20)]
+    datas = [os.urandom(20000 + i) for i in range(20)]
+    for sock, data in zip(socks, datas):
+        sock.sendall(data[:1000])
+    answers = [ask(sock, data[1000:]) for sock, data in zip(socks, datas)]
+    assert answers == datas
+    ask_host = "channel-load bytes $i 20000 >/tmp/in$i; " \
+        f"nc 127.0.0.1 {forwarding.ECHO} </tmp/in$i | cmp - /tmp/in$i && echo right; rm /tmp/in$i"
+    assert forwarding.guest.run(f"for i in $(seq {turns}); do {ask_host}; done") == \
+        ["right"] * turns
+    assert forwarding.guest.run(f"for i in $(seq 20); do ({ask_host}) & done; wait") == \
+        ["right"] * 20
