@@ -8,6 +8,7 @@ import functools
 import hashlib
 import http.server
 import os
+import random
 import re
 import threading
 import time
@@ -15,8 +16,8 @@ import urllib.request
 
 import pytest
 
-from support.py.channel_guests import (DEVICES, LETTERS, PATIENCE, Machines, finish_all,
-                                       section)
+from support.py.channel_guests import (DEVICES, LETTERS, PATIENCE, TRANSPORTS, Machines,
+                                       finish_all, section)
 from support.py.forwarding import Target, ask, connect, echo
 from support.py.paths import BUILD
 from support.py.programs import Place
@@ -226,3 +227,39 @@ def test_forwarded_connections(forwarding, place):
         ["right"] * turns
     assert forwarding.guest.run(f"for i in $(seq 20); do ({ask_host}) & done; wait") == \
         ["right"] * 20
+
+
+def start_round(machines, chance, number):
+    """Start a publisher, and a subscriber on each machine, in a random order, at random moments,
+    over random transports. Return: the publisher, and the subscribers."""
+    device = chance.choice(DEVICES)
+    calls = []
+    publishing = chance.choice(LETTERS)
+    for letter in LETTERS:
+        own, other = (machines.options(letter, device, transport)
+                      for transport in chance.sample(TRANSPORTS, 2))
+        calls.append((letter, f"ivshmem subscribe {own} news-{number} --last -n 1"))
+        if letter == publishing:
+            calls.append((letter, f"ivshmem publish {other} news-{number} round-{number} "
+                          "--linger 3600"))
+    chance.shuffle(calls)
+    jobs = []
+    for letter, command in calls:
+        jobs.append((command, machines[letter].start_program(command)))
+        time.sleep(chance.choice([0, 0.2]) * chance.random())  # any order, not a wait
+    return [[job for command, job in jobs if word in command]
+            for word in ("publish", "subscribe")]
+
+
+def test_publishers_and_subscribers_in_any_order(machines, record_property):
+    """It does not matter whether the publisher or a subscriber starts first, in which guest, or on
+    the host: each subscriber gets the message."""
+    seed = int(os.environ.get("IVS_ORDER_SEED", random.randrange(1 << 32)))
+    record_property("IVS_ORDER_SEED", seed)
+    chance = random.Random(seed)
+    for number in range(100 if ALL else 5):
+        (publisher,), subscribers = start_round(machines, chance, number)
+        for output in finish_all(subscribers):
+            assert [line for line in output if not line.startswith("pid ")] == [f"round-{number}"]
+        publisher.signal()
+        publisher.wait_for_end()
