@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(name="machines", scope="module")
 def machines_fixture():
-    """Two guests and the host, for all tests."""
+    """Two guests and the host, for all tests. The last test kills one guest."""
     place = Place(BUILD)
     try:
         yield Machines(place)
@@ -263,3 +263,34 @@ def test_publishers_and_subscribers_in_any_order(machines, record_property):
             assert [line for line in output if not line.startswith("pid ")] == [f"round-{number}"]
         publisher.signal()
         publisher.wait_for_end()
+
+
+def kill_loads(device, peers, names="qst"):
+    """Return: the loads that run until a guest is killed, and those after it has been restarted."""
+    later = names if device == "doorbell" else names.upper()
+    return [[f"{kind}:{name}:{peers}:{count}"
+             for kind, name in zip(KINDS, of)] for of, count in ((names, "endless"), (later, FEW))]
+
+
+@pytest.mark.parametrize("turn", range(5 if ALL else 1))
+def test_guest_is_killed(machines, turn):
+    """When a guest is killed, its partners see the end of all its channels, and continue with the
+    guest that is started again. Without doorbells, they see the end when that guest takes the
+    section."""
+    pairs = dict(zip(DEVICES, (PAIRS[turn % 3], PAIRS[(turn + 1) % 3])))
+    jobs = {}
+    for device, pair in pairs.items():
+        for letter, transport in zip("ah", pair):
+            first, then = kill_loads(device, "b")
+            jobs[device, letter] = load(machines, letter, device, transport, *first, "then", *then)
+        load(machines, "b", device, pair[1], *kill_loads(device, "ah")[0])
+    for job in jobs.values():
+        job.wait("running", 3)
+    machines["b"].kill()
+    for letter in "ah":
+        jobs["doorbell", letter].wait("ended", 3)
+    machines.boot("b").wait_until_ready()
+    after = [load(machines, "b", device, pair[1], *kill_loads(device, "ah")[1])
+             for device, pair in pairs.items()]
+    for output in finish_all([*jobs.values(), *after]):
+        assert len([line for line in output if line.startswith("done")]) == 3
