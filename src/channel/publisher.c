@@ -20,11 +20,13 @@
  * @ref:     its endpoint, a reader; its index is 0 if the place is free
  * @life:    life of its section
  * @rung_at: its position when it was last rung
+ * @in_doubt: its peer has left, unless the leave was that of a former peer with the same id
  */
 struct subscription {
 	struct ivs_endpoint_ref ref;
 	uint64_t life;
 	uint64_t rung_at;
+	bool in_doubt;
 };
 
 /**
@@ -105,39 +107,59 @@ static bool may_borrow(const struct publisher *publisher, unsigned int section)
 	for (unsigned int i = 0; i < publisher->pool.shape.borrowers_n; i++) {
 		const struct subscription *at = &publisher->subscriptions[i];
 
-		n += at->ref.index && at->ref.section == section;
+		n += at->ref.index && !at->in_doubt && at->ref.section == section;
 	}
 	return n < (publisher->pool.shape.borrowers_n + 1) / 2;
 }
 
-/* Return: the first free place for a subscriber: the first ones are for those that borrow. */
-static unsigned int free_place(const struct publisher *publisher, unsigned int section,
-			       bool borrows)
+/* Return: the first place from @from on, and before @end, that is free or in doubt; or @end. */
+static unsigned int find_place(struct publisher *publisher, unsigned int from, unsigned int end)
 {
-	unsigned int place = publisher->pool.shape.borrowers_n;
+	unsigned int doubtful = end;
+
+	for (unsigned int i = from; i < end; i++) {
+		if (!publisher->subscriptions[i].ref.index)
+			return i;
+		if (publisher->subscriptions[i].in_doubt)
+			doubtful = i;
+	}
+	if (doubtful < end)
+		forget(publisher, doubtful);
+	return doubtful;
+}
+
+/* Return: a place for a subscriber: the first ones are for those that borrow. */
+static unsigned int free_place(struct publisher *publisher, unsigned int section, bool borrows)
+{
+	unsigned int borrowers_n = publisher->pool.shape.borrowers_n;
+	unsigned int place = borrowers_n;
 
 	if (borrows && may_borrow(publisher, section))
-		place = 0;
-	while (place < IVS_SUBSCRIBERS_MAX && publisher->subscriptions[place].ref.index)
-		place++;
-	return place;
+		place = find_place(publisher, 0, borrowers_n);
+	return place < borrowers_n ? place
+				   : find_place(publisher, borrowers_n, IVS_SUBSCRIBERS_MAX);
 }
 
 static void add(struct publisher *publisher, const struct ivs_endpoint_ref *ref, uint64_t life,
 		bool borrows)
 {
-	unsigned int place = free_place(publisher, ref->section, borrows);
+	unsigned int borrowers_n = publisher->pool.shape.borrowers_n;
 	unsigned int former = place_of(publisher, ref);
+	unsigned int place;
 
-	if (place == IVS_SUBSCRIBERS_MAX)
-		return;
-	if (former < IVS_SUBSCRIBERS_MAX) {
-		if (former < publisher->pool.shape.borrowers_n ||
-		    place >= publisher->pool.shape.borrowers_n)
+	if (former == IVS_SUBSCRIBERS_MAX) {
+		place = free_place(publisher, ref->section, borrows);
+		if (place == IVS_SUBSCRIBERS_MAX)
+			return;
+	} else {
+		if (former < borrowers_n || !borrows || !may_borrow(publisher, ref->section))
+			return;
+		place = find_place(publisher, 0, borrowers_n);
+		if (place == borrowers_n)
 			return;
 		forget(publisher, former); /* it has no loans yet, and can have some now */
 	}
-	publisher->subscriptions[place] = (struct subscription){*ref, life, NOT_RUNG};
+	publisher->subscriptions[place] = (struct subscription){*ref, life, NOT_RUNG, false};
 	publisher->borrowers_n += place < publisher->pool.shape.borrowers_n;
 	if (place >= publisher->end)
 		publisher->end = place + 1;
@@ -145,10 +167,11 @@ static void add(struct publisher *publisher, const struct ivs_endpoint_ref *ref,
 }
 
 /*
- * A leave that is processed late does not end the subscription of the next peer with the id: its
- * join follows. Its loans would be forgotten meanwhile.
+ * A leave that is processed late does not end the subscription of the next peer with the id, whose
+ * join follows: its loans would be forgotten meanwhile. So its place is in doubt until the join, or
+ * until another subscriber needs it.
  */
-static bool is_subscribed(const struct ivs_channels *channels, const struct subscription *known)
+static bool is_subscribed(const struct ivs_channels *channels, struct subscription *known)
 {
 	const void *section = ivs_channels_at(channels, known->ref.section);
 	struct ivs_endpoint_state state = ivs_endpoint_get_state(section, known->ref.index);
@@ -156,7 +179,9 @@ static bool is_subscribed(const struct ivs_channels *channels, const struct subs
 	if (state.role != IVS_ROLE_READER || state.closed ||
 	    state.incarnation != known->ref.incarnation)
 		return false;
-	return ivs_presence_is_active(&channels->presence, known->ref.section, known->life) ||
+	known->in_doubt = !ivs_presence_is_active(&channels->presence, known->ref.section,
+						  known->life);
+	return !known->in_doubt ||
 	       ivs_presence_may_return(&channels->presence, known->ref.section, known->life);
 }
 
