@@ -20,6 +20,15 @@ const char *region_address(void);
 /** region_close() - remove the region, and end its server */
 void region_close(void);
 
+#define TOPIC_BORROWERS_N                                                                          \
+	1 /* and one loan: as little memory as possible for what is not measured */
+
+/** topic_bytes() - what a topic of @n messages of up to @len bytes needs: buffers and slots */
+static inline size_t topic_bytes(size_t n, size_t len)
+{
+	return (n + TOPIC_BORROWERS_N) * (len + 4096) + n * 64 + 8192;
+}
+
 /**
  * channels_open() - join the region that the parent of this process has opened
  * @section: of this peer, without a server

@@ -44,7 +44,8 @@ static unsigned int messages_of(size_t len, const struct amount *amount)
 
 static void publish(const struct job *job)
 {
-	const struct ivs_topic_options size = {(uint32_t)way_slots(job->len), (uint32_t)job->len};
+	const struct ivs_topic_options size = {(uint32_t)way_slots(job->len), (uint32_t)job->len,
+					       TOPIC_BORROWERS_N, 1};
 	struct ivs_channels *channels = channels_open(0, job->readers_n + 1);
 	struct ivs_topic *topic;
 	int64_t began_ns;
@@ -105,7 +106,7 @@ static void run(enum topic_kind kind, unsigned int len, unsigned int readers_n, 
 			  .readers_n = readers_n,
 			  .messages = messages_of(lens[len], amount),
 			  .timeout_ms = kind == TOPIC_SPINS ? 0 : -1};
-	size_t bytes = (lens[len] + 64) * way_slots(lens[len]);
+	size_t bytes = topic_bytes(way_slots(lens[len]), lens[len]);
 	pid_t pids[READERS_MAX + 1];
 
 	if (kind == TOPIC_SPINS)

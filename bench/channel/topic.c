@@ -20,20 +20,21 @@ static struct {
 static const char *topic_prepare(size_t len)
 {
 	topic.len = len;
-	region_open((len + 64) * way_slots(len), 2);
+	region_open(topic_bytes(way_slots(len), len), 2);
 	return NULL;
 }
 
 static const char *served_prepare(size_t len)
 {
 	topic.len = len;
-	return region_serve((len + 64) * way_slots(len), 2);
+	return region_serve(topic_bytes(way_slots(len), len), 2);
 }
 
 /* The first message may be published before the other side has subscribed. */
 static void topic_start(enum side side)
 {
-	const struct ivs_topic_options size = {(uint32_t)way_slots(topic.len), (uint32_t)topic.len};
+	const struct ivs_topic_options size = {(uint32_t)way_slots(topic.len), (uint32_t)topic.len,
+					       TOPIC_BORROWERS_N, 1};
 	const struct ivs_subscriber_options from_last = {.last = true};
 
 	topic.channels = channels_open(side, 2);
