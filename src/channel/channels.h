@@ -112,7 +112,7 @@ void ivs_channels_ring(struct ivs_channels *channels, unsigned int section);
 void ivs_channels_ring_name(struct ivs_channels *channels, enum ivs_endpoint_role role,
 			    const char *name);
 
-/** ivs_channels_ref() - which endpoint an own one is */
+/** ivs_channels_ref() - the reference that names an endpoint of this peer */
 static inline struct ivs_endpoint_ref ivs_channels_ref(const struct ivs_channels *channels,
 						       unsigned int index, uint32_t incarnation)
 {
@@ -146,10 +146,10 @@ IVS_MUST_USE uint64_t ivs_channels_fingerprint(const struct ivs_channels *channe
 IVS_MUST_USE int ivs_channels_poll(struct ivs_channels *channels);
 
 /**
- * ivs_channels_poll_sometimes() - ivs_channels_poll(), but at most once in a millisecond, for
+ * ivs_channels_poll_sometimes() - ivs_channels_poll(), but at most once per millisecond, for
  * programs that spin
  *
- * Return: as ivs_channels_poll(); IVS_CHANNEL_E_TIMEOUT: it was not time.
+ * Return: as ivs_channels_poll(); IVS_CHANNEL_E_TIMEOUT: it is too early.
  */
 IVS_MUST_USE int ivs_channels_poll_sometimes(struct ivs_channels *channels);
 
@@ -158,6 +158,9 @@ static inline void ivs_channels_awake(struct ivs_channels *channels)
 {
 	channels->pause_ns = IVS_CHANNELS_PAUSE_MIN_NS;
 }
+
+/** ivs_channels_pause() - sleep for so long. Return: 0; -EINTR: a signal arrived. */
+IVS_MUST_USE int ivs_channels_pause(int64_t ns);
 
 /**
  * ivs_channels_patience() - how long this peer may sleep before it has to look again, in ms

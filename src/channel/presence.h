@@ -16,12 +16,14 @@
  * @is_certain: @ended_life is not the life of a peer that got the id after that
  * @seen_life:  the life that the section had when it was last found active
  * @seen_turn:  value of @turns when @seen_life was first seen
+ * @unrung:     a doorbell was lost, because the holder's join has not been received yet
  */
 struct ivs_presence_other {
 	uint64_t ended_life;
 	bool is_certain;
 	uint64_t seen_life;
 	uint64_t seen_turn;
+	bool unrung;
 };
 
 /**

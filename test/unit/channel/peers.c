@@ -33,8 +33,8 @@ static struct ivs_queue *sender;
 static struct ivs_queue *receiver;
 static uint32_t connected; /* bitmap of the peers that a server has announced */
 static const char *transport;
-static void (*at_step)(void);
 static unsigned int steps_left;
+static void (*at_step)(void);
 
 /* Run at_step() once: before access number @steps_left to a shared word, or when a peer sleeps. */
 void ivs_shared_step(void)
@@ -86,7 +86,7 @@ unsigned int ivs_peer_vectors(const struct ivs_peer *peer)
 int ivs_peer_ring(struct ivs_peer *peer, unsigned int id, unsigned int vector)
 {
 	(void)peer;
-	if (id >= PEERS_N || vector)
+	if (id >= PEERS_N || vector || !(connected >> id & 1))
 		return IVS_PEER_E_ABSENT;
 	peers[id].rung++;
 	return 0;
@@ -107,11 +107,9 @@ int ivs_peer_read_roster(struct ivs_peer *peer, struct ivs_roster_info *out,
 	(void)peer;
 	*out = (struct ivs_roster_info){.maintained = true};
 	for (unsigned int id = 0; id < PEERS_N; id++) {
-		if (!(connected >> id & 1))
-			continue;
-		if (out->listed_n < n)
+		if (connected >> id & 1 && out->listed_n < n)
 			entries[out->listed_n++] = (struct ivs_roster_entry){.id = id};
-		out->peers_n++;
+		out->peers_n += connected >> id & 1;
 	}
 	return 0;
 }
@@ -227,7 +225,7 @@ static int peek_and_release(struct ivs_queue *queue)
 	return result;
 }
 
-/* The peer's process was killed, and the objects in its memory are gone. */
+/* The peer's process was killed. */
 static void kill_peer(unsigned int i)
 {
 	for (struct ivs_channel *channel = channels[i]->open, *next; channel; channel = next) {
@@ -570,7 +568,18 @@ Test(channel_peers, join_of_the_next_peer_does_not_hide_a_death)
 	cr_expect_eq(receive(receiver, &n), IVS_CHANNEL_E_ENDED);
 }
 
-/* The leave is processed after the next peer with the id has opened its channels. */
+/* The leave is processed after the next peer with the same id has opened its channels. */
+Test(channel_peers, peer_whose_join_comes_late_is_rung_then)
+{
+	open_pair(4, 8);
+	connected = 3; /* peer 1 finds peer 2 before the server announces it */
+	send_number(sender, 1);
+	peers[2].rung = 0;
+	connected = 7;
+	add_event(1, IVS_EVENT_JOIN, 2);
+	cr_expect(!ivs_channels_wait(channels[1], 0) && peers[2].rung == 1);
+}
+
 Test(channel_peers, late_leave_does_not_end_the_next_peer)
 {
 	uint64_t n;
