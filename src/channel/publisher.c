@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/copy.h"
 #include "channel/outlet.h"
 #include "channel/pool.h"
 #include "channel/shared.h"
@@ -19,12 +20,16 @@
  * struct subscription - a subscriber that a publisher knows
  * @ref:     its endpoint, a reader; its index is 0 if the place is free
  * @life:    life of its section
+ * @sleeps:  its word that says whether it sleeps, which is looked at for each message
+ * @asleep:  what that word contains if it sleeps
  * @rung_at: its position when it was last rung
  * @in_doubt: its peer has left, unless the leave was that of a former peer with the same id
  */
 struct subscription {
 	struct ivs_endpoint_ref ref;
 	uint64_t life;
+	const uint64_t *sleeps;
+	uint64_t asleep;
 	uint64_t rung_at;
 	bool in_doubt;
 };
@@ -68,12 +73,12 @@ static uint64_t *refs_of(const struct publisher *publisher)
 	return (uint64_t *)(void *)(lane->slots + ivs_lane_len(&lane->shape));
 }
 
-static uint64_t load_word(const struct publisher *publisher, const struct subscription *at,
-			  unsigned int word)
+static const uint64_t *word_of(const struct publisher *publisher,
+			       const struct ivs_endpoint_ref *ref, unsigned int word)
 {
-	const void *section = ivs_channels_at(channels_of(publisher), at->ref.section);
+	const void *section = ivs_channels_at(channels_of(publisher), ref->section);
 
-	return ivs_shared_load(ivs_section_foreign(section, at->ref.index) + word);
+	return ivs_section_foreign(section, ref->index) + word;
 }
 
 /* Knowing the subscribers */
@@ -159,7 +164,13 @@ static void add(struct publisher *publisher, const struct ivs_endpoint_ref *ref,
 			return;
 		forget(publisher, former); /* it has no loans yet, and can have some now */
 	}
-	publisher->subscriptions[place] = (struct subscription){*ref, life, NOT_RUNG, false};
+	publisher->subscriptions[place] = (struct subscription){
+		.ref = *ref,
+		.life = life,
+		.sleeps = word_of(publisher, ref, IVS_ENDPOINT_SLEEPS),
+		.asleep = ivs_endpoint_sleeps(ref->incarnation, true),
+		.rung_at = NOT_RUNG,
+	};
 	publisher->borrowers_n += place < publisher->pool.shape.borrowers_n;
 	if (place >= publisher->end)
 		publisher->end = place + 1;
@@ -212,15 +223,15 @@ static void find_subscribers(struct publisher *publisher)
 	}
 }
 
-/* As the wake() of outlet.c: once for each position, so that a hostile subscriber costs no more. */
+/*
+ * It sleeps. As the wake() of outlet.c: ring it once for each position, so that a hostile
+ * subscriber costs no more.
+ */
 static void wake(struct publisher *publisher, struct subscription *at)
 {
 	uint64_t position;
 
-	if (!at->ref.index || load_word(publisher, at, IVS_ENDPOINT_SLEEPS) !=
-				      ivs_endpoint_sleeps(at->ref.incarnation, true))
-		return;
-	position = load_word(publisher, at, IVS_ENDPOINT_POSITION);
+	position = ivs_shared_load(word_of(publisher, &at->ref, IVS_ENDPOINT_POSITION));
 	if (position == at->rung_at || position == publisher->outlet.lane.position)
 		return;
 	at->rung_at = position;
@@ -229,7 +240,7 @@ static void wake(struct publisher *publisher, struct subscription *at)
 
 /* Opening and closing */
 
-/* Subscribers can still receive the last messages, until the memory gets another use. */
+/* Subscribers can still receive the last messages, until the memory is reused. */
 static void close_publisher(struct ivs_topic *topic)
 {
 	struct publisher *publisher = publisher_of(topic);
@@ -334,7 +345,8 @@ static void find_loans(struct publisher *publisher)
 
 		for (unsigned int j = 0; at->ref.index && j < shape->loans_n; j++)
 			ivs_pool_add_loan(&publisher->pool,
-					  load_word(publisher, at, IVS_ENDPOINT_LOANS + j));
+					  ivs_shared_load(word_of(publisher, &at->ref,
+								  IVS_ENDPOINT_LOANS + j)));
 	}
 }
 
@@ -374,8 +386,12 @@ void ivs_topic_commit(struct ivs_topic *topic, size_t len)
 	ivs_shared_publish(own, lane->position);
 	if (!ivs_channels_poll_sometimes(topic->base.channels))
 		find_subscribers(publisher);
-	for (unsigned int i = 0; i < publisher->end; i++)
-		wake(publisher, &publisher->subscriptions[i]);
+	for (unsigned int i = 0; i < publisher->end; i++) {
+		struct subscription *at = &publisher->subscriptions[i];
+
+		if (at->ref.index && ivs_shared_load(at->sleeps) == at->asleep)
+			wake(publisher, at);
+	}
 }
 
 int ivs_topic_publish(struct ivs_topic *topic, const void *message, size_t len)
@@ -387,8 +403,7 @@ int ivs_topic_publish(struct ivs_topic *topic, const void *message, size_t len)
 	memory = ivs_topic_reserve(topic);
 	if (!memory)
 		return IVS_CHANNEL_E_SECTION;
-	if (len)
-		memcpy(memory, message, len);
+	ivs_copy(memory, message, len);
 	ivs_topic_commit(topic, len);
 	return 0;
 }

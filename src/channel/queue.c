@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "base/copy.h"
 #include "channel/queue.h"
 
 #include <errno.h>
@@ -164,7 +165,7 @@ int ivs_queue_send(struct ivs_queue *queue, const void *message, size_t len, int
 	if (result)
 		return result;
 	if (len)
-		memcpy(memory, message, len);
+		ivs_copy(memory, message, len);
 	ivs_queue_commit(queue, len);
 	return 0;
 }

@@ -10,7 +10,8 @@
 #include <endian.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+
+#include "base/copy.h"
 
 #ifdef IVS_SHARED_TESTED
 /** ivs_shared_step() - supplied by a test, which runs steps of other peers between two accesses */
@@ -57,8 +58,8 @@ static inline void ivs_shared_fence(void)
 }
 
 /*
- * ivs_shared_begin_reuse() - order words that end the former use of memory before the bytes of its
- * next use, which are stored without ivs_shared_store()
+ * ivs_shared_begin_reuse() - order the stores that end one use of memory before those of its next
+ * use, also if the latter are made without ivs_shared_store()
  */
 static inline void ivs_shared_begin_reuse(void)
 {
@@ -67,12 +68,12 @@ static inline void ivs_shared_begin_reuse(void)
 
 /*
  * ivs_shared_copy() - copy bytes that other peers may change meanwhile; words that are loaded later
- * show whether the memory got another use before the copy was complete
+ * show whether the memory was reused before the copy was complete
  */
 static inline void ivs_shared_copy(void *to, const void *from, size_t len)
 {
 	ivs_shared_step();
-	memcpy(to, from, len);
+	ivs_copy(to, from, len);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
