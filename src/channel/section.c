@@ -210,6 +210,7 @@ void ivs_endpoint_put(void *section, unsigned int index, const struct ivs_endpoi
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_POSITION], view->position);
 	ivs_shared_store(&endpoint[IVS_ENDPOINT_SLEEPS],
 			 ivs_endpoint_sleeps(view->state.incarnation, false));
+	ivs_shared_store(&endpoint[IVS_ENDPOINT_MISSED], 0);
 	for (unsigned int i = 0; i < IVS_POOL_LOANS_MAX; i++)
 		ivs_shared_store(&endpoint[IVS_ENDPOINT_LOANS + i], 0);
 	ivs_endpoint_set_state(section, index, &view->state);

@@ -27,7 +27,7 @@ enum ivs_section_word {
 	IVS_SECTION_LETTERS_WORD,
 	IVS_SECTION_LIFE,    /* differs each time a peer begins to hold the section; 0: unused */
 	IVS_SECTION_HOLDER,  /* see struct ivs_section_holder */
-	IVS_SECTION_CHANGES, /* incremented after each change of the table of endpoints */
+	IVS_SECTION_CHANGES, /* incremented after each change to the table of endpoints */
 };
 
 /** enum ivs_endpoint_word - words of an endpoint, by index; each eight are a cache line */
@@ -44,6 +44,7 @@ enum ivs_endpoint_word {
 	IVS_ENDPOINT_POOL_SHAPE,    /* publisher: length of a buffer; above bit 31, number of
 				  * borrowers; above bit 47, number of loans of each */
 	IVS_ENDPOINT_POSITION = 16, /* reader: messages released. Writer: messages written */
+	IVS_ENDPOINT_MISSED,	    /* reader of a topic: messages missed, only to be shown */
 	IVS_ENDPOINT_SLEEPS = 24,   /* the holder sleeps until its vector is rung: see below */
 	IVS_ENDPOINT_LOANS, /* reader: IVS_POOL_LOANS_MAX words: 1 + the number of a buffer */
 	IVS_ENDPOINT_WORDS_N = IVS_SECTION_ENDPOINT_LEN / 8,

@@ -159,7 +159,7 @@ static int subscribe(struct subscriber *subscriber)
 	return 0;
 }
 
-/* Return: whether an own endpoint says that buffers are borrowed. */
+/* Return: whether an endpoint of this peer says that buffers are borrowed. */
 static bool has_loans(const struct subscriber *subscriber, unsigned int index)
 {
 	for (const struct loan *loan = subscriber->loans; loan; loan = loan->next) {
@@ -196,6 +196,9 @@ static bool skip(struct subscriber *subscriber)
 	lane->position += behind - kept;
 	subscriber->missed += behind - kept;
 	ivs_inlet_publish(&subscriber->inlet);
+	ivs_shared_store(ivs_channels_own_word(channels_of(subscriber), subscriber->inlet.index,
+					       IVS_ENDPOINT_MISSED),
+			 subscriber->missed);
 	return true;
 }
 
@@ -408,7 +411,7 @@ static int use_next(struct subscriber *subscriber, struct ivs_attempt *attempt, 
 	return IVS_CHANNEL_E_TIMEOUT;
 }
 
-/* The message has been used. Return: 0; IVS_CHANNEL_E_ENDED: its memory got another use. */
+/* The message has been used. Return: 0; IVS_CHANNEL_E_ENDED: its memory was reused. */
 static int release(struct subscriber *subscriber)
 {
 	if (!ivs_inlet_is_intact(&subscriber->inlet)) {

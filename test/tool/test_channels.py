@@ -12,6 +12,7 @@ from support.py.channel_tool import SIZE, Command, Peers, run
 from support.py.programs import wait_until
 
 SECTION_LEN = 258048  # of the 16 sections of a region of 4 MiB
+PUBLISHER = 7  # a role
 ENDPOINT_LEN = 256
 
 
@@ -57,7 +58,8 @@ def test_queue(served):
 
 
 def test_stream_and_death(served):
-    """The two writers of a stream are shown, and that a holder has died or has left."""
+    """The output shows both writers of a stream, and whether the holder of a section has died
+    or has left."""
     listener, client = served.start("pipe", "p", "--listen"), served.start("pipe", "p")
     client.write(b"x")
     assert listener.read(1) == b"x"
@@ -135,15 +137,17 @@ def writer(role, incarnation, position, reader=0, slot=0):
     words = [role | incarnation << 32, int.from_bytes(b"name", "little"), *[0] * 30]
     words[8:10] = [16384 + slot * 1024, 16 | 1024 << 32]
     words[13] = reader
+    if role == PUBLISHER:  # 20 buffers of 64 bytes
+        words[14:16] = [SECTION_LEN - 20 * 64, 64 | 2 << 32 | 2 << 48]
     words[16] = position
     return struct.pack("<32Q", *words)
 
 
-def reader_of(target, life, position):
+def reader_of(target, life, position, missed=0):
     """Return: a reader's endpoint."""
     words = [3 | 1 << 32, *[0] * 31]
     words[11:13] = [target, life]
-    words[16] = position
+    words[16:18] = [position, missed]
     return struct.pack("<32Q", *words)
 
 
@@ -186,7 +190,7 @@ def test_backlog_and_problems(place):
          writer(1, 1, 17, slot=96)),  # more messages than slots
         (8, reader_of(ref(0, 1), 7, 3),
          reader_of(ref(0, 2), 7, 45),  # a subscriber
-         reader_of(ref(0, 2), 7, 20),  # 16 of 30 messages are still there
+         reader_of(ref(0, 2), 7, 20, missed=3),  # 16 of 30 messages are still there
          reader_of(ref(0, 3), 7, 5),
          reader_of(ref(0, 9), 7, 5),  # its writer does not exist
          reader_of(ref(0, 2), 6, 45),  # its writer had an earlier life
@@ -203,7 +207,9 @@ def test_backlog_and_problems(place):
         (1, 0, None), (5, 0, None), (30, 14, None), (0, 0, None), (None, None, "writer gone"),
         (None, None, "writer gone"), (None, None, None)]
     text = run("channels", place.shm).stdout.decode()
-    for state in ("open, misses 14", "open, reader gone", "open, writer gone",
+    assert [end["missed"] for end in readers] == [0, 0, 3, 0, 0, 0, 0]
+    assert [end["message_len"] for end in writers[:2]] == [1016, 64]
+    for state in ("open, missed 3, misses 14", "open, reader gone", "open, writer gone",
                   "open, impossible message"):
         assert state in text
 

@@ -193,17 +193,17 @@ static json_t *endpoint_json(unsigned int index, const struct endpoint_info *inf
 		other = json_pack("{s:i, s:i}", "section", info->other.section, "endpoint",
 				  info->other.index);
 	return json_pack(
-		"{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:s?}",
+		"{s:i, s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:s?}",
 		"endpoint", index, "kind", kind_of(info), "name",
 		ivs_text_shown(info->view.name, name, sizeof(name)), "closed",
 		info->view.state.closed, "damaged", info->damaged, "sleeps", info->sleeps, "other",
 		other, "slots", number_json(info->view.shape.slots_n, info->has_lane),
-		"message_len",
-		number_json(info->view.shape.slot_len - IVS_LANE_HEAD_LEN, info->has_lane),
-		"position", number_json(info->position, info->has_position), "messages_per_s",
+		"message_len", number_json(info->message_len, info->has_lane), "position",
+		number_json(info->position, info->has_position), "messages_per_s",
 		rate >= 0 ? json_real(rate) : json_null(), "unread",
 		number_json(info->unread, info->unread_known), "overwritten",
-		number_json(info->overwritten, info->unread_known && !info->has_lane), "impossible",
+		number_json(info->overwritten, info->unread_known && !info->has_lane), "missed",
+		number_json(info->missed, info->has_position && !info->has_lane), "impossible",
 		info->impossible, "problem", problem_of(info));
 }
 
@@ -278,6 +278,9 @@ static const char *endpoint_state(const struct endpoint_info *info, char out[CEL
 			   info->sleeps ? ", sleeps" : "");
 	const char *problem = problem_of(info);
 
+	if (info->missed)
+		len += snprintf(out + len, CELL_LEN - (size_t)len, ", missed %" PRIu64,
+				info->missed);
 	if (info->overwritten)
 		snprintf(out + len, CELL_LEN - (size_t)len, ", misses %" PRIu64, info->overwritten);
 	else if (problem)
@@ -288,7 +291,6 @@ static const char *endpoint_state(const struct endpoint_info *info, char out[CEL
 static int add_endpoint(struct show *show, struct table *table, unsigned int section,
 			unsigned int index, const struct endpoint_info *info)
 {
-	uint64_t len = info->view.shape.slot_len - IVS_LANE_HEAD_LEN;
 	char state[CELL_LEN];
 	int result = add_place(table, section, index, true);
 
@@ -301,7 +303,7 @@ static int add_endpoint(struct show *show, struct table *table, unsigned int sec
 	if (!result)
 		result = add_number(table, info->view.shape.slots_n, info->has_lane);
 	if (!result)
-		result = add_number(table, len, info->has_lane);
+		result = add_number(table, info->message_len, info->has_lane);
 	if (!result)
 		result = add_number(table, info->position, info->has_position);
 	if (!result && show->interval_s)

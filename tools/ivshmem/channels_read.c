@@ -6,7 +6,7 @@
 #include "channel/shared.h"
 #include "ivshmem/registers.h"
 
-#define TRIES 8 /* to copy words that their peers are changing */
+#define TRIES 8 /* to get a consistent copy of words that a peer may be changing */
 
 static const void *section_at(const struct channels_region *region, unsigned int section)
 {
@@ -101,7 +101,7 @@ static uint64_t difference(uint64_t written, uint64_t released)
 
 /*
  * Return: whether the slot of a position has a message that the writer cannot have written. A
- * closed writer's memory may have got another use.
+ * closed writer's memory may have been reused.
  */
 static bool is_bad(const struct channels_region *region, unsigned int section, unsigned int index,
 		   const struct endpoint_info *info, uint64_t position)
@@ -184,6 +184,11 @@ static void read_lane(const struct channels_region *region, unsigned int section
 		       ivs_endpoint_sleeps(own.incarnation, true);
 	if (!info->has_position)
 		return;
+	info->message_len = role == IVS_ROLE_PUBLISHER
+				    ? info->view.pool.buffer_len
+				    : info->view.shape.slot_len - IVS_LANE_HEAD_LEN;
+	if (role == IVS_ROLE_READER)
+		info->missed = load(region, section, index, IVS_ENDPOINT_MISSED);
 	info->position = load(region, section, index, IVS_ENDPOINT_POSITION);
 	other = role == IVS_ROLE_READER ? ivs_endpoint_ref_pack(&info->view.target)
 					: load(region, section, index, IVS_ENDPOINT_ACCEPTED);

@@ -35,6 +35,8 @@ enum section_state {
  * @other:           the other side of the lane, if @has_other
  * @other_gone:      it had another side, which is gone, so that the lane has ended
  * @unread:          number of messages that the reader has not released, if @unread_known
+ * @message_len:     writer: the longest message that fits
+ * @missed:          reader of a publisher: how many messages it says that it has missed
  * @overwritten:     reader of a publisher: how many of @unread are lost, because the publisher has
  *                   used their slots again
  * @impossible:      writer: its position and that of its reader contradict each other
@@ -54,6 +56,8 @@ struct endpoint_info {
 	bool bad_message;
 	uint64_t position;
 	uint64_t unread;
+	uint64_t message_len;
+	uint64_t missed;
 	uint64_t overwritten;
 	struct ivs_endpoint_ref other;
 };
