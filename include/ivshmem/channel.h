@@ -275,8 +275,9 @@ IVS_PUBLIC unsigned int ivs_queue_peers(const struct ivs_queue *queue);
 
 /**
  * struct ivs_stream_options - the size of a stream's buffer; zeroes: the defaults
- * @buffer_len: how many bytes this side can write before the other side has read some, at least;
- *              0: a sixteenth of the section
+ * @buffer_len: how many bytes this side can write before the other side has read some, at least,
+ *              in one call; 0: a sixteenth of the section. Each further call needs a sixteenth of
+ *              the buffer, or more, even for a single byte: write many bytes at once
  */
 struct ivs_stream_options {
 	size_t buffer_len;

@@ -200,6 +200,12 @@ static bool listener_is_ready(struct ivs_channel *channel)
 	return has_settled(listener) || make_offers(listener) || has_settled(listener);
 }
 
+/* An error is returned when the application accepts the stream. */
+static void listener_offer(struct ivs_channel *channel)
+{
+	(void)make_offers(listener_of(channel));
+}
+
 int ivs_stream_listen(struct ivs_channels *channels, const char *name,
 		      const struct ivs_stream_options *opts, struct ivs_stream_listener **out)
 {
@@ -230,6 +236,7 @@ int ivs_stream_listen(struct ivs_channels *channels, const char *name,
 		return result;
 	}
 	listener->base.set_sleeps = listener_set_sleeps;
+	listener->base.offer = listener_offer;
 	listener->base.is_ready = listener_is_ready;
 	ivs_channel_add(&listener->base, channels);
 	*out = listener;

@@ -158,6 +158,13 @@ int ivs_outlet_update(struct ivs_outlet *outlet)
 	return outlet->result;
 }
 
+int ivs_outlet_check(struct ivs_outlet *outlet)
+{
+	if (!outlet->result && outlet->reader.index && !has_reader(outlet))
+		return ivs_outlet_update(outlet);
+	return outlet->result;
+}
+
 uint64_t ivs_outlet_unread(const struct ivs_outlet *outlet)
 {
 	return outlet->lane.position - (outlet->lane.limit - outlet->lane.shape.slots_n);

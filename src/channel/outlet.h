@@ -93,6 +93,14 @@ IVS_MUST_USE uint64_t ivs_outlet_unread(const struct ivs_outlet *outlet);
  */
 IVS_MUST_USE int ivs_outlet_update(struct ivs_outlet *outlet);
 
+/**
+ * ivs_outlet_check() - look whether the reader that was found still exists; cheaper than
+ * ivs_outlet_update()
+ *
+ * Return: 0, IVS_CHANNEL_E_ENDED, _BROKEN.
+ */
+IVS_MUST_USE int ivs_outlet_check(struct ivs_outlet *outlet);
+
 /** ivs_outlet_set_sleeps() - publish whether this peer sleeps until the reader rings it */
 void ivs_outlet_set_sleeps(struct ivs_outlet *outlet, bool sleeps);
 

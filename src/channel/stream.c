@@ -270,6 +270,8 @@ static int try_write(struct ivs_channel *channel, struct ivs_attempt *attempt)
 	struct ivs_stream *stream = stream_of(channel);
 	int result = complete(stream);
 
+	if (!result)
+		result = ivs_outlet_check(&stream->outlet);
 	return result ? result : ivs_outlet_reserve(&stream->outlet, &attempt->memory);
 }
 

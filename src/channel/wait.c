@@ -91,6 +91,14 @@ static void set_all_awake(struct ivs_channels *channels)
 	}
 }
 
+static void offer_streams(struct ivs_channels *channels)
+{
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
+		if (channel->offer)
+			channel->offer(channel);
+	}
+}
+
 static bool is_any_ready(const struct ivs_channels *channels)
 {
 	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
@@ -122,8 +130,11 @@ int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
 	bool rings;
 	int result;
 
-	if (!timeout_ms)
-		return ivs_channels_poll(channels);
+	if (!timeout_ms) {
+		result = ivs_channels_poll(channels);
+		offer_streams(channels);
+		return result;
+	}
 	rings = set_all_sleep(channels);
 	if (is_any_ready(channels)) {
 		result = ivs_channels_poll(channels);

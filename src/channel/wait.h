@@ -12,6 +12,7 @@
  * @set_sleeps: publish whether this peer sleeps until the other side rings it. Return: whether the
  *              other side knows that, and will ring
  * @waits:      whether ivs_channels_wait() should wait for the channel; NULL: always
+ * @offer:      listener: offer streams to the peers that connect; otherwise NULL
  * @is_ready:   whether a call that has returned IVS_CHANNEL_E_TIMEOUT would return something else
  */
 struct ivs_channel {
@@ -20,6 +21,7 @@ struct ivs_channel {
 	bool sleeps;
 	bool (*set_sleeps)(struct ivs_channel *channel, bool sleeps);
 	bool (*waits)(struct ivs_channel *channel);
+	void (*offer)(struct ivs_channel *channel);
 	bool (*is_ready)(struct ivs_channel *channel);
 };
 

@@ -281,6 +281,24 @@ Test(channel_stream, read_that_connects_leaves_the_report_to_a_writer_that_waits
 	cr_expect(is_ready(0));
 }
 
+Test(channel_stream, wait_without_a_time_limit_offers_streams)
+{
+	cr_assert_eq(ivs_stream_listen(all.channels[1], "s", NULL, &listener), 0);
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "s", NULL, &client), 0);
+	cr_assert_eq(ivs_channels_wait(all.channels[1], 0), 0);
+	cr_expect_eq(read_result(client), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect(ivs_stream_is_connected(client));
+}
+
+Test(channel_stream, write_after_the_other_side_has_closed_fails_at_once)
+{
+	open_pair(4096);
+	write_text(client, "before");
+	ivs_stream_close(server);
+	server = NULL;
+	cr_expect_eq(write_result(client), IVS_CHANNEL_E_ENDED);
+}
+
 /* Store a word of the first endpoint of peer 1 that has this role. */
 static void overwrite(enum ivs_endpoint_role role, enum ivs_endpoint_word word, uint64_t value)
 {
