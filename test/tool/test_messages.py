@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem send and receive."""
+import pathlib
 import signal
 
 import pytest
 
 from support.py.channel_tool import SIZE, Command, Peers, run
 from support.py.programs import wait_until
+
+WRITE_NUMBERS = ("1", "64")  # of write(2), on x86-64 and arm64
 
 
 @pytest.fixture(name="peers", params=["unix", "shm"])
@@ -145,6 +148,44 @@ def test_missed_messages_are_counted(served):
     number = int(slow.read(5))
     assert number > 900 and int(slow.read(5)) == number + 1
     assert slow.finish() == (0, f"ivshmem subscribe: {number} messages were missed\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_a_receiver(peers, number):
+    """A receiver that a signal ends gives up its name, even on a region without a server."""
+    receiver = peers.start("receive", "q")
+    sender = peers.start("send", "q", "one")
+    assert receiver.read(4) == b"one\n"
+    assert sender.finish() == (0, "")
+    receiver.popen.send_signal(number)
+    assert receiver.finish() == (-number, "")
+    other = peers.start("receive", "q", "--count", 1)
+    assert peers.run("send", "q", "two").returncode == 0
+    assert other.read(4) == b"two\n"
+
+
+def test_signal_ends_a_publisher(peers):
+    """The last message of a publisher that a signal has ended is not taken for that of another."""
+    old = peers.start("publish", "t", "old", "--linger", 600)
+    subscriber = peers.start("subscribe", "t", "--last", "--count", 1)
+    assert subscriber.read(4) == b"old\n"
+    old.popen.send_signal(signal.SIGTERM)
+    assert old.finish() == (-signal.SIGTERM, "")
+    peers.start("publish", "t", "new", "--linger", 600)
+    assert peers.start("subscribe", "t", "--last", "--count", 1).read(4) == b"new\n"
+
+
+def test_signal_while_the_output_blocks(place, served):
+    """A signal also ends a receiver whose output is not read."""
+    (place.dir / "lines").write_bytes((b"x" * 999 + b"\n") * 1000)
+    receiver = served.start("receive", "q")
+    with open(place.dir / "lines", "rb") as given:
+        served.start("send", "q", stdin=given)
+    syscall = pathlib.Path(f"/proc/{receiver.pid}/syscall")
+    wait_until(lambda: syscall.read_text(encoding="ascii").split()[0] in WRITE_NUMBERS,
+               "the receiver waits until its output is read")
+    receiver.popen.send_signal(signal.SIGTERM)
+    assert receiver.finish() == (-signal.SIGTERM, "")
 
 
 def test_second_receiver(peers):

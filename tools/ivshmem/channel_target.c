@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "channel/layout.h"
 #include "channel/section.h"
+#include "tools/ivshmem/signals.h"
 
 #define SECONDS_MAX (INT_MAX / 1000)
 
@@ -124,6 +125,7 @@ void channel_target_close(struct channel_target *target)
 	ivs_peer_close(target->peer);
 	target->channels = NULL;
 	target->peer = NULL;
+	signals_end();
 }
 
 size_t channel_target_section_len(const struct channel_target *target)
@@ -137,6 +139,8 @@ int channel_target_failed(const struct channel_target *target, int result)
 	const char *address = target->target.address;
 	const char *name = target->name;
 
+	if (signals_have_stopped())
+		return STATUS_FAILED;
 	switch (result) {
 	case IVS_CHANNEL_E_BUSY:
 		return usage_failed("\"%s\" in %s: another peer already receives from this name or "

@@ -65,6 +65,7 @@ int channel_target_open(struct channel_target *target);
 /** channel_target_open_named() - as channel_target_open(), after checking the operand NAME */
 int channel_target_open_named(struct channel_target *target);
 
+/** channel_target_close() - close them, and end this program if signals_stop_peer() is in effect */
 void channel_target_close(struct channel_target *target);
 
 /** channel_target_section_len() - about how long the peer's section is */
@@ -73,7 +74,9 @@ size_t channel_target_section_len(const struct channel_target *target);
 /**
  * channel_target_failed() - print why a call for the channel has failed
  *
- * IVS_CHANNEL_E_BUSY, _FULL and _SECTION are explained. Return: STATUS_FAILED.
+ * IVS_CHANNEL_E_BUSY, _FULL and _SECTION are explained. After a signal, nothing is printed.
+ *
+ * Return: STATUS_FAILED.
  */
 int channel_target_failed(const struct channel_target *target, int result);
 

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/ivshmem/signals.h"
+
+#define SIGNAL_DELAY_MS 500
+
 int message_lines_operand(struct message_lines *lines, char *value)
 {
 	char **more;
@@ -75,7 +79,8 @@ static int await_input(struct message_lines *lines)
 	while (!fds[0].revents) {
 		int result;
 
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		/* Without an fd, a signal can arrive unnoticed just before the call. */
+		if (poll(fds, 2, fds[1].fd < 0 ? SIGNAL_DELAY_MS : -1) < 0 && errno != EINTR)
 			return usage_failed("cannot wait for standard input: %s", strerror(errno));
 		/* Otherwise the server would have messages for this peer that it does not take. */
 		result = ivs_channels_wait(lines->target->channels, 0);
@@ -93,7 +98,7 @@ static int send_part(struct message_lines *lines, char *text, size_t *len, bool 
 	size_t at = 0;
 	int status = 0;
 
-	while (!status && at < *len) {
+	while (!status && at < *len && !signals_have_stopped()) {
 		const char *newline = memchr(text + at, '\n', *len - at);
 		size_t line_len = newline ? (size_t)(newline - text) - at : *len - at;
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/parse.h"
+#include "tools/ivshmem/signals.h"
 #include "tools/shared/usage.h"
 
 int message_print_option(struct message_print *print, int option, const char *value)
@@ -40,7 +41,9 @@ int message_print_make_room(struct message_print *print, size_t len)
 
 static int output_failed(void)
 {
-	return usage_failed("cannot print: %s", strerror(errno));
+	/* A signal that ends the command interrupts a write that blocks. */
+	return signals_have_stopped() ? STATUS_FAILED
+				      : usage_failed("cannot print: %s", strerror(errno));
 }
 
 int message_print(struct message_print *print, size_t len)

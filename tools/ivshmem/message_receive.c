@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "tools/ivshmem/signals.h"
 
 #define ROOM_MIN 4096
 
@@ -62,7 +63,7 @@ int message_receive_all(struct message_receive *receive)
 
 	if (result)
 		return channel_target_failed(&receive->target, result);
-	while (!status && receive->print.left_n) {
+	while (!status && receive->print.left_n && !signals_have_stopped()) {
 		size_t len = 0;
 
 		result = receive_one(receive, &len, 0);
@@ -85,6 +86,7 @@ int message_receive_run(struct message_receive *receive, int (*all)(void *contex
 
 	if (status)
 		return status;
+	signals_stop_peer(receive->target.peer);
 	status = all(receive->context);
 	channel_target_close(&receive->target);
 	free(receive->print.buffer);

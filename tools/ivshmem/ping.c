@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,29 +61,6 @@ struct pong {
 };
 
 #define SAME_VECTOR (IVS_VECTOR_MAX + 1)
-
-static struct ivs_peer *stopped_peer;
-
-static void stop(int signum)
-{
-	(void)signum;
-	ivs_peer_stop(stopped_peer);
-}
-
-/* Let signals that would end the program end its waits instead, so that it prints its results. */
-static void stop_at_signals(struct ivs_peer *peer)
-{
-	struct sigaction action = {.sa_handler = stop};
-	sigset_t signals;
-
-	stopped_peer = peer;
-	sigemptyset(&signals);
-	signals_find_stop(&signals);
-	for (int signum = 1; signum < NSIG; signum++) {
-		if (sigismember(&signals, signum) == 1)
-			(void)sigaction(signum, &action, NULL);
-	}
-}
 
 /* Return: 0, or an exit status after printing the reason. */
 static int parse_seconds(const char *value, int *ms)
@@ -374,7 +349,7 @@ static int run_ping(int argc, char **argv)
 		ivs_peer_close(peer);
 		return status;
 	}
-	stop_at_signals(peer);
+	signals_stop_peer(peer);
 	if (ping.flood)
 		progress_start("ringing");
 	while (!result && (!ping.count || ping.sent < ping.count))
@@ -525,7 +500,7 @@ static int run_pong(int argc, char **argv)
 		status = usage_failed("%s: it is not known which peers to answer (%s): add PEER",
 				      pong.target.address, why);
 	if (!status) {
-		stop_at_signals(peer);
+		signals_stop_peer(peer);
 		if (!pong.quiet)
 			fprintf(stderr, "%s: answering as peer %d, which has %u vectors\n",
 				usage_name(), ivs_peer_id(peer), ivs_peer_vectors(peer));

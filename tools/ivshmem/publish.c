@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/message_lines.h"
+#include "tools/ivshmem/signals.h"
 
 #define MESSAGES_N 8
 #define MESSAGE_LEN_MIN 64
@@ -149,6 +150,7 @@ static int run_publish(int argc, char **argv)
 	if (!status)
 		status = channel_target_open_named(&publish.target);
 	if (!status) {
+		signals_stop_peer(publish.target.peer);
 		status = publish_all(&publish);
 		channel_target_close(&publish.target);
 	}

@@ -6,6 +6,7 @@
 
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/message_lines.h"
+#include "tools/ivshmem/signals.h"
 
 #define MESSAGES_N 8
 #define MESSAGE_LEN_MIN 64
@@ -135,6 +136,7 @@ static int run_send(int argc, char **argv)
 	if (!status)
 		status = channel_target_open_named(&send.target);
 	if (!status) {
+		signals_stop_peer(send.target.peer);
 		status = send_all(&send);
 		channel_target_close(&send.target);
 	}

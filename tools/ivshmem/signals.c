@@ -9,6 +9,9 @@ static const int stop_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 #define STOP_N (sizeof(stop_numbers) / sizeof(*stop_numbers))
 
+static struct ivs_peer *stopped_peer;
+static volatile sig_atomic_t stopped_by;
+
 void signals_add_stop(sigset_t *set)
 {
 	for (size_t i = 0; i < STOP_N; i++)
@@ -56,4 +59,36 @@ bool signals_pending(void)
 			return true;
 	}
 	return false;
+}
+
+static void stop_peer(int signum)
+{
+	stopped_by = signum;
+	ivs_peer_stop(stopped_peer);
+}
+
+void signals_stop_peer(struct ivs_peer *peer)
+{
+	struct sigaction action = {.sa_handler = stop_peer, .sa_flags = SA_RESETHAND};
+	sigset_t stop;
+
+	stopped_peer = peer;
+	signals_find_stop(&stop);
+	for (size_t i = 0; i < STOP_N; i++) {
+		if (sigismember(&stop, stop_numbers[i]) == 1)
+			(void)sigaction(stop_numbers[i], &action, NULL);
+	}
+}
+
+bool signals_have_stopped(void)
+{
+	return stopped_by;
+}
+
+void signals_end(void)
+{
+	if (!stopped_by)
+		return;
+	(void)signal(stopped_by, SIG_DFL);
+	(void)raise(stopped_by);
 }
