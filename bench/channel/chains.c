@@ -26,7 +26,7 @@
 #define BLOCK_LEN (128 << 10)
 #define SOCAT_BLOCK "131072"	/* its default, 8192, makes it slower */
 #define REGION_BYTES (16 << 20) /* of a section */
-#define TRIES 10000 /* how often to try, once in a millisecond, until a program listens */
+#define TRIES 10000 /* how often to try, once per millisecond, until a program listens */
 
 /** struct end - a socket at one end of a chain: a path, or a port of 127.0.0.1 */
 struct end {

@@ -14,7 +14,7 @@
 #include "process.h"
 
 #define OVERHEAD (1 << 17) /* a section's bytes that are not in channels, at most */
-#define JOIN_TRIES 10000   /* how often to try, once in a millisecond, until others are there */
+#define JOIN_TRIES 10000   /* how often to try, once per millisecond, until others are there */
 
 static struct {
 	char address[128]; /* shm:ivs-bench-PID, or unix:PATH */

@@ -19,7 +19,7 @@
 #define NAMES_MAX 32
 #define PATH_LEN 108   /* as that of a UNIX socket */
 #define PATIENCE_S 120 /* children that take longer are stuck */
-#define END_TRIES 5000 /* how often to look, once in a millisecond, whether a child has ended */
+#define END_TRIES 5000 /* how often to look, once per millisecond, whether a child has ended */
 
 static pid_t parent;
 static volatile pid_t children[CHILDREN_MAX];

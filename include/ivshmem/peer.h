@@ -150,7 +150,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_peer_open_read_only(const char *address,
 IVS_PUBLIC void ivs_peer_close(struct ivs_peer *peer);
 
 /**
- * ivs_peer_caps() - the peer's capabilities: enum ivs_peer_cap values, or-ed
+ * ivs_peer_caps() - the peer's capabilities: enum ivs_peer_cap values, ORed together
  *
  * Capabilities can change: WAIT is set when the peer receives its first vector; ROSTER is cleared
  * when the server exits. If ROSTER comes from a roster page, it is set again when another server
@@ -237,8 +237,8 @@ enum ivs_region_change {
  * processes that open the region by its name do not get the same memory. This function queries the
  * kernel, and never waits for another process.
  *
- * Return: enum ivs_region_change values, or-ed. Always 0 in a guest, for a server's region that is
- * sealed, and for one on a file system that is accepted only with any_file_system.
+ * Return: enum ivs_region_change values, ORed together. Always 0 in a guest, for a server's region
+ * that is sealed, and for one on a file system that is accepted only with any_file_system.
  */
 IVS_PUBLIC unsigned int ivs_peer_region_changes(const struct ivs_peer *peer);
 
@@ -364,7 +364,7 @@ struct ivs_event {
  * it is called and every 100 ms while it waits. The page also lists peers without vectors, which
  * are reported with @vectors_n 0; a server does not announce such peers to its clients.
  *
- * With unix:, shm: and file:, a change of the region's file is noticed within a second.
+ * With unix:, shm: and file:, a change to the region's file is noticed within a second.
  *
  * Return: 0, IVS_PEER_E_TIMEOUT, _UNSUPPORTED (the transport has neither vectors nor joins, nor a
  * region or device that can change), _DEVICE_GONE, _STOPPED; -errno (-EINTR: a signal arrived).

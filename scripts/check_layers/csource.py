@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Find what a C file in kernel style includes, defines and uses, by regular expressions."""
+"""Find what a C file in kernel style includes, defines and uses, using regular expressions."""
 import functools
 import posixpath
 import re

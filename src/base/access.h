@@ -37,7 +37,7 @@ enum ivs_access_cause {
  * struct ivs_access - the file that denies access
  * @path:   the requested file, or a directory on its path
  * @on_way: whether @path is such a directory
- * @wanted: R_OK, W_OK, X_OK, or-ed: the access that @path denies
+ * @wanted: R_OK, W_OK and X_OK, ORed together: the access that @path denies
  */
 struct ivs_access {
 	enum ivs_access_cause cause;

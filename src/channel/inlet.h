@@ -72,7 +72,7 @@ IVS_MUST_USE bool ivs_inlet_is_read(const struct ivs_channels *channels,
  * ivs_inlet_is_intact() - whether the memory of the lane has not been used for anything else
  *
  * A message that was copied before the call is the one that was sent, unless a peer is hostile. The
- * memory gets another use if another peer takes the writer's section.
+ * memory is reused if another peer takes the writer's section.
  */
 IVS_MUST_USE bool ivs_inlet_is_intact(const struct ivs_inlet *inlet);
 

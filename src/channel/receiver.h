@@ -52,7 +52,7 @@ IVS_MUST_USE bool ivs_receiver_is_ready(struct ivs_receiver *receiver);
 /**
  * ivs_receiver_check_copy() - whether a copy of the message that ivs_receiver_peek() found is valid
  *
- * Return: 0; IVS_CHANNEL_E_ENDED, _TIMEOUT: the lane had ended and its memory got another use, so
+ * Return: 0; IVS_CHANNEL_E_ENDED, _TIMEOUT: the lane had ended and its memory was reused, so
  * the sender was removed, which was the last one, or not.
  */
 IVS_MUST_USE int ivs_receiver_check_copy(struct ivs_receiver *receiver);

@@ -6,7 +6,7 @@
  * copied a message can tell whether the copy is complete. A subscriber that is too far behind
  * continues with a message that is still there, and counts those that it has missed.
  *
- * The publisher looks for subscribers at most once in a millisecond, and keeps their references
+ * The publisher looks for subscribers at most once per millisecond, and keeps their references
  * behind its slots. A subscriber that finds its own reference there will be rung; until then it
  * sleeps for short times only.
  *

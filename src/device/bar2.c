@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* BAR 2 shows a region or a window of it, read-write or read-only. */
+/* BAR 2 exposes a region, or a window into it, read-write or read-only. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

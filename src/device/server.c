@@ -214,7 +214,7 @@ static int receive_event(struct ivs_device *device, struct ivs_error *err)
 	return handle_event(device, &event, err);
 }
 
-/* Return: whether a connection that has used up an id is lost before it counts as stable. */
+/* Return: whether a connection that is lost now has used up an id without having become stable. */
 static bool ends_early(const struct ivs_device_server *server)
 {
 	return server->state == SERVER_CONNECTED ||

@@ -30,7 +30,7 @@ enum ivs_host_kind {
 const char *ivs_host_kind_name(enum ivs_host_kind kind);
 
 /**
- * enum ivs_host_why - why something is a region, or-ed. If none is set, the file most likely
+ * enum ivs_host_why - flags that say why a file is a region. If none is set, the file most likely
  * belongs to another program
  */
 enum ivs_host_why {
@@ -41,7 +41,7 @@ enum ivs_host_why {
 };
 
 /**
- * enum ivs_host_note - what the user should know about a region, or-ed
+ * enum ivs_host_note - flags that say what the user should know about a region
  * @IVS_HOST_NOTE_SIZE:      the size is not a power of two
  * @IVS_HOST_NOTE_EMPTY:     the size is 0: no program has set it yet
  * @IVS_HOST_NOTE_REMOVED:   the file has been removed, but is still in use

@@ -26,7 +26,7 @@
 #define IVS_LGMP_CLIENTS_MAX 32
 
 enum ivs_lgmp_error {
-	IVS_LGMP_E_BUSY = 1, /* another process holds the lock of the queue */
+	IVS_LGMP_E_BUSY = 1, /* another process holds the lock on the queue */
 	IVS_LGMP_E_NOBODY,   /* there is no subscriber, so the message is dropped */
 	IVS_LGMP_E_FULL,     /* the queue is full */
 	IVS_LGMP_E_BROKEN,   /* another process has changed what only we may change */

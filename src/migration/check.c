@@ -217,7 +217,7 @@ static void check_replug(const struct pair *pair)
 	else if (strcmp(pair->source->state, "running") != 0)
 		wrong(pair,
 		      "the destination lacks %s, so it would have to be unplugged, but the "
-		      "source is paused and cannot acknowledge that: continue it (cont)",
+		      "source is paused and cannot acknowledge that: resume it (cont)",
 		      from->id);
 	else if (!from->master && pair->destination->only_migratable)
 		wrong(pair,

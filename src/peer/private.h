@@ -180,7 +180,7 @@ IVS_MUST_USE int ivs_peer_add_vector(struct ivs_peer *peer, int *fd);
  */
 IVS_MUST_USE int ivs_peer_watch(struct ivs_peer *peer, int fd, uint32_t events, uint32_t tag);
 
-/** ivs_peer_mute() - have the epoll instance report no input at @fd, and a hang-up at most once */
+/** ivs_peer_mute() - have the epoll instance report no input on @fd, and a hang-up at most once */
 void ivs_peer_mute(struct ivs_peer *peer, int fd, uint32_t tag);
 
 /** ivs_peer_unwatch() - remove @fd, if any, from the epoll instance; see unix_lose_server() */

@@ -63,7 +63,7 @@ bool ivs_region_watch_can_change(const struct ivs_region_watch *watch);
 /**
  * ivs_region_watch_look() - find what has changed
  *
- * Return: enum ivs_region_change values, or-ed.
+ * Return: enum ivs_region_change values, ORed together.
  */
 unsigned int ivs_region_watch_look(const struct ivs_region_watch *watch);
 

@@ -22,10 +22,10 @@
  * A quiet client is never sent a leave: QEMU (at least up to 11.1) frees a peer's table when the
  * peer leaves, and uses the freed table when the id returns and when the device is unplugged. So a
  * quiet client has the id and the eventfds of a departed peer as long as it is connected. They are
- * the peer's seat. While a quiet client knows a seat, the seat stays, vacant, for another client
- * with the same number of vectors, of which quiet clients that know the seat are told nothing.
- * Other clients are sent the leave and the join. A quiet client that has been sent only a part of a
- * seat's vectors is sent the rest even if the seat is vacant.
+ * the peer's seat. While a quiet client knows a seat, the vacant seat is kept for another client
+ * with the same number of vectors. Quiet clients that know the seat are not told when that client
+ * takes it; other clients are sent the leave and the join. A quiet client that has been sent only a
+ * part of a seat's vectors is sent the rest even if the seat is vacant.
  *
  * Ids: 0 to 65535. A new client that takes no seat gets the lowest id that no connected client
  * knows. The caller decides who takes a seat, and when a seat is given up. The id of a seat that

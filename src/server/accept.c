@@ -20,7 +20,7 @@
 IVS_SYSCALLS(ivs_accept_syscalls, {"accept4"}, {"getsockopt", {IVS_ARG_IS(2, SOL_SOCKET)}},
 	     {"eventfd2"}, {"close"}, IVS_CALL_GETRLIMIT);
 
-#define KEPT_MAX 1024  /* limit of fds that no helper process has taken */
+#define KEPT_MAX 1024  /* maximum number of fds that no helper process has taken */
 #define ACCEPTS_MAX 64 /* limit per round; clients are served between rounds */
 #define GIVE_UPS_MAX 4 /* maximum number of seats given up for their fds, per connection */
 

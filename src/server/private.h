@@ -122,7 +122,7 @@ struct ivs_server_totals {
  * @watch:      the region's file, as it was when the server began to serve
  * @refusals:   one rate limit per reason for log lines that clients can cause by connecting
  * @drops:      rate limit of log lines that clients can cause by being dropped
- * @changes:    rate limit of log lines about changes of the region's file
+ * @changes:    rate limit of log lines about changes to the region's file
  * @unread:     rate limit of log lines about clients that do not read
  * @others:     rate limit of log lines that clients can cause in other ways
  * @progress:   rate limit of log lines about joins and leaves

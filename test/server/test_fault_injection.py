@@ -225,7 +225,7 @@ class Serving:
         deadline = time.monotonic() + TIMEOUT
         while True:
             seen = self.server.ask()
-            # A close() that was made to fail may leave an fd (see faults.c), unless the server
+            # A close() that was made to fail may leave an fd open (see faults.c), unless the server
             # repeated it (see daemon/close.c).
             expected = {self.fds, self.fds + 1} if call == "close" and seen.failed else {self.fds}
             try:

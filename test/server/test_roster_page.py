@@ -427,7 +427,7 @@ def test_client_punches_a_hole(place, small_disk):
 
 def test_client_writes_garbage_to_the_page(place):
     """P-9: regardless of what other processes write to the page, server and readers survive; the
-    next change of the roster repairs the page."""
+    next change to the roster repairs the page."""
     server = place.server("-n", "2", "--roster")
     shown = roster(place)
     client = watch(place)

@@ -84,7 +84,7 @@ def test_destination_is_silent_after_completion(stage, end):
     done, runs = acts.run()
     assert done.returncode == 1 and runs == "unknown", done
     assert "it is not known whether the destination is running: VM stand-in" in done.stderr
-    assert "only if its process has ended, continue the source (cont)" in done.stderr
+    assert "only if its process has ended, resume the source (cont)" in done.stderr
     acts.source.end()
     assert not acts.called(acts.source, "cont") and acts.destination.popen.poll() is None
 
@@ -123,7 +123,7 @@ def test_failed_after_the_destination_started(stage):
 
 
 def test_source_is_left_paused(stage):
-    """A source that QEMU leaves paused after a failure is continued."""
+    """A source that QEMU leaves paused after a failure is resumed."""
     acts = stage({"query-migrate": [{}, FAILED], "query-status": [RUNNING, PAUSED, RUNNING]}, {})
     done, runs = acts.run()
     assert done.returncode == 1 and runs == "source" and "the source is running: " in done.stderr
@@ -259,7 +259,7 @@ def test_migration_has_not_begun(stage, status):
 
 
 def test_destination_is_paused_after_completion(stage):
-    """A destination that was started with -S is continued, because the source was running."""
+    """A destination that was started with -S is resumed, because the source was running."""
     acts = stage({"query-migrate": [{}, COMPLETED], "query-status": [RUNNING, STOPPED]},
                  {"query-status": [WAITS, PAUSED, PAUSED, PAUSED, RUNNING]})
     done, runs = acts.run()
@@ -269,7 +269,7 @@ def test_destination_is_paused_after_completion(stage):
 
 
 def test_peer_does_not_answer(stage):
-    """A peer that does not answer "stop" may have stopped, so it is continued."""
+    """A peer that does not answer "stop" may have stopped, so it is resumed."""
     acts = stage({}, {})
     peer, path = stand_in_vm.start(acts.place, "c", {"stop": [IGNORE]})
     done, _ = acts.run("--peer", path)

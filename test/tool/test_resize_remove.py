@@ -120,7 +120,7 @@ def test_lock_of_a_reader(shm, place, command):
     before = shm.stat()
     with reader_with_lock(shm):
         done = run(command[0], place.shm, *command[1:], "--force")
-    assert f"another process holds the lock of {shm}" in done.stderr
+    assert f"another process holds the lock on {shm}" in done.stderr
     assert not shm.exists() or shm.stat().st_ino != before.st_ino
 
 

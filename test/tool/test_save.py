@@ -357,7 +357,7 @@ def test_lock(shm, place, saved):
     reader can hold the lock, so the lock does not keep the command from saving."""
     with reader_with_lock(shm, "LOCK_EX"):
         done = run("save", place.shm, saved)
-    assert f"note: another process holds the lock of {shm}" in done.stderr and saved.exists()
+    assert f"note: another process holds the lock on {shm}" in done.stderr and saved.exists()
     with open(shm, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert not run("save", place.shm, saved).stderr

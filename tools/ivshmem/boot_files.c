@@ -85,7 +85,7 @@ static int boot_open_failed(const struct boot *boot, const char *dir)
 	char path[PATH_MAX];
 
 	if (boot->foreign && (errno == ENOSYS || errno == EPERM))
-		return usage_failed("--root needs openat2(2), so that links do not lead out of %s: "
+		return usage_failed("--root needs openat2(2) to keep links inside %s: "
 				    "%s: use Linux 5.6 or later, and a container that permits it",
 				    boot->root, strerror(errno));
 	snprintf(path, sizeof(path), "%.2048s/%s", boot->root, dir);

@@ -2,7 +2,7 @@
 /*
  * Changing files in this system's /etc, or in that of a system in another directory: either all of
  * them or none. A system in another directory may belong to another user, so its symbolic links are
- * resolved relative to that directory, and never lead out of it.
+ * resolved relative to that directory, and never lead outside it.
  */
 #ifndef TOOLS_IVSHMEM_BOOT_FILES_H
 #define TOOLS_IVSHMEM_BOOT_FILES_H

@@ -155,7 +155,7 @@ int work_examine(struct work *work)
 	if (strcmp(state, "running"))
 		return refuse(work,
 			      "the VM is not running (%s), so its guest cannot release %s: "
-			      "continue the VM first",
+			      "resume the VM first",
 			      state, detach->id);
 	if (work_is_doorbell(work))
 		return work_examine_doorbell(work);

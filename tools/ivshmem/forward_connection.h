@@ -47,7 +47,9 @@ struct forward_connection *forward_connection_accepted(const struct forward_end 
 struct forward_connection *forward_connection_begin(const struct forward_end *end,
 						    struct ivs_stream *stream);
 
-/** forward_connection_close() - close both sides; what has not ended is reset. NULL is ignored. */
+/**
+ * forward_connection_close() - close both sides; one that has not ended is reset. NULL is ignored.
+ */
 void forward_connection_close(struct forward_connection *connection);
 
 /** forward_connection_reset() - close a socket of @end at once, so that the other side notices */

@@ -325,13 +325,13 @@ static int leave_peers(const struct state *state)
 	for (unsigned int i = 0; i < state->stopped_n; i++) {
 		if (state->peers[i].running)
 			usage_failed("%s is left stopped: when it is clear which VM is running, "
-				     "continue it (cont)",
+				     "resume it (cont)",
 				     state->peers[i].text);
 	}
 	return STATUS_FAILED;
 }
 
-/* Continue the peers that were running. Return: 0, or STATUS_FAILED after printing which failed. */
+/* Resume the peers that were running. Return: 0, or STATUS_FAILED after printing which failed. */
 static int continue_peers(struct state *state)
 {
 	int status = 0;
@@ -341,7 +341,7 @@ static int continue_peers(struct state *state)
 		struct ivs_error err = {0};
 
 		if (peer->running && ivs_qmp_execute(&peer->qmp, NULL, &err, "cont", NULL))
-			status = usage_failed("%s is stopped, and cannot be continued: %s",
+			status = usage_failed("%s is stopped, and cannot be resumed: %s",
 					      peer->text, err.text);
 	}
 	return status;

@@ -182,7 +182,7 @@ static int report_unknown(struct migration *migration, const char *why)
 	usage_failed("%s", why);
 	usage_failed("it is not known whether the destination is running: %s. The source is left "
 		     "as it is: %s. Find out whether the destination is running; only if its "
-		     "process has ended, continue the source (cont)",
+		     "process has ended, resume the source (cont)",
 		     migration->destination->text, migration->source->text);
 	return STATUS_FAILED;
 }
@@ -198,7 +198,7 @@ static int report_started(struct migration *migration, const char *state)
 			     migration->destination->text);
 	return usage_failed("the source is left as it is, because it has older content than the "
 			    "VM had at the end: %s. To use it nevertheless, end the "
-			    "destination, and continue the source (cont)",
+			    "destination, and resume the source (cont)",
 			    migration->source->text);
 }
 

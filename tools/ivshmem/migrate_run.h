@@ -8,8 +8,8 @@
 /**
  * enum migrate_runs - which VM runs at the end
  * @RUNS_AS_BEFORE: nothing has been changed
- * @RUNS_SOURCE, @RUNS_DESTINATION: this one, or it is paused as the source was
- * @RUNS_UNKNOWN: it is not known, and has been reported
+ * @RUNS_SOURCE, @RUNS_DESTINATION: this VM runs, or is paused because the source was paused before
+ * @RUNS_UNKNOWN: it is not known which, and the user has been told so
  */
 enum migrate_runs {
 	RUNS_AS_BEFORE,

@@ -42,7 +42,7 @@ struct buffer {
  * @output_fd:  standard output, or the same pipe opened without blocking
  * @piecemeal:  a long write could block although poll(2) says that there is room
  * @is_socket:  standard output is a socket
- * @signals_fd: readable if a signal is pending with which users end programs
+ * @signals_fd: readable if a signal that ends the program is pending
  * @feed_result: why nothing more can be written to the stream, or 0
  * @in_ended:   standard input has ended, and the stream was shut down
  * @out_ended:  the stream has ended; when @to_output is empty, standard output is closed

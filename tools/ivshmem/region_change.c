@@ -105,11 +105,11 @@ static int change_lock(struct change *change)
 
 	change->busy = result == IVS_FILE_E_BUSY;
 	if (change->busy && !change->plan->force)
-		return usage_failed("another process holds the lock of %s: try again, or use "
+		return usage_failed("another process holds the lock on %s: try again, or use "
 				    "--force",
 				    change->place.path);
 	if (change->busy)
-		usage_failed("another process holds the lock of %s", change->place.path);
+		usage_failed("another process holds the lock on %s", change->place.path);
 	else if (result)
 		return usage_failed("cannot lock %s: %s", change->place.path, strerror(-result));
 	return 0;

@@ -228,7 +228,7 @@ static int restore_lock(const struct restore *restore)
 	int result = ivs_file_lock(restore->fd, LOCK_EX, false);
 
 	if (result == IVS_FILE_E_BUSY && !restore->force)
-		return usage_failed("another process holds the lock of %s: try again, or use "
+		return usage_failed("another process holds the lock on %s: try again, or use "
 				    "--force",
 				    restore->place.path);
 	if (result < 0)

@@ -145,7 +145,7 @@ static int save_open(struct save *save)
 		return usage_failed("%s is empty: there is nothing to save", save->place.path);
 	result = ivs_file_lock(save->fd, LOCK_SH, false);
 	if (result == IVS_FILE_E_BUSY)
-		usage_failed("note: another process holds the lock of %s, and may be changing it",
+		usage_failed("note: another process holds the lock on %s, and may be changing it",
 			     save->place.path);
 	else if (result)
 		return usage_failed("cannot lock %s: %s", save->place.path, strerror(-result));

@@ -9,7 +9,7 @@
 #include "config/escape.h"
 #include "tools/shared/usage.h"
 
-#define NODE "/dev/ivshmem" /* and a number: the library has no prefix for it */
+#define NODE "/dev/ivshmem" /* followed by a number; the library has no prefix for it */
 
 static int invalid(const char *text, const char *fix)
 {

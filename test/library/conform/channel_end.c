@@ -19,7 +19,7 @@ static bool sees_end(struct conform *c, unsigned int name)
 	return !c->failed;
 }
 
-/* Wait for the end of a sender. */
+/* Wait until a sender sees that its receiver has ended. */
 static bool is_ended(struct conform *c, unsigned int name)
 {
 	int64_t end = conform_now_ms() + LONG_MS;

@@ -101,7 +101,7 @@ static inline bool is_transport(const struct conform *c, const char *transport)
 
 /*
  * Return: whether ivs_peer_next() can wait for a vector, a join, the removal of the device or a
- * change of the region's file.
+ * change to the region's file.
  */
 static inline bool has_events(const struct conform *c)
 {

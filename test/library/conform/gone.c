@@ -95,7 +95,7 @@ static bool is_lost(const struct conform *c)
 	return is_transport(c, "driver") || is_transport(c, "sysfs");
 }
 
-/* true once the change of the region's file has been reported */
+/* true once the change to the region's file has been reported */
 static bool region_reported;
 
 /*
@@ -376,7 +376,7 @@ const struct conform_case gone_cases[] = {
 	{"gone: threads that were waiting", waited},
 	{"gone: waiting for a vector", waits},
 	{"gone: waiting for any event", events},
-	{"gone: a change of the region's file", region_changed},
+	{"gone: a change to the region's file", region_changed},
 	{"gone: the fd for poll(2)", poll_fd},
 	{"gone: ringing", ring},
 	{"gone: ringing through a handle created before the removal", ring_earlier_handle},

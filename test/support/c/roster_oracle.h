@@ -81,7 +81,7 @@ void oracle_free(struct oracle *o);
 /** oracle_begin() - start a new history with an empty roster and, if @twin is true, with a twin */
 void oracle_begin(struct oracle *o, unsigned int peers_max, bool twin);
 
-/** oracle_fill() - let @n fillers join the empty roster; returns false on a mistake */
+/** oracle_fill() - let @n fillers join the empty roster. Return: false if it makes a mistake */
 bool oracle_fill(struct oracle *o, unsigned int n);
 
 /*

@@ -151,7 +151,7 @@ def idle_client(place, visitors, vectors):
 
 
 def out_of_fds(place, vectors, limit):
-    """At its limit of fds the server refuses each new client and logs a message. Connected clients
+    """At its fd limit, the server refuses each new client and logs a message. Connected clients
     stay, and when some of them leave, new clients are admitted."""
     server = place.server("-n", vectors, nofile=limit)
     before = server.fds()
@@ -159,7 +159,7 @@ def out_of_fds(place, vectors, limit):
     while (client := connect_client(place, vectors, keep=False)).next() is not None:
         served.append(client.greeting())
         knows_all(served)
-        assert len(served) < limit, "more clients are served than the limit of fds allows"
+        assert len(served) < limit, "more clients are served than the fd limit allows"
     assert server.popen.poll() is None, f"the server ended at client {len(served)}"
     refused = 5
     for _ in range(refused - 1):

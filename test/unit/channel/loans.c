@@ -55,7 +55,7 @@ static void publish(uint64_t n)
 	cr_assert_eq(ivs_topic_publish(publisher, &n, sizeof(n)), 0);
 }
 
-/* The publisher looks for subscribers at most once in a millisecond: let it look now. */
+/* The publisher looks for subscribers at most once per millisecond: let it look now. */
 static void publish_and_look(uint64_t n)
 {
 	all.channels[0]->polled_ns = 0;

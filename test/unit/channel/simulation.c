@@ -320,7 +320,7 @@ static void run_publisher(struct ivs_peer *peer)
 	for (uint32_t i = 0; !result && i < 4 * MESSAGES_N; i++) {
 		struct message message = make_message(publisher, i);
 
-		if (random_below(2)) /* otherwise it looks for subscribers once in a millisecond */
+		if (random_below(2)) /* otherwise it looks for subscribers once per millisecond */
 			peer->channels->polled_ns = 0;
 		result = ivs_topic_publish(peer->work.topic, &message, sizeof(message));
 		peer->work.sent += !result;

@@ -152,7 +152,7 @@ Test(peer_roster, another_peer_with_the_same_id_is_a_leave_and_a_join)
 	expect_nothing();
 }
 
-/* P-8: a change of the roster page ends a wait, even one in poll(2), although no peer rings. */
+/* P-8: a change to the roster page ends a wait, even one in poll(2), although no peer rings. */
 Test(peer_roster, a_change_ends_waiting)
 {
 	pid_t pid;
