@@ -12,7 +12,7 @@
 /** way_slots() - number of messages in memory; fewer long ones, so that they fit into the cache */
 static inline size_t way_slots(size_t len)
 {
-	return len <= 4096 ? 64 : 4;
+	return len <= 4096 ? 64 : len <= 65536 ? 16 : 4;
 }
 
 /** enum side - the process that sends first, and the one that answers */

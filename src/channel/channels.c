@@ -145,10 +145,12 @@ static int check_own(struct ivs_channels *channels)
 }
 
 /* Return: 0, IVS_CHANNEL_E_TIMEOUT (no event), _PEER, -errno. */
-static int next_event(struct ivs_channels *channels, int timeout_ms)
+static int next_event(struct ivs_channels *channels, int timeout_ms, bool *is_doorbell)
 {
 	struct ivs_event event;
 	int result = ivs_peer_next(channels->peer, timeout_ms, &event);
+
+	*is_doorbell = !result && event.type == IVS_EVENT_DOORBELL;
 
 	switch (result) {
 	case 0:
@@ -167,10 +169,11 @@ static int next_event(struct ivs_channels *channels, int timeout_ms)
 int ivs_channels_poll(struct ivs_channels *channels)
 {
 	int result = check_own(channels);
+	bool is_doorbell;
 
 	/* A peer can ring all the time. */
 	for (unsigned int i = 0; i < EVENTS_MAX && !result; i++)
-		result = next_event(channels, 0);
+		result = next_event(channels, 0, &is_doorbell);
 	if (result != IVS_CHANNEL_E_TIMEOUT)
 		return result;
 	channels->presence.turns++;
@@ -218,6 +221,7 @@ int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool 
 {
 	int64_t left_ns = deadline_ns == IVS_CLOCK_NEVER ? INT64_MAX : deadline_ns - ivs_clock_ns();
 	int64_t max_ns;
+	bool is_doorbell;
 	int result = check_own(channels);
 
 	if (result)
@@ -230,9 +234,15 @@ int ivs_channels_sleep(struct ivs_channels *channels, int64_t deadline_ns, bool 
 		return result ? result : ivs_channels_poll(channels);
 	}
 	max_ns = ivs_channels_patience(channels, rings) * (int64_t)IVS_NS_PER_MS;
-	result = next_event(channels, left_ns > max_ns ? (int)(max_ns / IVS_NS_PER_MS)
-						       : ivs_clock_left_ms(deadline_ns));
+	result = next_event(channels,
+			    left_ns > max_ns ? (int)(max_ns / IVS_NS_PER_MS)
+					     : ivs_clock_left_ms(deadline_ns),
+			    &is_doorbell);
 	if (result && result != IVS_CHANNEL_E_TIMEOUT)
 		return result;
-	return ivs_channels_poll(channels);
+	if (!is_doorbell)
+		return ivs_channels_poll(channels);
+	/* Looking for more events after each doorbell would make a round trip longer. */
+	result = ivs_channels_poll_sometimes(channels);
+	return result == IVS_CHANNEL_E_TIMEOUT ? 0 : result;
 }

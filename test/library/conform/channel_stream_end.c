@@ -114,7 +114,8 @@ static void partner_dies_in_slot(struct conform *c)
 		EXPECT_OK(stream_read(c, 1, 200, 100));
 	EXPECT_OK(stream_sees_end(c, 1, false));
 	EXPECT_OK(stream_is_ended(c, 1));
-	EXPECT_CHANNEL(c, ivs_stream_flush(own.streams[1], 0), IVS_CHANNEL_E_ENDED);
+	/* This side had written nothing that was not read. */
+	EXPECT_CHANNEL(c, ivs_stream_flush(own.streams[1], 0), 0);
 }
 
 CHANNEL_CASE(partner_dies)
