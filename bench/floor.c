@@ -35,7 +35,7 @@ struct message {
 };
 
 /**
- * struct sender - state of the floor's process
+ * struct sender - state of the floor process
  * @next:     for each client, the index of the next message to send to it
  * @socks:    for each client, its connected socket
  * @eventfds: an eventfd for each vector of each client, at index client * @vectors_n + vector

@@ -11,7 +11,7 @@
 #include "sender.h"
 
 /**
- * struct bench_floor_cost - CPU time that the floor's process used
+ * struct bench_floor_cost - CPU time that the floor process used
  * @accept_ns: time to accept the clients, create their eventfds and watch their sockets
  * @join_ns:   time to send the greetings and the joins
  * @close_ns:  time to close the sockets and eventfds of clients that left
@@ -26,7 +26,7 @@ struct bench_floor_cost {
 
 /**
  * struct bench_floor - a running floor
- * @control_fd: socket connected to the floor's process. When that process receives a byte here, it
+ * @control_fd: socket connected to the floor process. When that process receives a byte here, it
  *              sends the leaves to the clients, and then replies with its struct bench_floor_cost
  */
 struct bench_floor {

@@ -168,7 +168,7 @@ static bool run_floor(struct bench_floor *floor, struct bench_clients *clients, 
 		return false;
 	}
 	if (bench_floor_leave(floor)) {
-		storm_fail(out, "the floor's process has ended");
+		storm_fail(out, "the floor process has ended");
 		return false;
 	}
 	if (!measure_leave(clients, &out->leave)) {
@@ -176,7 +176,7 @@ static bool run_floor(struct bench_floor *floor, struct bench_clients *clients, 
 		return false;
 	}
 	if (bench_floor_cost(floor, &cost)) {
-		storm_fail(out, "the floor's process did not report its cost");
+		storm_fail(out, "the floor process did not report its cost");
 		return false;
 	}
 	out->join.cpu_ns = cost.join_ns;

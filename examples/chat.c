@@ -101,7 +101,7 @@ static int take_line(struct other *other, uint32_t number)
 		return 0;
 	case IVS_CHANNEL_E_BROKEN:
 	case IVS_CHANNEL_E_TOO_LONG: /* the message would be there again: ignore this peer */
-		printf("chat: peer %u sends what are not lines\n", number);
+		printf("chat: peer %u does not send lines: ignoring it\n", number);
 		ivs_topic_close(other->topic);
 		other->topic = NULL;
 		return 0;

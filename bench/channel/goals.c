@@ -161,7 +161,7 @@ static void add_ahead(struct list *list, const struct way *way, size_t len)
 
 unsigned int goals_find(struct goal out[GOALS_MAX])
 {
-	static const struct way *const own[] = {&queue_way, &queue_sleep_way, &stream_way,
+	static const struct way *const own[] = {&queue_copy_way, &queue_sleep_way, &stream_way,
 						&stream_sleep_way};
 	struct list list = {.goals = out};
 

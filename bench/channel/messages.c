@@ -68,7 +68,7 @@ static bool is_known(void)
 	return !access("/proc/self/io", R_OK);
 }
 
-/* Round trips that are not measured: they use all memory of the way once, which costs page faults. */
+/* Round trips that are not measured: they cause the page faults of all memory that is used. */
 static unsigned int warm_up_n(const struct job *job)
 {
 	return (unsigned int)way_slots(job->len);

@@ -87,35 +87,51 @@ static void spin_receive(void *to, size_t len)
 	receive_in_place(to, len, 0);
 }
 
-static void sleep_send(const void *from, size_t len)
-{
-	send_in_place(from, len, -1);
-}
-
-static void sleep_receive(void *to, size_t len)
-{
-	receive_in_place(to, len, -1);
-}
-
-static void copy_send(const void *from, size_t len)
+static inline void send_copy(const void *from, size_t len, int timeout_ms)
 {
 	int result;
 
 	do {
-		result = ivs_queue_send(queue.out, from, len, 0);
+		result = ivs_queue_send(queue.out, from, len, timeout_ms);
 	} while (is_early(result));
 	check("send", result);
 }
 
-static void copy_receive(void *to, size_t len)
+static inline void receive_copy(void *to, size_t len, int timeout_ms)
 {
 	size_t got;
 	int result;
 
 	do {
-		result = ivs_queue_receive(queue.in, to, len, &got, 0);
+		result = ivs_queue_receive(queue.in, to, len, &got, timeout_ms);
 	} while (is_early(result));
 	check("receive", result);
+}
+
+static void sleep_send(const void *from, size_t len)
+{
+	if (from)
+		send_copy(from, len, -1);
+	else
+		send_in_place(NULL, len, -1);
+}
+
+static void sleep_receive(void *to, size_t len)
+{
+	if (to)
+		receive_copy(to, len, -1);
+	else
+		receive_in_place(NULL, len, -1);
+}
+
+static void copy_send(const void *from, size_t len)
+{
+	send_copy(from, len, 0);
+}
+
+static void copy_receive(void *to, size_t len)
+{
+	receive_copy(to, len, 0);
 }
 
 static void queue_finish(void)

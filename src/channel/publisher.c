@@ -40,6 +40,7 @@ struct subscription {
  * @end:           places from this one on are free
  * @borrowers_n:   number of borrowers among them
  * @seen:          fingerprint when subscribers were last looked for
+ * @turn:          turn of events after which they were last looked for
  * @item:          in the slot of the reserved message; NULL: no message is reserved
  * @buffer:        number of its buffer
  */
@@ -52,6 +53,7 @@ struct publisher {
 	unsigned int end;
 	unsigned int borrowers_n;
 	uint64_t seen;
+	uint64_t turn;
 	uint64_t *item;
 	uint32_t buffer;
 };
@@ -207,6 +209,7 @@ static void find_subscribers(struct publisher *publisher)
 	struct ivs_endpoint_view view;
 	uint64_t life;
 
+	publisher->turn = channels->presence.turns;
 	if (seen == publisher->seen)
 		return;
 	publisher->seen = seen;
@@ -384,7 +387,8 @@ void ivs_topic_commit(struct ivs_topic *topic, size_t len)
 	publisher->item = NULL;
 	ivs_lane_commit(lane, IVS_POOL_ITEM_LEN);
 	ivs_shared_publish(own, lane->position);
-	if (!ivs_channels_poll_sometimes(topic->base.channels))
+	(void)!ivs_channels_poll_sometimes(topic->base.channels);
+	if (publisher->turn != topic->base.channels->presence.turns)
 		find_subscribers(publisher);
 	for (unsigned int i = 0; i < publisher->end; i++) {
 		struct subscription *at = &publisher->subscriptions[i];

@@ -138,7 +138,7 @@ void ivs_receiver_attach(struct ivs_receiver *receiver)
 	(void)attach(receiver, true);
 }
 
-/* Return: @result, or IVS_CHANNEL_E_TIMEOUT if other senders are left after the end of one. */
+/* Return: @result, or IVS_CHANNEL_E_TIMEOUT if this sender has ended but others remain. */
 static int remove_inlet(struct ivs_receiver *receiver, unsigned int i, int result)
 {
 	ivs_inlet_close(&receiver->inlets[i]);

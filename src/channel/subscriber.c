@@ -17,7 +17,7 @@
 /**
  * struct loan - a message that has been borrowed
  * @message: where it is
- * @copy:    it is a private copy, to be freed; otherwise NULL
+ * @copy:    the private copy, to be freed; NULL: it is in place
  * @index:   own endpoint that says what is borrowed
  * @word:    which word of that endpoint, from IVS_ENDPOINT_LOANS on
  */

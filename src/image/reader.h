@@ -43,7 +43,9 @@ size_t ivs_image_reader_want(const struct ivs_image_reader *reader);
 IVS_MUST_USE int ivs_image_reader_take(struct ivs_image_reader *reader, const uint8_t *piece,
 				       struct ivs_error *err);
 
-/** ivs_image_reader_cut() - set @err: the file ended within the piece that is wanted next */
+/**
+ * ivs_image_reader_cut() - set @err to say that the file ended within the piece that is wanted next
+ */
 void ivs_image_reader_cut(const struct ivs_image_reader *reader, struct ivs_error *err);
 
 /** ivs_image_reader_header() - the header; NULL until it and the name have been read and checked */

@@ -161,9 +161,9 @@ static void log_waiting(const struct ivs_server *server)
 	}
 	ivs_log(IVS_LOG_WARNING,
 		"clients wait for doorbells because this server's user has too many file "
-		"descriptors in flight: this server has at most %u, to %u clients that are not "
-		"reading, such as client %u (pid %d, uid %d); other processes of the user have the "
-		"rest",
+		"descriptors in flight: at most %u are this server's, sent to %u clients that are "
+		"not reading, such as client %u (pid %d, uid %d); the rest belong to other "
+		"processes of the user",
 		ivs_flight_total(server), blocked_n, first, (int)server->clients[first]->cred.pid,
 		(int)server->clients[first]->cred.uid);
 }

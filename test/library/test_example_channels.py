@@ -218,13 +218,13 @@ def test_chat_other_messages(place, start, publish):
     place.server()
     first = join(start, "alice")
     publish("chat of 1", b"x" * 1000)
-    first.out.wait("chat: peer 1 sends what are not lines")
+    first.out.wait("chat: peer 1 does not send lines: ignoring it")
     publish("chat of 2", b"short")
     place.servers()[-1].err.wait("joined", 3)
     last = join(start, "bob")
     first.out.wait("3 bob has joined")
     last.out.wait("0 alice has joined")
-    last.out.wait("chat: peer 1 sends what are not lines")
+    last.out.wait("chat: peer 1 does not send lines: ignoring it")
     assert len(first.out.seen) == 3 and len(last.out.seen) == 3
 
 

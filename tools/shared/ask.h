@@ -52,7 +52,7 @@ IVS_MUST_USE int ask_request(const struct ask *ask, const char *request, struct 
 void reply_deinit(struct reply *reply);
 
 /**
- * ask_doubt() - set @err: "PATH DOES: is it the control socket ...?"
+ * ask_doubt() - set @err to "PATH DOES: is it the control socket ...?"
  * @does: the symptom which suggests that another program listens at the path, such as "sent an
  *        unexpected reply"
  *

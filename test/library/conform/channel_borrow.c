@@ -84,7 +84,10 @@ static bool meet_at_partner(struct conform *c, unsigned int slot, uint64_t numbe
 	return !c->failed;
 }
 
-/* Several messages at once do not change while the publisher continues; more of them are copies. */
+/*
+ * Several messages that are borrowed at once do not change while the publisher continues; those
+ * beyond the limit are copies.
+ */
 CHANNEL_CASE(in_place)
 {
 	struct loan loans[LOANS_N + 1];

@@ -140,7 +140,7 @@ class Manager:
         return [name for name, _ in self.store]
 
     def replace(self, name, fd):
-        """Replace the stored fd with this name by a copy of another fd."""
+        """Replace the stored fd with this name with a copy of another fd."""
         with self._changed:
             for at, (known, old) in enumerate(self.store):
                 if known == name:

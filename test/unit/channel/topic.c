@@ -439,3 +439,15 @@ Test(channel_topic, subscriber_that_lost_its_section_says_so)
 	subscriber = NULL;
 	ivs_channels_close(former);
 }
+
+/* A program that also subscribes processes its events when it receives. */
+Test(channel_topic, publisher_that_subscribes_finds_subscribers)
+{
+	open_publisher(8);
+	cr_assert_eq(ivs_topic_open_subscriber(all.channels[0], "other", NULL, &other), 0);
+	open_subscriber(false, false);
+	all.channels[0]->polled_ns = 0;
+	expect_result(other, IVS_CHANNEL_E_TIMEOUT);
+	publish(1);
+	cr_expect_eq(count_references(), 1);
+}
