@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 /*
- * From this length on, ivs_copy() bypasses the caches. glibc's memcpy() uses its own method for
- * long copies from about this length on, which took 2.6 times as long for 1 MiB that another
- * processor reads next (bench/README.md). Below it, the copy should stay in the caches.
+ * From this length on, ivs_copy() bypasses the caches. From about the same length on, glibc's
+ * memcpy() uses a method of its own, which takes several times as long if another processor reads
+ * the copy next (bench/README.md, 1 MiB). Shorter copies should stay in the caches.
  */
 #define IVS_COPY_LONG (1u << 20)
 
