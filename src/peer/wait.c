@@ -179,10 +179,10 @@ int ivs_peer_next(struct ivs_peer *peer, int timeout_ms, struct ivs_event *event
 	int left_ms;
 	int result;
 
-	if (peer->epoll_fd < 0)
-		return IVS_PEER_E_UNSUPPORTED;
 	if (peer_is_stopped(peer))
 		return IVS_PEER_E_STOPPED;
+	if (peer->epoll_fd < 0)
+		return IVS_PEER_E_UNSUPPORTED;
 	result = ivs_peer_roster_update(peer);
 	if (result)
 		return result;

@@ -55,7 +55,7 @@ static int send_one(struct message_lines *lines, const char *message, size_t len
 
 	do
 		result = lines->send(lines->context, message, len);
-	while (result == -EINTR);
+	while (result == -EINTR && !signals_have_stopped());
 	if (result != IVS_CHANNEL_E_TOO_LONG)
 		return result ? lines->failed(lines->context, result) : 0;
 	lines->too_long = true;

@@ -109,7 +109,7 @@ static int linger(struct publish *publish)
 	int64_t deadline_ns = ivs_clock_deadline((int)publish->linger_s * 1000);
 	int left_ms;
 
-	while ((left_ms = ivs_clock_left_ms(deadline_ns))) {
+	while (!signals_have_stopped() && (left_ms = ivs_clock_left_ms(deadline_ns))) {
 		int result = ivs_channels_wait(publish->target.channels, left_ms);
 
 		if (result && result != IVS_CHANNEL_E_TIMEOUT && result != -EINTR)

@@ -99,7 +99,7 @@ static int flush(struct send *send)
 
 	do
 		result = ivs_queue_flush(send->queue, send->target.timeout_ms);
-	while (result == -EINTR);
+	while (result == -EINTR && !signals_have_stopped());
 	return result ? failed(send, result) : 0;
 }
 
