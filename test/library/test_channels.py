@@ -14,9 +14,9 @@ import time
 import pytest
 
 MESSAGES = 100000
-KILLS = int(os.environ.get("IVSHMEM_CHANNEL_KILLS", "200"))  # for each kind of channel
-FEW_KILLS = int(os.environ.get("IVSHMEM_CHANNEL_KILLS", "40"))
-STARTS = int(os.environ.get("IVSHMEM_CHANNEL_STARTS", "20"))
+KILLS = int(os.environ.get("IVSHMEM_CHANNEL_KILLS", "30"))  # for each kind of channel
+FEW_KILLS = int(os.environ.get("IVSHMEM_CHANNEL_KILLS", "12"))
+STARTS = int(os.environ.get("IVSHMEM_CHANNEL_STARTS", "5"))
 ENDLESS = 1 << 62
 NAME = "numbers"
 
