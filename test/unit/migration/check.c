@@ -274,7 +274,7 @@ static const struct row {
 	{lacks, "", ""},
 	{lacks_on_root_bus, "replug ", "because it is on the root bus (slot 04.0)"},
 	{lacks_without_file, "replug ", "its region has no file with which it could"},
-	{lacks_paused, "replug ", "paused and cannot acknowledge that: continue it"},
+	{lacks_paused, "replug ", "paused and cannot acknowledge that: resume it"},
 	{lacks_peer, "", ""},
 	{lacks_peer_only_migratable, "replug ", "which has -only-migratable"},
 	{lacks_doorbell, "", ""},
