@@ -122,6 +122,7 @@ int channel_target_open_named(struct channel_target *target)
 void channel_target_close(struct channel_target *target)
 {
 	ivs_channels_close(target->channels);
+	signals_forget_peer();
 	ivs_peer_close(target->peer);
 	target->channels = NULL;
 	target->peer = NULL;

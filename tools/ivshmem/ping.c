@@ -359,6 +359,7 @@ static int run_ping(int argc, char **argv)
 	if (!ping.latency.n || (result && result != IVS_PEER_E_STOPPED))
 		status = STATUS_FAILED;
 	ivs_doorbell_free(ping.doorbell);
+	signals_forget_peer();
 	ivs_peer_close(peer);
 	return status;
 }
@@ -512,6 +513,7 @@ static int run_pong(int argc, char **argv)
 			status = usage_failed("%s: %s", pong.target.address,
 					      ivs_peer_strerror(result));
 	}
+	signals_forget_peer();
 	ivs_peer_close(peer);
 	return status;
 }

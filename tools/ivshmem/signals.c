@@ -9,7 +9,7 @@ static const int stop_numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 #define STOP_N (sizeof(stop_numbers) / sizeof(*stop_numbers))
 
-static struct ivs_peer *stopped_peer;
+static struct ivs_peer *volatile stopped_peer;
 static volatile sig_atomic_t stopped_by;
 
 void signals_add_stop(sigset_t *set)
@@ -64,7 +64,8 @@ bool signals_pending(void)
 static void stop_peer(int signum)
 {
 	stopped_by = signum;
-	ivs_peer_stop(stopped_peer);
+	if (stopped_peer)
+		ivs_peer_stop(stopped_peer);
 }
 
 void signals_stop_peer(struct ivs_peer *peer)
@@ -78,6 +79,11 @@ void signals_stop_peer(struct ivs_peer *peer)
 		if (sigismember(&stop, stop_numbers[i]) == 1)
 			(void)sigaction(stop_numbers[i], &action, NULL);
 	}
+}
+
+void signals_forget_peer(void)
+{
+	stopped_peer = NULL;
 }
 
 bool signals_have_stopped(void)

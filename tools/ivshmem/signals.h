@@ -39,6 +39,9 @@ void signals_find_stop(sigset_t *set);
  */
 void signals_stop_peer(struct ivs_peer *peer);
 
+/** signals_forget_peer() - before the peer is closed: signals no longer use it */
+void signals_forget_peer(void);
+
 /** signals_have_stopped() - whether such a signal has stopped the peer */
 bool signals_have_stopped(void);
 
