@@ -7,6 +7,7 @@ The content and the order of all messages are checked by the programs that recei
 import functools
 import hashlib
 import http.server
+import json
 import os
 import random
 import re
@@ -263,6 +264,23 @@ def test_publishers_and_subscribers_in_any_order(machines, record_property):
             assert [line for line in output if not line.startswith("pid ")] == [f"round-{number}"]
         publisher.signal()
         publisher.wait_for_end()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("device", DEVICES)
+def test_bench(machines, device, transport):
+    """ivshmem bench measures the memory and, if the device has doorbells, rings itself. With the
+    driver, it would wake other programs, so it needs --vector."""
+    command = f"ivshmem bench {machines.address('a', device, transport)} --time 0 --size 4K --json"
+    report = json.loads("\n".join(machines["a"].run(command)))
+    assert (report["transport"], report["cached"]) == (transport, transport == "driver")
+    assert [row["operation"] for row in report["memory"]] == ["read", "copy out"]
+    rings_itself = device == "doorbell" and transport != "driver"
+    assert (report["doorbell"] is not None) == rings_itself, report["no_doorbell"]
+    if device == "doorbell" and transport == "driver":
+        assert "would be woken" in report["no_doorbell"]
+        report = json.loads("\n".join(machines["a"].run(f"{command} --vector 0")))
+        assert report["doorbell"]["vector"] == 0 and report["no_doorbell"] is None
 
 
 def kill_loads(device, peers, names="qst"):

@@ -33,6 +33,7 @@ WORDS = {
     "dump": (["dump"], ["0", "4"]),
     "peers": (["peers"], ["--json"]),
     "ring": (["ring"], ["all"]),
+    "bench": (["bench"], ["--size", "64", "--time", "0", "--json"]),
     "wait": (["wait"], ["--timeout", "0"]),
     "pipe": (["pipe"], ["name", "--section", "0"]),
     "send": (["send"], ["name", "text", "--section", "0"]),
@@ -59,6 +60,7 @@ DONE = {
     "put": lambda done, path: path.read_bytes()[:4] == b"text",
     "dump": lambda done, path: "mark" in done.stdout,
     "config": lambda done, path: done.stdout.endswith(f"{path} rw,\n"),
+    "bench": lambda done, path: json.loads(done.stdout)["length"] == MIB,
 }
 #: What a command says if the region does not exist
 ABSENT = {
@@ -68,8 +70,8 @@ ABSENT = {
     "restore": "{path} does not exist",
     "attach": "{path} does not exist",
     "list": 'no region "{spelled}"',
-    **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait", "pipe", "send", "receive",
-                     "publish", "subscribe", "channels"], "no region {address}: "),
+    **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait", "bench", "pipe", "send",
+                     "receive", "publish", "subscribe", "channels"], "no region {address}: "),
     "looking-glass test": 'no region "{address}": ',
 }
 FOR_REGIONS = ["create", "resize", "remove", "save", "restore", "attach", "looking-glass test"]

@@ -22,7 +22,7 @@ static const struct {
 	{"Running VMs", {&command_attach, &command_detach, &command_migrate}},
 	{"Peers",
 	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait,
-	  &command_ping, &command_pong}},
+	  &command_ping, &command_pong, &command_bench}},
 	{"Channels",
 	 {&command_forward, &command_pipe, &command_send, &command_receive, &command_publish,
 	  &command_subscribe, &command_channels}},
