@@ -15,6 +15,11 @@ PAGES = {
         "ivshmem-protocol",
         "registers of the device, messages of the server, roster in the region",
         "*ivshmem-server*(1), *ivshmem-client*(1), *ivshmem*(4), *libivshmem*(3)"),
+    "coming-from.md": (
+        "ivshmem-coming-from",
+        "Looking Glass, ACRN, DPDK, Proxmox VE, vsock and others: what corresponds to what",
+        "*ivshmem*(1), *ivshmem-server*(1), *ivshmem-device*(1), *ivshmem-qemu*(7), "
+        "*libivshmem*(3), *ivshmem*(4)"),
     "migration.md": (
         "ivshmem-migration",
         "migrating VMs that share memory: sequences, guarantees, defects of QEMU",
