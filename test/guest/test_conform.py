@@ -152,6 +152,15 @@ def attempt(transport):
         place.close()
 
 
+#: What the guest's kernel reports if one of its processors no longer receives timer interrupts
+LOST_TIMER = "rcu: \tPossible timer handling issue on cpu"
+
+
+def is_stuck(made):
+    """Return: whether the suite did not end, or ended because the guest's kernel was stuck."""
+    return made.status is None or LOST_TIMER in made.text
+
+
 @pytest.fixture(scope="module", params=SERVED_TRANSPORTS if guest_device.SERVED else TRANSPORTS)
 def report(request):
     """Run the suite over a transport. If it does not end, run it once more: very occasionally, a
@@ -159,7 +168,7 @@ def report(request):
     device is closed and opened again (see _ONE_AFTER_THE_OTHER in machine.py). Return: the report.
     """
     made = attempt(request.param)
-    if made.status is None:
+    if is_stuck(made):
         unfinished, made = made, attempt(request.param)
         made.unfinished = unfinished.text[-1500:]
     yield made
