@@ -90,6 +90,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "qemu_device(reason): only with QEMU's own device")
     config.addinivalue_line(
         "markers", "driver_alone(reason): only with QEMU's own device, except in check-slow")
+    config.addinivalue_line("markers", "proves(rule): proves a rule of ivshmem doctor")
     config.addinivalue_line("markers", "served_device(reason): only with ivshmem-device's device")
     if config.getoption("--tap-lines"):
         config.pluginmanager.unregister(config.pluginmanager.get_plugin("terminalreporter"))

@@ -13,6 +13,7 @@ MAY_INCLUDE = {
     "region": {"base"},
     "pci": {"base"},
     "host": {"region", "base"},
+    "doctor": {"host", "base"},
     "config": {"base"},
     "image": {"base"},
     "migration": {"base"},

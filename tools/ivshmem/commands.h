@@ -20,6 +20,7 @@ struct command {
 };
 
 extern const struct command command_bench;
+extern const struct command command_doctor;
 extern const struct command command_dump;
 extern const struct command command_get;
 extern const struct command command_peers;

@@ -15,6 +15,7 @@
 #include "daemon/json.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/progress.h"
+#include "tools/ivshmem/region_name.h"
 #include "tools/shared/address.h"
 #include "tools/shared/table.h"
 #include "tools/shared/usage.h"
@@ -50,20 +51,10 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/**
- * struct name - a NAME of the command line
- * @path: the path in @address, without symbolic links; NULL: none, or nothing is there
- */
-struct name {
-	const char *given;
-	char *address;
-	char *path;
-};
-
 struct settings {
 	bool all;
 	bool json;
-	struct name names[NAMES_MAX];
+	struct region_name names[NAMES_MAX];
 	size_t names_n;
 };
 
@@ -84,67 +75,22 @@ static int take_option(void *context, int option, const char *value)
 	}
 }
 
-/* Return: the path in the address of a file or of a server's socket; NULL for other addresses. */
-static const char *path_of(const char *address)
-{
-	bool has_path = !strncmp(address, "file:", 5) || !strncmp(address, "unix:", 5);
-
-	return has_path ? address + 5 : NULL;
-}
-
 static int take_name(void *context, char *value)
 {
 	struct settings *settings = context;
-	struct name *name = &settings->names[settings->names_n];
-	char address[ADDRESS_LEN];
 	int status;
 
 	if (settings->names_n == NAMES_MAX)
 		return USAGE_SURPLUS;
-	status = address_complete(value, address);
-	if (status)
-		return status;
-	name->given = value;
-	name->address = strdup(address);
-	if (!name->address)
-		return usage_failed("out of memory");
-	if (path_of(address))
-		name->path = realpath(path_of(address), NULL);
-	settings->names_n++;
-	return 0;
-}
-
-/* Return: whether a server that serves the region has its socket at the path. */
-static bool has_socket(const struct ivs_host_region *region, const char *path)
-{
-	for (size_t i = 0; i < region->users_n; i++) {
-		if (*region->users[i].socket && !strcmp(region->users[i].socket, path))
-			return true;
-	}
-	return false;
-}
-
-/* Return: whether this is the path of the region, or of the socket of a server that serves it. */
-static bool has_path(const struct ivs_host_region *region, const char *path)
-{
-	return !strcmp(region->path, path) || has_socket(region, path);
-}
-
-static bool has_name(const struct ivs_host_region *region, const struct name *name)
-{
-	const char *path = path_of(name->address);
-	char address[ADDRESS_LEN];
-
-	ivs_host_region_address(region, address, sizeof(address));
-	if (!strcmp(name->address, address))
-		return true;
-	return (path && has_path(region, path)) || (name->path && has_path(region, name->path));
+	status = region_name_take(&settings->names[settings->names_n], value);
+	settings->names_n += !status;
+	return status;
 }
 
 static bool is_selected(const struct settings *settings, const struct ivs_host_region *region)
 {
 	for (size_t i = 0; i < settings->names_n; i++) {
-		if (has_name(region, &settings->names[i]))
+		if (region_name_is(region, &settings->names[i]))
 			return true;
 	}
 	return !settings->names_n && (settings->all || region->why);
@@ -378,7 +324,7 @@ static int check_names(const struct settings *settings, const struct ivs_host_re
 		char shown[ADDRESS_LEN];
 		size_t at = 0;
 
-		while (at < regions->n && !has_name(&regions->list[at], &settings->names[i]))
+		while (at < regions->n && !region_name_is(&regions->list[at], &settings->names[i]))
 			at++;
 		if (at == regions->n)
 			status = usage_failed(
@@ -447,10 +393,8 @@ static int list(int argc, char **argv)
 
 	if (!status)
 		status = find_and_print(&settings);
-	for (size_t i = 0; i < settings.names_n; i++) {
-		free(settings.names[i].address);
-		free(settings.names[i].path);
-	}
+	for (size_t i = 0; i < settings.names_n; i++)
+		region_name_deinit(&settings.names[i]);
 	return status < 0 ? 0 : status;
 }
 

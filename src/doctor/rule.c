@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "doctor/rule.h"
+
+#include <string.h>
+
+#include "doctor/private.h"
+
+/* In the order of the man page. */
+static const struct ivs_doctor_table *const tables[] = {
+	&ivs_doctor_region_rules,
+	&ivs_doctor_host_rules,
+};
+
+#define TABLES_N (sizeof(tables) / sizeof(*tables))
+
+const struct ivs_doctor_rule *ivs_doctor_rule_at(size_t i)
+{
+	for (size_t at = 0; at < TABLES_N; at++) {
+		if (i < tables[at]->n)
+			return &tables[at]->rules[i];
+		i -= tables[at]->n;
+	}
+	return NULL;
+}
+
+const struct ivs_doctor_rule *ivs_doctor_rule_find(const char *id)
+{
+	const struct ivs_doctor_rule *rule;
+
+	for (size_t i = 0; (rule = ivs_doctor_rule_at(i)); i++) {
+		if (!strcmp(rule->id, id))
+			return rule;
+	}
+	return NULL;
+}
+
+const char *ivs_doctor_severity_name(enum ivs_doctor_severity severity)
+{
+	static const char *const names[] = {"note", "warning", "error"};
+
+	return names[severity];
+}
+
+/* Apply the rules of a table to a subject. */
+static void apply(const struct ivs_doctor_table *table, const struct ivs_doctor_case *at,
+		  unsigned int knows, struct ivs_doctor_findings *out)
+{
+	for (size_t i = 0; i < table->n; i++) {
+		out->rule = &table->rules[i];
+		if (!(out->rule->needs & ~knows))
+			out->rule->check(at, out);
+	}
+}
+
+int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
+{
+	struct ivs_doctor_case at = {.facts = facts};
+
+	*out = (struct ivs_doctor_findings){0};
+	for (size_t i = 0; i < facts->regions_n; i++) {
+		size_t len = strlen(strcpy(out->name, "region "));
+
+		if (!facts->regions[i].selected)
+			continue;
+		at.region = &facts->regions[i];
+		ivs_host_region_address(at.region->host, out->name + len, sizeof(out->name) - len);
+		apply(&ivs_doctor_region_rules, &at, at.region->knows, out);
+	}
+	at.region = NULL;
+	strcpy(out->name, "this host");
+	if (facts->has_host)
+		apply(&ivs_doctor_host_rules, &at, facts->host.knows, out);
+	return out->result;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* "ivshmem doctor": what is wrong on this host, and how to mend it. */
+#include <jansson.h>
+#include <string.h>
+
+#include "tools/ivshmem/commands.h"
+#include "tools/ivshmem/doctor/report.h"
+#include "tools/shared/usage.h"
+
+#define STATUS_WARNINGS 1
+#define STATUS_ERRORS 2
+
+static const char help_text[] =
+	"usage: ivshmem doctor [NAME | --host] [--json]\n"
+	"       ivshmem doctor --list | --explain RULE [--json]\n"
+	"\n"
+	"Looks for what is known to go wrong: regions, the VMs and servers that use\n"
+	"them, and the host. It changes nothing, and prints for each fault what was\n"
+	"found, why it hurts, and the command that mends it. NAME is a name in\n"
+	"/dev/shm, an address (shm:NAME, file:PATH), or the path of a file.\n"
+	"\n"
+	"  -H, --host      examine only the host itself\n"
+	"  -l, --list      list the rules\n"
+	"  -e, --explain RULE\n"
+	"                  describe a rule\n"
+	"  -j, --json      print JSON\n"
+	"  -h, --help, -V, --version\n"
+	"\n"
+	"Without root, processes of other users cannot be examined; the doctor says so.\n"
+	"Exit status: 0 if nothing was found, 1 for warnings, 2 for errors.\n"
+	"\n"
+	"Example:\n"
+	"  ivshmem doctor\n"
+	"  ivshmem doctor looking-glass\n";
+
+static const struct option options[] = {
+	{"host", no_argument, NULL, 'H'},
+	{"list", no_argument, NULL, 'l'},
+	{"explain", required_argument, NULL, 'e'},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+};
+
+struct settings {
+	bool json;
+	bool list;
+	const struct ivs_doctor_rule *rule;
+	struct scope scope;
+};
+
+static int take_rule(struct settings *settings, const char *value)
+{
+	settings->rule = ivs_doctor_rule_find(value);
+	return settings->rule
+		       ? 0
+		       : usage_error("no rule", value, "\"ivshmem doctor --list\" lists the rules");
+}
+
+static int take_option(void *context, int option, const char *value)
+{
+	struct settings *settings = context;
+
+	switch (option) {
+	case 'H':
+		settings->scope.has_host = true;
+		return 0;
+	case 'l':
+		settings->list = true;
+		return 0;
+	case 'e':
+		return take_rule(settings, value);
+	case 'j':
+		settings->json = true;
+		return 0;
+	default:
+		return STATUS_USAGE;
+	}
+}
+
+static int take_name(void *context, char *value)
+{
+	struct scope *scope = &((struct settings *)context)->scope;
+	int status;
+
+	if (scope->has_name)
+		return USAGE_SURPLUS;
+	status = region_name_take(&scope->name, value);
+	scope->has_name = !status;
+	return status;
+}
+
+/* Return: the exit status that tells scripts what was found. */
+static int status_of(const struct ivs_doctor_findings *findings)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < findings->n; i++) {
+		if (findings->list[i].rule->severity == IVS_DOCTOR_ERROR)
+			return STATUS_ERRORS;
+		if (findings->list[i].rule->severity == IVS_DOCTOR_WARNING)
+			status = STATUS_WARNINGS;
+	}
+	return status;
+}
+
+static int report(const struct settings *settings, const struct collected *collected)
+{
+	struct ivs_doctor_findings findings;
+	int status;
+
+	if (ivs_doctor_apply(&collected->facts, &findings)) {
+		ivs_doctor_findings_deinit(&findings);
+		usage_failed("out of memory");
+		return STATUS_ERRORS;
+	}
+	status = settings->json ? report_json(collected, &findings)
+				: report_findings(collected, &findings);
+	if (!status)
+		status = status_of(&findings);
+	ivs_doctor_findings_deinit(&findings);
+	return status;
+}
+
+static int examine(const struct settings *settings)
+{
+	struct collected collected;
+	int status = collect(&settings->scope, &collected);
+
+	/* 1 would tell a script that everything works, with warnings. */
+	status = status ? STATUS_ERRORS : report(settings, &collected);
+	collected_deinit(&collected);
+	return status;
+}
+
+static int doctor(int argc, char **argv)
+{
+	static const struct usage usage = {
+		.help = help_text,
+		.letters = "Hle:jhV",
+		.options = options,
+		.take = take_option,
+		.surplus = "one name can be given",
+		.operand = take_name,
+	};
+	struct settings settings = {0};
+	int status = usage_parse(&usage, &settings, argc, argv);
+
+	if (!status && settings.rule)
+		status = report_rule(settings.rule, settings.json);
+	else if (!status && settings.list)
+		status = report_rules(settings.json);
+	else if (!status)
+		status = examine(&settings);
+	region_name_deinit(&settings.scope.name);
+	return status < 0 ? 0 : status;
+}
+
+const struct command command_doctor = {
+	"doctor",
+	"find what is wrong with regions, VMs and servers, and how to mend it",
+	doctor,
+};

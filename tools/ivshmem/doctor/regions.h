@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Collects the facts about regions. */
+#ifndef TOOLS_IVSHMEM_DOCTOR_REGIONS_H
+#define TOOLS_IVSHMEM_DOCTOR_REGIONS_H
+
+#include "tools/ivshmem/doctor/collected.h"
+#include "tools/ivshmem/doctor/scope.h"
+
+/** collect_regions() - find all regions, and examine those in @scope. Return: 0, -errno. */
+int collect_regions(const struct scope *scope, struct collected *out);
+
+#endif

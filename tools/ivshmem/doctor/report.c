@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tools/ivshmem/doctor/report.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "daemon/json.h"
+#include "tools/ivshmem/json_print.h"
+#include "tools/shared/table.h"
+#include "tools/shared/usage.h"
+
+#define SHOWN_LEN (2 * IVS_DOCTOR_CURE_LEN)
+
+static void print_line(const char *label, const char *text)
+{
+	char shown[SHOWN_LEN];
+
+	if (*text)
+		printf("  %-6s %s\n", label, ivs_text_shown(text, shown, sizeof(shown)));
+}
+
+static void print_finding(const struct ivs_doctor_finding *finding)
+{
+	char shown[SHOWN_LEN];
+
+	printf("%s: %s [%s]\n", ivs_doctor_severity_name(finding->rule->severity),
+	       ivs_text_shown(finding->subject, shown, sizeof(shown)), finding->rule->id);
+	print_line("found:", finding->text);
+	print_line("hurts:", finding->rule->why);
+	print_line("cure:", *finding->command ? finding->command : finding->advice);
+	if (*finding->command)
+		print_line("", finding->advice);
+}
+
+static unsigned int count(const struct ivs_doctor_findings *findings,
+			  enum ivs_doctor_severity severity)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < findings->n; i++)
+		n += findings->list[i].rule->severity == severity;
+	return n;
+}
+
+static unsigned int count_regions(const struct collected *collected)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < collected->facts.regions_n; i++)
+		n += collected->facts.regions[i].selected;
+	return n;
+}
+
+static const char *plural(unsigned int n)
+{
+	return n == 1 ? "" : "s";
+}
+
+int report_findings(const struct collected *collected, const struct ivs_doctor_findings *findings)
+{
+	unsigned int errors_n = count(findings, IVS_DOCTOR_ERROR);
+	unsigned int warnings_n = count(findings, IVS_DOCTOR_WARNING);
+	unsigned int regions_n = count_regions(collected);
+
+	for (size_t i = 0; i < findings->n; i++)
+		print_finding(&findings->list[i]);
+	if (errors_n || warnings_n)
+		printf("%u error%s, %u warning%s", errors_n, plural(errors_n), warnings_n,
+		       plural(warnings_n));
+	else
+		printf("no problems found");
+	printf(" (examined: %u region%s)\n", regions_n, plural(regions_n));
+	if (*collected->unseen)
+		printf("not seen: %s\n", collected->unseen);
+	return 0;
+}
+
+static json_t *rule_json(const struct ivs_doctor_rule *rule)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "rule", rule->id, "severity",
+			 ivs_doctor_severity_name(rule->severity), "finds", rule->finds, "why",
+			 rule->why, "cure", rule->cure, "injected", rule->injected);
+}
+
+static json_t *finding_json(const struct ivs_doctor_finding *finding)
+{
+	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o}", "rule", finding->rule->id,
+			 "severity", ivs_doctor_severity_name(finding->rule->severity), "subject",
+			 ivs_json_text(finding->subject), "found", ivs_json_text(finding->text),
+			 "why", finding->rule->why, "command", ivs_json_text(finding->command),
+			 "advice", ivs_json_text(finding->advice));
+}
+
+int report_json(const struct collected *collected, const struct ivs_doctor_findings *findings)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < findings->n; i++)
+		(void)json_array_append_new(array, finding_json(&findings->list[i]));
+	return json_print(json_pack("{s:o, s:{s:i}, s:s}", "findings", array, "examined", "regions",
+				    (int)count_regions(collected), "unseen", collected->unseen));
+}
+
+static int add_rule(struct table *table, const struct ivs_doctor_rule *rule)
+{
+	int result = table_add(table, rule->id);
+
+	if (!result)
+		result = table_add(table, ivs_doctor_severity_name(rule->severity));
+	return result ? result : table_add(table, rule->finds);
+}
+
+static int print_rules(void)
+{
+	static const struct table_column columns[] = {
+		{"RULE", false}, {"SEVERITY", false}, {"FINDS", false}};
+	struct table table = {.columns = columns, .columns_n = 3};
+	const struct ivs_doctor_rule *rule;
+	int result = 0;
+
+	for (size_t i = 0; !result && (rule = ivs_doctor_rule_at(i)); i++)
+		result = add_rule(&table, rule);
+	if (!result)
+		result = table_print(&table);
+	table_deinit(&table);
+	return result ? usage_failed("%s", strerror(-result)) : 0;
+}
+
+int report_rules(bool json)
+{
+	const struct ivs_doctor_rule *rule;
+	json_t *array;
+
+	if (!json)
+		return print_rules();
+	array = json_array();
+	for (size_t i = 0; (rule = ivs_doctor_rule_at(i)); i++)
+		(void)json_array_append_new(array, rule_json(rule));
+	return json_print(json_pack("{s:o}", "rules", array));
+}
+
+int report_rule(const struct ivs_doctor_rule *rule, bool json)
+{
+	if (json)
+		return json_print(rule_json(rule));
+	printf("%s (%s)\n", rule->id, ivs_doctor_severity_name(rule->severity));
+	print_line("finds:", rule->finds);
+	print_line("hurts:", rule->why);
+	print_line("cure:", rule->cure);
+	return 0;
+}

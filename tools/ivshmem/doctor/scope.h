@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What "ivshmem doctor" is to examine, according to its command line. */
+#ifndef TOOLS_IVSHMEM_DOCTOR_SCOPE_H
+#define TOOLS_IVSHMEM_DOCTOR_SCOPE_H
+
+#include <stdbool.h>
+
+#include "tools/ivshmem/region_name.h"
+
+/**
+ * struct scope - a part of the host, or all of it
+ * @has_name: only the region @name
+ * @has_host: only the host itself
+ */
+struct scope {
+	bool has_name;
+	bool has_host;
+	struct region_name name;
+};
+
+/** scope_is_all() - whether no part was selected */
+static inline bool scope_is_all(const struct scope *scope)
+{
+	return !scope->has_name && !scope->has_host;
+}
+
+#endif
