@@ -159,6 +159,6 @@ static int doctor(int argc, char **argv)
 
 const struct command command_doctor = {
 	"doctor",
-	"find what is wrong with regions, VMs and servers, and how to mend it",
+	"find what is wrong on this host or guest, and how to mend it",
 	doctor,
 };
