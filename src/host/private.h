@@ -21,6 +21,7 @@
  * @unseen:  the files of the process cannot be seen
  * @crowded: the process has more uses than were kept
  * @socket:  as in struct ivs_host_user
+ * @control: as in struct ivs_host_server
  * @program: name of the program; safe to print
  */
 struct ivs_host_process {
@@ -31,6 +32,7 @@ struct ivs_host_process {
 	bool unseen;
 	bool crowded;
 	char socket[IVS_HOST_SOCKET_LEN];
+	char control[IVS_HOST_SOCKET_LEN];
 	char program[IVS_HOST_PROGRAM_LEN];
 	struct ivs_host_vm vm;
 };

@@ -430,6 +430,28 @@ static void build_find_memfd_device(struct build *build)
 		build->memfd_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
 }
 
+static int build_take_servers(struct build *build)
+{
+	const struct ivs_host_scan *scan = &build->scan;
+	struct ivs_host_regions *out = &build->out;
+
+	out->servers = calloc(scan->processes_n + 1, sizeof(*out->servers));
+	if (!out->servers)
+		return -ENOMEM;
+	for (size_t i = 0; i < scan->processes_n; i++) {
+		const struct ivs_host_process *process = &scan->processes[i];
+		struct ivs_host_server *server = &out->servers[out->servers_n];
+
+		if (!process->server)
+			continue;
+		out->servers_n++;
+		server->pid = process->pid;
+		memcpy(server->socket, process->socket, sizeof(server->socket));
+		memcpy(server->control, process->control, sizeof(server->control));
+	}
+	return 0;
+}
+
 static int build_run(struct build *build, const char *const *paths, size_t paths_n)
 {
 	const struct ivs_host_filter filter = {build_wanted, build};
@@ -447,6 +469,8 @@ static int build_run(struct build *build, const char *const *paths, size_t paths
 		result = build_take_arguments(build, &build->scan.processes[i]);
 	if (!result)
 		result = ivs_host_boot_read(take_boot, build);
+	if (!result)
+		result = build_take_servers(build);
 	build->out.unseen_n = build->scan.unseen_n;
 	build->out.crowded_n = build->scan.crowded_n;
 	build->out.hidden = build->scan.hidden;
@@ -483,5 +507,6 @@ void ivs_host_regions_deinit(struct ivs_host_regions *regions)
 	}
 	free(regions->list);
 	free(regions->users);
+	free(regions->servers);
 	*regions = (struct ivs_host_regions){0};
 }

@@ -100,9 +100,23 @@ struct ivs_host_region {
 };
 
 /**
+ * struct ivs_host_server - a process that is an ivshmem-server, of this project or of QEMU
+ * @socket:  as in struct ivs_host_user
+ * @control: the path of its control socket according to its arguments, or ""; untrusted. A relative
+ *           path is left out: only the server knows to which directory it was relative
+ */
+struct ivs_host_server {
+	pid_t pid;
+	char socket[IVS_HOST_SOCKET_LEN];
+	char control[IVS_HOST_SOCKET_LEN];
+};
+
+/**
  * struct ivs_host_regions - the regions that were found
  * @list:     the regions, sorted by path
  * @users:    the users, sorted by region; the @file of each is the index of its region
+ * @servers:   the servers, even if their regions cannot be seen. The helper processes of a server
+ *             have its arguments, so they are among them
  * @crowded_n: processes that use more than IVS_HOST_USES_MAX files that may be regions; the excess
  *             files were left out
  * @unseen_n, @hidden: as in struct ivs_host_users
@@ -112,6 +126,8 @@ struct ivs_host_regions {
 	size_t n;
 	struct ivs_host_user *users;
 	size_t users_n;
+	struct ivs_host_server *servers;
+	size_t servers_n;
 	unsigned int unseen_n;
 	unsigned int crowded_n;
 	bool hidden;

@@ -88,14 +88,13 @@ static bool pass_is_empty(struct pass *pass)
 	       (state == 'Z' || state == 'X' || (flags & KERNEL_THREAD));
 }
 
-/* Return: the value of ivshmem-server's option -S; "" if it is not given. */
-static const char *find_socket(const char *cmdline, size_t len)
+/* Return: the value of an option with one of three names, NULL if there are fewer; "" if none. */
+static const char *find_option(const char *const names[3], const char *cmdline, size_t len)
 {
-	static const char *const names[] = {"--socket-path", "--socket", "-S"};
 	const char *end = cmdline + len;
 
 	for (const char *at = cmdline; at < end; at += strlen(at) + 1) {
-		for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		for (size_t i = 0; i < 3 && names[i]; i++) {
 			size_t name_len = strlen(names[i]);
 			const char *rest = at + name_len;
 
@@ -108,6 +107,19 @@ static const char *find_socket(const char *cmdline, size_t len)
 		}
 	}
 	return "";
+}
+
+/* Set what the arguments of an ivshmem-server say. */
+static void process_take_server(struct ivs_host_process *process, const char *cmdline, size_t len)
+{
+	static const char *const socket_names[3] = {"--socket-path", "--socket", "-S"};
+	static const char *const control_names[3] = {"--control"};
+	const char *control = find_option(control_names, cmdline, len);
+
+	ivs_text_shown(find_option(socket_names, cmdline, len), process->socket,
+		       sizeof(process->socket));
+	if (*control == '/' && strlen(control) < sizeof(process->control))
+		strcpy(process->control, control);
 }
 
 static bool is_peer_program(const char *name)
@@ -142,8 +154,7 @@ static int pass_identify(struct pass *pass)
 	process->server = !strcmp(name, "ivshmem-server");
 	process->peer = is_peer_program(name);
 	if (process->server)
-		ivs_text_shown(find_socket(pass->buffer, (size_t)len), process->socket,
-			       sizeof(process->socket));
+		process_take_server(process, pass->buffer, (size_t)len);
 	result = ivs_host_vm_parse(pass->buffer, (size_t)len, &process->vm);
 	process->qemu = !result;
 	return result < 0 ? result : 0;
