@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,7 +18,7 @@
 #include "base/text.h"
 #include "base/unix_address.h"
 
-#define TIMEOUT_S 5
+#define LIMIT_S 5
 #define REPLY_MAX (64u << 20)
 
 int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
@@ -26,6 +27,20 @@ int ask_doubt(const struct ask *ask, const char *does, struct ivs_error *err)
 			     "%s %s: is it the control socket (--control) of %s, and not the one "
 			     "for %s?",
 			     ask->path, does, ask->program, ask->others);
+}
+
+static unsigned int ask_limit_s(const struct ask *ask)
+{
+	return ask->limit_s ? ask->limit_s : LIMIT_S;
+}
+
+/* Set @err to say that the program did not do something within the time limit. */
+static int ask_timeout(const struct ask *ask, const char *what, struct ivs_error *err)
+{
+	char does[64];
+
+	snprintf(does, sizeof(does), "did not %s within %u s", what, ask_limit_s(ask));
+	return ask_doubt(ask, does, err);
 }
 
 /* Set @err to explain the errno that connect(2) has set. */
@@ -54,7 +69,7 @@ static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 				     "--control-group of the %s)",
 				     path, ivs_access_explain(path, W_OK, why), ask->what);
 	case EAGAIN:
-		return ask_doubt(ask, "did not accept a connection within 5 s", err);
+		return ask_timeout(ask, "accept a connection", err);
 	case EPROTOTYPE:
 		return ask_doubt(ask, "is a socket of a different type", err);
 	default:
@@ -64,7 +79,7 @@ static int ask_connect_error(const struct ask *ask, struct ivs_error *err)
 
 static int ask_connect(const struct ask *ask, int *out, struct ivs_error *err)
 {
-	const struct timeval timeout = {.tv_sec = TIMEOUT_S};
+	const struct timeval timeout = {.tv_sec = ask_limit_s(ask)};
 	struct sockaddr_un addr;
 	const char *path = ask->path;
 	IVS_OWNED_FD fd = -1;
@@ -99,7 +114,7 @@ static bool reply_make_room(struct reply *reply, size_t *room)
 /* Receive a reply up to its newline, which is removed. */
 static int ask_receive(const struct ask *ask, int fd, struct reply *reply, struct ivs_error *err)
 {
-	int64_t deadline = ivs_clock_deadline(TIMEOUT_S * 1000);
+	int64_t deadline = ivs_clock_deadline((int)ask_limit_s(ask) * 1000);
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
 	size_t room = 0;
 
@@ -108,7 +123,7 @@ static int ask_receive(const struct ask *ask, int fd, struct reply *reply, struc
 		ssize_t n;
 
 		if (poll(&wait, 1, ivs_clock_left_ms(deadline)) == 0)
-			return ask_doubt(ask, "did not answer within 5 s", err);
+			return ask_timeout(ask, "answer", err);
 		if (!reply_make_room(reply, &room))
 			return ask_doubt(ask, "sent an endless reply", err);
 		n = recv(fd, reply->text + reply->len, room - reply->len - 1, MSG_DONTWAIT);

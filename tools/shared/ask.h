@@ -18,12 +18,14 @@ enum ask_error {
  * @program: name of the program, with its article: "an ivshmem-server"
  * @what:    kind of program: "server"
  * @others:  programs that connect to its other socket: "clients"
+ * @limit_s: how long the program may take to accept the connection, and then to reply; 0: 5 s
  */
 struct ask {
 	const char *path;
 	const char *program;
 	const char *what;
 	const char *others;
+	unsigned int limit_s;
 };
 
 /**
