@@ -34,6 +34,7 @@ def test_commands():
     (("config", "lib"), {"libvirt"}), (("looking-glass", "te"), {"test"}),
     (("forward", "pci:", "--li"), {"--listen"}), (("forward", "x", "--listen", "u"), {"unix:"}),
     (("attach", "--qm"), {"--qmp"}), (("detach", "--no"), {"--no-rings"}),
+    (("top", "--js"), {"--json"}), (("top", "--sort", "b"), {"behind"}),
     (("create", "x", "--owner", "roo"), {"root"}), (("create", "x", "--group", "roo"), {"root"}),
 ])
 def test_options(words, expected):

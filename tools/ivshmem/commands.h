@@ -47,5 +47,6 @@ extern const struct command command_looking_glass;
 extern const struct command command_attach;
 extern const struct command command_detach;
 extern const struct command command_forward;
+extern const struct command command_top;
 
 #endif

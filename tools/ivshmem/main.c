@@ -17,7 +17,7 @@ static const struct {
 	{"Regions",
 	 {&command_create, &command_resize, &command_remove, &command_save, &command_restore,
 	  &command_list}},
-	{"Diagnosis", {&command_doctor}},
+	{"Diagnosis", {&command_doctor, &command_top}},
 	{"Looking Glass", {&command_looking_glass}},
 	{"Configurations", {&command_config}},
 	{"Running VMs", {&command_attach, &command_detach, &command_migrate}},
