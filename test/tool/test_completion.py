@@ -30,10 +30,11 @@ def test_commands():
 
 @pytest.mark.parametrize("words, expected", [
     (("create", "x", "--si"), {"--size"}), (("wait", "x", "--t"), {"--timeout"}),
-    (("pipe", "x", "y", "--li"), {"--listen"}), (("doctor", "--explain", "region-si"), {"region-size"}), (("receive", "x", "y", "--c"), {"--count"}),
+    (("pipe", "x", "y", "--li"), {"--listen"}), (("receive", "x", "y", "--c"), {"--count"}),
     (("config", "lib"), {"libvirt"}), (("looking-glass", "te"), {"test"}),
     (("forward", "pci:", "--li"), {"--listen"}), (("forward", "x", "--listen", "u"), {"unix:"}),
     (("attach", "--qm"), {"--qmp"}), (("detach", "--no"), {"--no-rings"}),
+    (("doctor", "--explain", "region-si"), {"region-size"}),
     (("top", "--js"), {"--json"}), (("top", "--sort", "b"), {"behind"}),
     (("create", "x", "--owner", "roo"), {"root"}), (("create", "x", "--group", "roo"), {"root"}),
 ])
