@@ -137,8 +137,8 @@ TRANSPORTS = {
     "driver-doorbell-node": lambda place: ours(place, "/dev/ivshmem0"),
     "driver-plain": lambda place: ours(place, plain=True),
 }
-#: Transports that only check-slow runs. Each of their parts (driver, doorbells, roster page) is also
-#: in another one.
+#: Transports that only check-slow runs. Each of their parts (driver, doorbells, roster page) is in
+#: another one, too.
 MORE_TRANSPORTS = ("sysfs-doorbell", "vfio-doorbell-roster", "vfio-plain", "driver-doorbell")
 #: The transports that are tested with ivshmem-device's device: each with and without doorbells,
 #: and two of them with the roster page, which that device treats as any other memory.
