@@ -38,6 +38,8 @@ struct loan {
  * @pool:        the publisher's buffers: their shape, and where they are
  * @broken:      the publisher that stored impossible values last, in the life @broken_life
  * @unreported:  a result that the application has not been told
+ * @former:      the publisher whose end was noticed last, in its life @former_life
+ * @former_at:   position that was reached in its lane
  */
 struct subscriber {
 	struct ivs_topic topic;
@@ -55,6 +57,9 @@ struct subscriber {
 	struct ivs_endpoint_ref broken;
 	uint64_t broken_life;
 	int unreported;
+	struct ivs_endpoint_ref former;
+	uint64_t former_life;
+	uint64_t former_at;
 };
 
 static struct subscriber *subscriber_of(struct ivs_topic *topic)
@@ -114,6 +119,23 @@ static bool has_publisher(const struct subscriber *subscriber)
 	return false;
 }
 
+/*
+ * Return: the position of the first message to receive. A leave that is processed late seems to end
+ * the next publisher with the id. It is found again after its join, and continued.
+ */
+static uint64_t first_position(const struct subscriber *subscriber)
+{
+	const struct ivs_inlet *inlet = &subscriber->inlet;
+	uint64_t published = published_n(subscriber);
+
+	if (subscriber->former_life == inlet->writer_life &&
+	    ivs_endpoint_ref_pack(&subscriber->former) == ivs_endpoint_ref_pack(&inlet->writer))
+		return subscriber->former_at;
+	if (subscriber->is_early)
+		return 0;
+	return subscriber->opts.last && published ? published - 1 : published;
+}
+
 static void begin_reading(struct subscriber *subscriber, const struct ivs_endpoint_view *view)
 {
 	const uint8_t *section = ivs_channels_at(channels_of(subscriber),
@@ -125,9 +147,7 @@ static void begin_reading(struct subscriber *subscriber, const struct ivs_endpoi
 							    ivs_lane_len(&lane->shape));
 	subscriber->pool = view->pool;
 	subscriber->buffers = section + view->pool_at;
-	lane->position = subscriber->is_early ? 0 : published_n(subscriber);
-	if (subscriber->opts.last && lane->position)
-		lane->position--;
+	lane->position = first_position(subscriber);
 	ivs_inlet_publish(&subscriber->inlet);
 }
 
@@ -174,6 +194,9 @@ static void unsubscribe(struct subscriber *subscriber)
 {
 	if (!has_loans(subscriber, subscriber->inlet.index))
 		ivs_inlet_close(&subscriber->inlet);
+	subscriber->former = subscriber->inlet.writer;
+	subscriber->former_life = subscriber->inlet.writer_life;
+	subscriber->former_at = subscriber->inlet.lane.position;
 	subscriber->inlet.index = 0;
 	subscriber->is_early = true;
 	subscriber->seen = 0;

@@ -95,6 +95,32 @@ Test(channel_topic, every_subscriber_gets_every_message)
 	cr_expect_eq(ivs_topic_missed(subscriber), 0);
 }
 
+/*
+ * The leave of a former peer is processed after the next publisher with its id was found, and before
+ * the join of that publisher, which is then found again.
+ */
+Test(channel_topic, late_leave_does_not_repeat_messages)
+{
+	const struct ivs_event leave = {.type = IVS_EVENT_LEAVE, .id = 0};
+	const struct ivs_event join = {.type = IVS_EVENT_JOIN, .id = 0};
+	struct ivs_presence *presence = &all.channels[1]->presence;
+
+	open_publisher(8);
+	open_subscriber(false, false);
+	for (uint64_t n = 0; n < 6; n++)
+		publish(n);
+	for (uint64_t n = 0; n < 5; n++)
+		expect(subscriber, n);
+	presence->others[0].seen_turn = presence->turns;
+	ivs_presence_handle(presence, &leave);
+	expect(subscriber, 5);
+	expect_result(subscriber, IVS_CHANNEL_E_ENDED);
+	publish(6);
+	ivs_presence_handle(presence, &join);
+	expect(subscriber, 6);
+	expect_result(subscriber, IVS_CHANNEL_E_TIMEOUT);
+}
+
 Test(channel_topic, subscriber_begins_when_it_comes)
 {
 	open_publisher(8);
