@@ -26,6 +26,7 @@
 #define BLOCK_LEN (128 << 10)
 #define SOCAT_BLOCK "131072"	/* its default, 8192, makes it slower */
 #define REGION_BYTES (16 << 20) /* of a section */
+#define CONNECTIONS "4"		/* fewer connections have larger buffers */
 #define TRIES 10000 /* how often to try, once per millisecond, until a program listens */
 
 /** struct end - a socket at one end of a chain: a path, or a port of 127.0.0.1 */
@@ -172,9 +173,8 @@ static pid_t start_sink(int listener, int64_t bytes, double *mb)
 
 static pid_t run_forward(const char *what, const char *socket, const char *option, const char *name)
 {
-	const char *tool = tool_path("tools/ivshmem");
-
-	return process_exec((const char *const[]){tool, "forward", region_address(), what, socket,
+	return process_exec((const char *const[]){tool_path("tools/ivshmem"), "forward",
+						  region_address(), "-m", CONNECTIONS, what, socket,
 						  option, name, NULL},
 			    NULL);
 }
@@ -192,7 +192,7 @@ static const char *start_forward(struct end *in, const struct end *out, pid_t *p
 	region_await();
 	choose_port(in);
 	snprintf(address, sizeof(address), "bulk=tcp:127.0.0.1:%u", out->port);
-	programs[0] = run_forward("--serve", address, "--max-connections", "4");
+	programs[0] = run_forward("--serve", address, NULL, NULL);
 	snprintf(address, sizeof(address), "tcp:127.0.0.1:%u", in->port);
 	programs[1] = run_forward("--listen", address, "--to", "bulk");
 	return NULL;
