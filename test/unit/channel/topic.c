@@ -96,8 +96,8 @@ Test(channel_topic, every_subscriber_gets_every_message)
 }
 
 /*
- * The leave of a former peer is processed after the next publisher with its id was found, and before
- * the join of that publisher, which is then found again.
+ * The leave of a former peer is processed after the next publisher with the id was found, and
+ * before the join of that publisher, which is then found again.
  */
 Test(channel_topic, late_leave_does_not_repeat_messages)
 {
