@@ -56,7 +56,7 @@ static void stop(int signum)
 
 /*
  * Handle signals only while waiting: drawing is not interrupted. Signals that are ignored, for
- * instance after nohup, stay ignored.
+ * instance after nohup, stay ignored. Set @waiting to the mask to be used while waiting.
  */
 static void signals_start(sigset_t *waiting)
 {
@@ -77,19 +77,17 @@ static void signals_start(sigset_t *waiting)
 	}
 }
 
-/* End by the signal that was received, so that a shell sees what has ended the program. */
-static int signals_finish(void)
+/*
+ * Handle signals that are still pending. End by the signal that was received, so that a shell sees
+ * what has ended the program.
+ */
+static void signals_finish(const sigset_t *waiting)
 {
-	sigset_t set;
-
+	(void)sigprocmask(SIG_SETMASK, waiting, NULL);
 	if (!stopped_by)
-		return 0;
+		return;
 	(void)signal(stopped_by, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, stopped_by);
 	(void)raise(stopped_by);
-	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
-	return STATUS_FAILED;
 }
 
 /* Convert a line for the terminal; in a locale without UTF-8, only ASCII is shown. */
@@ -270,8 +268,11 @@ static int screen_loop(struct top_sampler *sampler, struct top_view *view, const
 		result = screen_draw(sampler, view);
 		if (!result && ppoll(fds, 2, &patience, waiting) < 0 && errno != EINTR)
 			result = -errno;
-		if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) /* the terminal is gone */
+		/* The terminal is gone: end as if SIGHUP had already arrived. */
+		if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
+			(void)raise(SIGHUP);
 			return 0;
+		}
 		if (fds[1].revents)
 			(void)eventfd_read(sampler->event_fd, &count);
 		fds[0].revents = fds[1].revents = 0;
@@ -314,9 +315,8 @@ int top_screen_run(struct top_sampler *sampler, struct top_view *view)
 	result = screen_loop(sampler, view, &waiting);
 	(void)endwin();
 	delscreen(screen);
-	if (result)
-		return usage_failed("%s", strerror(-result));
-	return signals_finish();
+	signals_finish(&waiting);
+	return result ? usage_failed("%s", strerror(-result)) : 0;
 }
 
 #else

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A terminal of a given size with a shell, in tmux."""
+import contextlib
 import os
+import select
+import signal
 import subprocess
 
 from support.py.programs import wait_until
+from support.py.wire import TIMEOUT
 
 PROMPT = "ready$"
 
@@ -31,7 +35,24 @@ class Terminal:
 
     def close(self):
         """End the shell and all its programs."""
+        programs = []
+        for pid in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                programs.append(os.pidfd_open(pid))
         self._tmux("kill-server")
+        for program in programs:  # SIGHUP ends it
+            ended = select.select([program], [], [], TIMEOUT)[0]
+            if not ended:
+                signal.pidfd_send_signal(program, signal.SIGKILL)
+            os.close(program)
+            assert ended, "a program has not ended with its terminal"
+
+    def _children(self, *options):
+        """Return: the pids of the programs that the shell has started and that still run."""
+        shell = self._tmux("display-message", "-p", "#{pane_pid}").strip()
+        done = subprocess.run(["pgrep", "-P", shell, *options], text=True, capture_output=True,
+                              timeout=30, check=False)
+        return [int(pid) for pid in done.stdout.split()]
 
     def keys(self, *names):
         """Press keys, given by their names in tmux."""
@@ -70,7 +91,5 @@ class Terminal:
 
     def pid(self, name):
         """Return: the process id of a program that the shell has started."""
-        shell = self._tmux("display-message", "-p", "#{pane_pid}").strip()
-        done = subprocess.run(["pgrep", "-P", shell, "-x", name], text=True, capture_output=True,
-                              timeout=30, check=True)
-        return int(done.stdout)
+        pid, = self._children("-x", name)
+        return pid
