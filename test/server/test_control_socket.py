@@ -122,6 +122,8 @@ def test_every_number_of_a_status_is_exact(place):
     read_together(readers, lambda: all(
         c.knows(set(range(3)) - {c.id}) for c in readers), "both know the third client")
     assert connect(str(place.socket)).recv(8) == b""
+    full = readers[0].peers[readers[1].id][7]  # its count is more than the status can have
+    os.write(full, (2 ** 64 - 2).to_bytes(8, "little"))
     for _ in range(20):  # /proc shows 20 in hexadecimal: 14
         ring(readers[0].peers[readers[1].id][3])
     ring(readers[1].peers[readers[0].id][15])
@@ -143,7 +145,7 @@ def test_every_number_of_a_status_is_exact(place):
         assert began - 0.001 <= moment(peer.pop("since")) <= time.time()
         assert (peer["pid"], peer["uid"], peer["gid"], peer["vectors"]) == (
             os.getpid(), os.getuid(), os.getgid(), vectors)
-    for reader, rung in zip(readers, [{15: 1}, {3: 20}]):
+    for reader, rung in zip(readers, [{15: 1}, {3: 20, 7: 2 ** 63 - 1}]):
         mine = peers[reader.id]
         assert mine["behind"] == 0 and mine["blocked"] is False and mine["greeted"] is True
         assert mine["doorbells"] == [rung.get(i, 0) for i in range(vectors)]

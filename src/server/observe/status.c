@@ -152,6 +152,7 @@ static json_t *count_of(int self, int fd)
 {
 	static const char key[] = "eventfd-count:";
 	IVS_OWNED_FD info = -1;
+	unsigned long long count;
 	char text[512];
 	const char *at;
 	ssize_t len;
@@ -163,8 +164,11 @@ static json_t *count_of(int self, int fd)
 		return NULL;
 	text[len] = '\0';
 	at = strstr(text, key);
-	/* The kernel prints the count in hexadecimal. */
-	return at ? json_integer((json_int_t)strtoull(at + sizeof(key) - 1, NULL, 16)) : NULL;
+	if (!at)
+		return NULL;
+	/* In hexadecimal. A peer may have written a count that JSON numbers of jansson do not have. */
+	count = strtoull(at + sizeof(key) - 1, NULL, 16);
+	return json_integer(count < INT64_MAX ? (json_int_t)count : INT64_MAX);
 }
 
 /*
