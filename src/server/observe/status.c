@@ -166,7 +166,7 @@ static json_t *count_of(int self, int fd)
 	at = strstr(text, key);
 	if (!at)
 		return NULL;
-	/* In hexadecimal. A peer may have written a count that JSON numbers of jansson do not have. */
+	/* In hexadecimal. A peer may have written a count that json_int_t cannot hold. */
 	count = strtoull(at + sizeof(key) - 1, NULL, 16);
 	return json_integer(count < INT64_MAX ? (json_int_t)count : INT64_MAX);
 }
