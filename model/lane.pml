@@ -254,7 +254,7 @@ proctype Writer()
 			fi;
 			if
 			:: true
-			:: w_await(true);
+			:: w_await(BUG != 23);
 			   if
 			   :: w_result == OK -> d_step { RULE(R_flushed, r_at == w_at) }
 			   :: else -> break

@@ -169,16 +169,15 @@ LANE_BREAKS = [
     Run("lane-bug-16", "a writer that closes does not ring", PAIR + "BUG=16", ASLEEP),
     Run("lane-bug-17", "the reader ignores the leave of the writer", PAIR + "BUG=17", ASLEEP),
     Run("lane-bug-18", "the reader does not tell that the lane is empty",
-        "SLOTS=8 LAPS=2 BUG=18", ASLEEP, size="slow"),
-    Run("lane-bug-18b", "the same, found by another rule", "SLOTS=8 LAPS=2 BUG=18",
-        "R_told_when_empty", size="slow"),
-    Run("lane-bug-19", "the server sends no leave", PAIR + "BUG=19", ASLEEP, size="slow"),
+        "SLOTS=8 LAPS=2 BUG=18", "R_told_when_empty"),
+    Run("lane-bug-19", "the server sends no leave", PAIR + "BUG=19", ASLEEP),
     Run("lane-bug-20", "the reader tells a position that is too high", PAIR + "BUG=20",
-        "R_position_possible", size="slow"),
+        "R_position_possible"),
     Run("lane-bug-21", "each doorbell is taken for a leave", PAIR + "BUG=21",
-        "R_end_has_cause", size="slow"),
+        "R_end_has_cause"),
     Run("lane-bug-22", "the writer does not clear its doorbell", "SLOTS=2 LAPS=2 BUG=22 LIVE",
-        "acceptance cycle", size="slow", fair=True),
+        "acceptance cycle", fair=True),
+    Run("lane-bug-23", "a flush waits only for room", PAIR + "BUG=23", "R_flushed"),
 ]
 
 LANE_REACHES = [
