@@ -130,7 +130,7 @@ LANE_PROOFS = [
     Run("two-slots", "2 slots; one peer is killed at any time", "SLOTS=2 LAPS=2 DEATHS"),
     Run("four-slots", "4 slots", "SLOTS=4 LAPS=2"),
     Run("delivers", "2 slots: the peers do not only wake each other, but messages arrive",
-        "SLOTS=2 LAPS=2 LIVE", size="slow", fair=True),
+        "SLOTS=2 LAPS=2 LIVE", fair=True),
     Run("two-slots-4", "2 slots; one peer is killed at any time; numbers of 4 laps",
         "SLOTS=2 DEATHS", size="slow"),
     Run("two-slots-noise", "2 slots; one peer is killed, and others ring, at any time",
