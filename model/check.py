@@ -57,8 +57,8 @@ def source_for(model, run):
 def flags(run):
     """Return: the options of the search, for gcc and for the program that it makes."""
     build, search_for = ["-DNOREDUCE"], []
-    if not run.fair:
-        build += ["-DNOFAIR"]
+    # The default, 2, is for at most 6 processes.
+    build += ["-DNFAIR=3"] if run.fair else ["-DNOFAIR"]
     if "LIVE" in run.defines.split():
         search_for += ["-a", "-f"] if run.fair else ["-a"]
     else:
