@@ -16,6 +16,7 @@
 #include "base/shell.h"
 #include "peer/bar0.h"
 #include "peer/node_advice.h"
+#include "peer/pci_advice.h"
 
 #define PREFIX "/dev/ivshmem"
 
@@ -147,19 +148,6 @@ static int driver_add_vector(struct ivs_peer *peer, unsigned int vector)
 	return ivs_peer_add_vector(peer, &fd);
 }
 
-static bool kernel_has_no_msi(void)
-{
-	FILE *file = fopen("/proc/cmdline", "re");
-	char line[4096] = "";
-	bool found;
-
-	found = file && fgets(line, sizeof(line), file) && strstr(line, "pci=") &&
-		strstr(line, "nomsi");
-	if (file)
-		fclose(file);
-	return found;
-}
-
 static int driver_add_vectors(struct ivs_peer *peer, const struct ivs_ioc_info *info,
 			      unsigned int wanted_n, struct ivs_error *err)
 {
@@ -182,7 +170,7 @@ static int driver_add_vectors(struct ivs_peer *peer, const struct ivs_ioc_info *
 		ivs_peer_allow(peer, IVS_CAP_WAIT);
 	else if (info->flags & IVS_INFO_DOORBELL)
 		ivs_peer_deny(peer, IVS_CAP_WAIT,
-			      kernel_has_no_msi()
+			      ivs_pci_kernel_has_no_msi()
 				      ? "the guest's kernel was started with the parameter "
 					"pci=nomsi: remove it, because the device has no other "
 					"interrupts"

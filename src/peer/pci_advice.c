@@ -20,23 +20,16 @@ static bool driver_is_loaded(const char *driver)
 	return !access(path, F_OK);
 }
 
-/*
- * Return: whether modprobe(8) knows a module of this name. Each line of modules.dep begins with a
- * module's path.
- */
-static bool module_is_installed(const char *name)
+/* Each line of modules.dep begins with a module's path. */
+bool ivs_pci_driver_is_installed(const char *kernel)
 {
-	struct utsname kernel;
+	static const char wanted[] = IVS_OUR_DRIVER ".ko";
 	char line[PATH_MAX];
 	bool found = false;
-	char wanted[80];
-	char path[256];
+	char path[512];
 	FILE *file;
 
-	if (uname(&kernel))
-		return false;
-	snprintf(wanted, sizeof(wanted), "%s.ko", name);
-	snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", kernel.release);
+	snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", kernel);
 	file = fopen(path, "re");
 	while (file && !found && fgets(line, sizeof(line), file)) {
 		const char *base;
@@ -53,12 +46,15 @@ static bool module_is_installed(const char *name)
 /* Return: the command that loads @driver, with a semicolon at the end; "" if it is loaded. */
 static const char *load_command(const char *driver)
 {
+	struct utsname kernel;
+
 	if (driver_is_loaded(driver))
 		return "";
 	if (strcmp(driver, IVS_OUR_DRIVER) != 0)
 		return "modprobe vfio-pci; ";
-	return module_is_installed(driver) ? "modprobe ivshmem; "
-					   : "make driver; insmod build/driver/ivshmem.ko; ";
+	return !uname(&kernel) && ivs_pci_driver_is_installed(kernel.release)
+		       ? "modprobe ivshmem; "
+		       : "make driver; insmod build/driver/ivshmem.ko; ";
 }
 
 /* If driver_override is set, only the driver that it names can bind the device. */
@@ -113,8 +109,20 @@ const char *ivs_pci_holder(const struct ivs_pci_device *device, char out[IVS_PCI
 	return out;
 }
 
-/* Return: whether @device is behind a bridge, whose address is written to @bridge. */
-static bool find_bridge(const struct ivs_pci_device *device, char bridge[IVS_BDF_LEN])
+bool ivs_pci_kernel_has_no_msi(void)
+{
+	FILE *file = fopen("/proc/cmdline", "re");
+	char line[4096] = "";
+	bool found;
+
+	found = file && fgets(line, sizeof(line), file) && strstr(line, "pci=") &&
+		strstr(line, "nomsi");
+	if (file)
+		fclose(file);
+	return found;
+}
+
+bool ivs_pci_find_bridge(const struct ivs_pci_device *device, char bridge[IVS_BDF_LEN])
 {
 	char real[PATH_MAX];
 	char path[128];
@@ -138,7 +146,7 @@ int ivs_pci_no_address(const struct ivs_pci_device *device, struct ivs_error *er
 {
 	char bridge[IVS_BDF_LEN];
 
-	if (find_bridge(device, bridge))
+	if (ivs_pci_find_bridge(device, bridge))
 		return ivs_error_set(
 			err, IVS_PEER_E_ABSENT,
 			"BAR 2 of the device at %s has no address: the port at %s, behind which it "

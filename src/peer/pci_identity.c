@@ -21,7 +21,7 @@ static bool identity_take(const uint8_t *config, size_t config_len, size_t at,
 	const uint8_t *cap = config + at;
 	size_t len;
 
-	if (config_len - at < IVS_PCI_CAP_NAME_OFFSET || cap[0] != CAP_VENDOR)
+	if (config_len - at < IVS_PCI_CAP_NAME_OFFSET)
 		return false;
 	len = cap[IVS_PCI_CAP_LEN_OFFSET];
 	if (cap[IVS_PCI_CAP_LAYOUT_OFFSET] != IVS_PCI_CAP_LAYOUT || len < IVS_PCI_CAP_NAME_OFFSET ||
@@ -38,20 +38,31 @@ static bool identity_take(const uint8_t *config, size_t config_len, size_t at,
 	return true;
 }
 
+size_t ivs_pci_capability(const uint8_t *config, size_t len, uint8_t id, unsigned int skip)
+{
+	size_t at;
+
+	if (len < CAPABILITIES_BEGIN || !(config[STATUS] & STATUS_CAPABILITIES))
+		return 0;
+	at = config[CAPABILITIES] & ~3U;
+	for (unsigned int i = 0; i < CAPABILITIES_MAX; i++) {
+		if (at < CAPABILITIES_BEGIN || at + CAP_NEXT >= len)
+			return 0;
+		if (config[at] == id && !skip--)
+			return at;
+		at = config[at + CAP_NEXT] & ~3U;
+	}
+	return 0;
+}
+
 bool ivs_pci_identity(const uint8_t *config, size_t len, char name[IVS_PCI_CAP_NAME_MAX + 1])
 {
 	size_t at;
 
 	*name = 0;
-	if (len < CAPABILITIES_BEGIN || !(config[STATUS] & STATUS_CAPABILITIES))
-		return false;
-	at = config[CAPABILITIES] & ~3U;
-	for (unsigned int i = 0; i < CAPABILITIES_MAX; i++) {
-		if (at < CAPABILITIES_BEGIN || at + CAP_NEXT >= len)
-			return false;
+	for (unsigned int i = 0; (at = ivs_pci_capability(config, len, CAP_VENDOR, i)); i++) {
 		if (identity_take(config, len, at, name))
 			return true;
-		at = config[at + CAP_NEXT] & ~3U;
 	}
 	return false;
 }

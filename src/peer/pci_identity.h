@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Finds the region's name in a device's configuration space. Makes no system calls. */
+/*
+ * Finds capabilities in a device's configuration space, and the region's name in one of them (R-9).
+ * Makes no system calls.
+ */
 #ifndef IVS_PEER_PCI_IDENTITY_H
 #define IVS_PEER_PCI_IDENTITY_H
 
@@ -8,6 +11,16 @@
 #include <stdint.h>
 
 #include "ivshmem/registers.h"
+
+/**
+ * ivs_pci_capability() - find a capability in the list of a device
+ * @config: the beginning of configuration space; not trusted
+ * @len:    length of @config
+ * @skip:   number of capabilities with this id to skip
+ *
+ * Return: its offset; 0 if there is none within @len.
+ */
+size_t ivs_pci_capability(const uint8_t *config, size_t len, uint8_t id, unsigned int skip);
 
 /**
  * ivs_pci_identity() - find the capability with the region's name

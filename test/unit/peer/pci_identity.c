@@ -52,6 +52,20 @@ Test(pci_identity, no_capability)
 	cr_expect_not(ivs_pci_identity(config, 256, name));
 }
 
+/* Capabilities are told apart by id and, if there are several with the same id, by order. */
+Test(pci_identity, capability)
+{
+	uint8_t config[256];
+
+	make(config, "demo", 1);
+	cr_expect_eq(ivs_pci_capability(config, 256, 0x11, 0), 0x40);
+	cr_expect_eq(ivs_pci_capability(config, 256, 0x09, 0), 0x4c);
+	cr_expect_eq(ivs_pci_capability(config, 256, 0x09, 1), 0);
+	cr_expect_eq(ivs_pci_capability(config, 256, 0x05, 0), 0);
+	config[0x41] = 0x40; /* a loop */
+	cr_expect_eq(ivs_pci_capability(config, 256, 0x09, 0), 0);
+}
+
 /* Linux lets an unprivileged process read only 64 bytes of configuration space, and any read may be
  * short. */
 Test(pci_identity, truncated_configuration_space)
