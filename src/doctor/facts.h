@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "doctor/guest_facts.h"
 #include "host/regions.h"
 #include "host/vm.h"
 
@@ -83,12 +84,18 @@ struct ivs_doctor_host {
  * struct ivs_doctor_facts - everything that is known
  * @has_host: judge the host
  * @regions:  all regions that the host shows
+ * @has_guest: judge the guest, and its devices
+ * @devices:  its ivshmem devices
  */
 struct ivs_doctor_facts {
 	bool has_host;
 	struct ivs_doctor_host host;
 	struct ivs_doctor_region *regions;
 	size_t regions_n;
+	bool has_guest;
+	struct ivs_doctor_guest guest;
+	struct ivs_doctor_device *devices;
+	size_t devices_n;
 };
 
 #endif

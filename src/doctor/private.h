@@ -12,5 +12,7 @@ struct ivs_doctor_table {
 
 extern const struct ivs_doctor_table ivs_doctor_region_rules;
 extern const struct ivs_doctor_table ivs_doctor_host_rules;
+extern const struct ivs_doctor_table ivs_doctor_guest_rules;
+extern const struct ivs_doctor_table ivs_doctor_device_rules;
 
 #endif

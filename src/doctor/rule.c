@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "doctor/rule.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "doctor/private.h"
@@ -9,6 +10,8 @@
 static const struct ivs_doctor_table *const tables[] = {
 	&ivs_doctor_region_rules,
 	&ivs_doctor_host_rules,
+	&ivs_doctor_guest_rules,
+	&ivs_doctor_device_rules,
 };
 
 #define TABLES_N (sizeof(tables) / sizeof(*tables))
@@ -52,6 +55,19 @@ static void apply(const struct ivs_doctor_table *table, const struct ivs_doctor_
 	}
 }
 
+static void apply_to_guest(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
+{
+	struct ivs_doctor_case at = {.facts = facts};
+
+	strcpy(out->name, "this guest");
+	apply(&ivs_doctor_guest_rules, &at, 0, out);
+	for (size_t i = 0; i < facts->devices_n; i++) {
+		at.device = &facts->devices[i];
+		snprintf(out->name, sizeof(out->name), "device pci:%s", at.device->bdf);
+		apply(&ivs_doctor_device_rules, &at, at.device->knows, out);
+	}
+}
+
 int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
 {
 	struct ivs_doctor_case at = {.facts = facts};
@@ -70,5 +86,7 @@ int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_fin
 	strcpy(out->name, "this host");
 	if (facts->has_host)
 		apply(&ivs_doctor_host_rules, &at, facts->host.knows, out);
+	if (facts->has_guest)
+		apply_to_guest(facts, out);
 	return out->result;
 }

@@ -25,15 +25,19 @@ enum ivs_doctor_severity {
 enum ivs_doctor_subject {
 	IVS_DOCTOR_REGION,
 	IVS_DOCTOR_HOST,
+	IVS_DOCTOR_GUEST,
+	IVS_DOCTOR_DEVICE,
 };
 
 /**
  * struct ivs_doctor_case - a subject, and all facts
  * @region: the region, for rules about regions; otherwise NULL
+ * @device: the guest's device, for rules about devices; otherwise NULL
  */
 struct ivs_doctor_case {
 	const struct ivs_doctor_facts *facts;
 	const struct ivs_doctor_region *region;
+	const struct ivs_doctor_device *device;
 };
 
 /**

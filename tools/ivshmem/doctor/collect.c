@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/ivshmem/doctor/guest.h"
 #include "tools/ivshmem/doctor/host.h"
 #include "tools/ivshmem/doctor/regions.h"
 #include "tools/ivshmem/progress.h"
@@ -26,8 +27,10 @@ int collect(const struct scope *scope, struct collected *out)
 
 	*out = (struct collected){.facts.has_host = scope_is_all(scope) || scope->has_host};
 	progress_start("examining the processes of this host");
-	result = collect_regions(scope, out);
+	result = scope->has_guest && !scope->has_name ? 0 : collect_regions(scope, out);
 	collect_host(&out->facts.host);
+	if (!result && (scope_is_all(scope) || scope->has_guest))
+		result = collect_guest(scope, &out->facts);
 	progress_end();
 	if (result)
 		return usage_failed("cannot examine this host: %s", strerror(-result));
@@ -37,6 +40,7 @@ int collect(const struct scope *scope, struct collected *out)
 void collected_deinit(struct collected *collected)
 {
 	free(collected->facts.regions);
+	free(collected->facts.devices);
 	ivs_host_regions_deinit(&collected->regions);
 	*collected = (struct collected){0};
 }

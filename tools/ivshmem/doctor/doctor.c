@@ -11,15 +11,17 @@
 #define STATUS_ERRORS 2
 
 static const char help_text[] =
-	"usage: ivshmem doctor [NAME | --host] [--json]\n"
+	"usage: ivshmem doctor [NAME | --host | --guest] [--json]\n"
 	"       ivshmem doctor --list | --explain RULE [--json]\n"
 	"\n"
 	"Looks for what is known to go wrong: regions, the VMs and servers that use\n"
-	"them, and the host. It changes nothing, and prints for each fault what was\n"
-	"found, why it hurts, and the command that mends it. NAME is a name in\n"
-	"/dev/shm, an address (shm:NAME, file:PATH), or the path of a file.\n"
+	"them, the host and, in a guest, its ivshmem devices. It changes nothing, and\n"
+	"prints for each fault what was found, why it hurts, and the command that\n"
+	"mends it. NAME is a name in /dev/shm, an address (shm:NAME, file:PATH), or the\n"
+	"path of a file.\n"
 	"\n"
 	"  -H, --host      examine only the host itself\n"
+	"  -g, --guest     in a guest: examine only its driver and its ivshmem devices\n"
 	"  -l, --list      list the rules\n"
 	"  -e, --explain RULE\n"
 	"                  describe a rule\n"
@@ -34,13 +36,10 @@ static const char help_text[] =
 	"  ivshmem doctor looking-glass\n";
 
 static const struct option options[] = {
-	{"host", no_argument, NULL, 'H'},
-	{"list", no_argument, NULL, 'l'},
-	{"explain", required_argument, NULL, 'e'},
-	{"json", no_argument, NULL, 'j'},
-	{"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'},
-	{NULL, 0, NULL, 0},
+	{"host", no_argument, NULL, 'H'},    {"guest", no_argument, NULL, 'g'},
+	{"list", no_argument, NULL, 'l'},    {"explain", required_argument, NULL, 'e'},
+	{"json", no_argument, NULL, 'j'},    {"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
 };
 
 struct settings {
@@ -65,6 +64,9 @@ static int take_option(void *context, int option, const char *value)
 	switch (option) {
 	case 'H':
 		settings->scope.has_host = true;
+		return 0;
+	case 'g':
+		settings->scope.has_guest = true;
 		return 0;
 	case 'l':
 		settings->list = true;
@@ -138,7 +140,7 @@ static int doctor(int argc, char **argv)
 {
 	static const struct usage usage = {
 		.help = help_text,
-		.letters = "Hle:jhV",
+		.letters = "Hgle:jhV",
 		.options = options,
 		.take = take_option,
 		.surplus = "one name can be given",

@@ -63,6 +63,7 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 	unsigned int errors_n = count(findings, IVS_DOCTOR_ERROR);
 	unsigned int warnings_n = count(findings, IVS_DOCTOR_WARNING);
 	unsigned int regions_n = count_regions(collected);
+	unsigned int devices_n = (unsigned int)collected->facts.devices_n;
 
 	for (size_t i = 0; i < findings->n; i++)
 		print_finding(&findings->list[i]);
@@ -71,7 +72,10 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 		       plural(warnings_n));
 	else
 		printf("no problems found");
-	printf(" (examined: %u region%s)\n", regions_n, plural(regions_n));
+	printf(" (examined: %u region%s", regions_n, plural(regions_n));
+	if (devices_n)
+		printf(", %u device%s", devices_n, plural(devices_n));
+	puts(")");
 	if (*collected->unseen)
 		printf("not seen: %s\n", collected->unseen);
 	return 0;
@@ -95,12 +99,16 @@ static json_t *finding_json(const struct ivs_doctor_finding *finding)
 
 int report_json(const struct collected *collected, const struct ivs_doctor_findings *findings)
 {
+	json_t *examined = json_pack("{s:i}", "regions", (int)count_regions(collected));
 	json_t *array = json_array();
 
+	if (collected->facts.devices_n)
+		json_object_set_new(examined, "devices",
+				    json_integer((json_int_t)collected->facts.devices_n));
 	for (size_t i = 0; i < findings->n; i++)
 		(void)json_array_append_new(array, finding_json(&findings->list[i]));
-	return json_print(json_pack("{s:o, s:{s:i}, s:s}", "findings", array, "examined", "regions",
-				    (int)count_regions(collected), "unseen", collected->unseen));
+	return json_print(json_pack("{s:o, s:o, s:s}", "findings", array, "examined", examined,
+				    "unseen", collected->unseen));
 }
 
 static int add_rule(struct table *table, const struct ivs_doctor_rule *rule)

@@ -11,17 +11,19 @@
  * struct scope - a part of the host, or all of it
  * @has_name: only the region @name
  * @has_host: only the host itself
+ * @has_guest: only the guest, and its devices
  */
 struct scope {
 	bool has_name;
 	bool has_host;
+	bool has_guest;
 	struct region_name name;
 };
 
 /** scope_is_all() - whether no part was selected */
 static inline bool scope_is_all(const struct scope *scope)
 {
-	return !scope->has_name && !scope->has_host;
+	return !scope->has_name && !scope->has_host && !scope->has_guest;
 }
 
 #endif
