@@ -14,6 +14,8 @@
 #include <sys/types.h>
 
 #include "doctor/guest_facts.h"
+#include "doctor/domain_facts.h"
+#include "doctor/server_facts.h"
 #include "host/regions.h"
 #include "host/vm.h"
 
@@ -71,6 +73,9 @@ struct ivs_doctor_region {
  * @shm_len:           size of the file system at /dev/shm; 0: none
  * @protected_regular: the sysctl fs.protected_regular
  * @huge_page_len:     size of a huge page by default; 0: unknown
+ * @has_udmabuf:       /dev/udmabuf exists
+ * @udmabuf_denied:    this user may not open it; @udmabuf_why says why, and what to do about it
+ * @udmabuf_max:       the largest buffer in bytes (its parameter size_limit_mb); 0: unknown
  */
 struct ivs_doctor_host {
 	unsigned int knows;
@@ -78,6 +83,10 @@ struct ivs_doctor_host {
 	uint64_t shm_len;
 	unsigned int protected_regular;
 	uint64_t huge_page_len;
+	bool has_udmabuf;
+	bool udmabuf_denied;
+	char udmabuf_why[IVS_DOCTOR_WHY_LEN];
+	uint64_t udmabuf_max;
 };
 
 /**
@@ -86,6 +95,8 @@ struct ivs_doctor_host {
  * @regions:  all regions that the host shows
  * @has_guest: judge the guest, and its devices
  * @devices:  its ivshmem devices
+ * @servers:  the servers to be judged
+ * @domain:   the domain to be judged
  */
 struct ivs_doctor_facts {
 	bool has_host;
@@ -96,6 +107,9 @@ struct ivs_doctor_facts {
 	struct ivs_doctor_guest guest;
 	struct ivs_doctor_device *devices;
 	size_t devices_n;
+	struct ivs_doctor_server *servers;
+	size_t servers_n;
+	struct ivs_doctor_domain domain;
 };
 
 #endif

@@ -11,8 +11,17 @@ struct ivs_doctor_table {
 };
 
 extern const struct ivs_doctor_table ivs_doctor_region_rules;
+extern const struct ivs_doctor_table ivs_doctor_server_rules;
+extern const struct ivs_doctor_table ivs_doctor_domain_rules;
 extern const struct ivs_doctor_table ivs_doctor_host_rules;
 extern const struct ivs_doctor_table ivs_doctor_guest_rules;
 extern const struct ivs_doctor_table ivs_doctor_device_rules;
+
+/**
+ * ivs_doctor_start_server() - set the command that starts a server at the socket @path
+ * @name: name of its region in /dev/shm; NULL: derived from @path
+ */
+void ivs_doctor_start_server(struct ivs_doctor_finding *finding, const char *path,
+			     const char *name);
 
 #endif

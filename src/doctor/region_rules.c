@@ -165,9 +165,20 @@ static void check_elsewhere(const struct ivs_doctor_case *at, struct ivs_doctor_
 			"programs, and restart them");
 }
 
+/* Return: whether a server passes the region to clients, which then need not open the file. */
+static bool is_served(const struct ivs_host_region *host)
+{
+	for (size_t i = 0; i < host->users_n; i++) {
+		if (host->users[i].server)
+			return true;
+	}
+	return false;
+}
+
 static void check_denied(const struct ivs_doctor_case *at, struct ivs_doctor_findings *findings)
 {
-	if (at->region->is_denied && has_name(at->region))
+	if (at->region->is_denied && has_name(at->region) &&
+	    (at->region->named || !is_served(at->region->host)))
 		ivs_doctor_advise(ivs_doctor_found(findings, "this user may not read and write it"),
 				  "%s", at->region->denied_why);
 }

@@ -8,10 +8,8 @@
 
 /* In the order of the man page. */
 static const struct ivs_doctor_table *const tables[] = {
-	&ivs_doctor_region_rules,
-	&ivs_doctor_host_rules,
-	&ivs_doctor_guest_rules,
-	&ivs_doctor_device_rules,
+	&ivs_doctor_region_rules, &ivs_doctor_server_rules, &ivs_doctor_domain_rules,
+	&ivs_doctor_host_rules,	  &ivs_doctor_guest_rules,  &ivs_doctor_device_rules,
 };
 
 #define TABLES_N (sizeof(tables) / sizeof(*tables))
@@ -68,6 +66,21 @@ static void apply_to_guest(const struct ivs_doctor_facts *facts, struct ivs_doct
 	}
 }
 
+static void apply_to_servers(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
+{
+	struct ivs_doctor_case at = {.facts = facts};
+
+	for (size_t i = 0; i < facts->servers_n; i++) {
+		at.server = &facts->servers[i];
+		if (*at.server->path)
+			snprintf(out->name, sizeof(out->name), "server %s", at.server->path);
+		else
+			snprintf(out->name, sizeof(out->name), "server with pid %d",
+				 (int)at.server->pid);
+		apply(&ivs_doctor_server_rules, &at, at.server->knows, out);
+	}
+}
+
 int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
 {
 	struct ivs_doctor_case at = {.facts = facts};
@@ -83,6 +96,9 @@ int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_fin
 		apply(&ivs_doctor_region_rules, &at, at.region->knows, out);
 	}
 	at.region = NULL;
+	apply_to_servers(facts, out);
+	snprintf(out->name, sizeof(out->name), "domain %s", facts->domain.name);
+	apply(&ivs_doctor_domain_rules, &at, 0, out);
 	strcpy(out->name, "this host");
 	if (facts->has_host)
 		apply(&ivs_doctor_host_rules, &at, facts->host.knows, out);

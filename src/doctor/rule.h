@@ -24,6 +24,8 @@ enum ivs_doctor_severity {
 /** enum ivs_doctor_subject - what a rule is applied to, once for each */
 enum ivs_doctor_subject {
 	IVS_DOCTOR_REGION,
+	IVS_DOCTOR_SERVER,
+	IVS_DOCTOR_DOMAIN,
 	IVS_DOCTOR_HOST,
 	IVS_DOCTOR_GUEST,
 	IVS_DOCTOR_DEVICE,
@@ -33,11 +35,13 @@ enum ivs_doctor_subject {
  * struct ivs_doctor_case - a subject, and all facts
  * @region: the region, for rules about regions; otherwise NULL
  * @device: the guest's device, for rules about devices; otherwise NULL
+ * @server: the server, for rules about servers; otherwise NULL
  */
 struct ivs_doctor_case {
 	const struct ivs_doctor_facts *facts;
 	const struct ivs_doctor_region *region;
 	const struct ivs_doctor_device *device;
+	const struct ivs_doctor_server *server;
 };
 
 /**

@@ -56,6 +56,7 @@ def test_explain(rule):
 @pytest.mark.parametrize("words, status, message", [
     (["--explain", "region-shape"], 2, 'no rule "region-shape": "ivshmem doctor --list" lists'),
     (["a", "b"], 2, 'surplus argument "b": one name can be given'),
+    (["a", "--host"], 2, "one part can be examined at a time: give only one of NAME,"),
     (["ivs-test-absent"], 2, 'no region "ivs-test-absent"'),
 ])
 def test_mistakes(words, status, message):

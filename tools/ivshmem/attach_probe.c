@@ -44,10 +44,9 @@ static int region_size(const char *path, int fd, uint64_t *out, struct ivs_error
 	return 0;
 }
 
-/* Leave, and wait until the server has noticed, so that QEMU never hears of this client. */
-static void leave(struct ivs_connection *connection)
+void probe_leave(struct ivs_connection *connection, int limit_ms)
 {
-	int64_t deadline_ns = ivs_clock_deadline(LEAVE_MS);
+	int64_t deadline_ns = ivs_clock_deadline(limit_ms);
 	struct pollfd wait = {.fd = connection->sock, .events = POLLIN};
 	char bytes[4096];
 
@@ -107,7 +106,8 @@ int probe_server(const char *path, struct probe *out)
 
 	*out = (struct probe){0};
 	status = take_greeting(path, &connection, out);
-	leave(&connection);
+	/* Wait, so that QEMU never hears of this client. */
+	probe_leave(&connection, LEAVE_MS);
 	return status;
 }
 

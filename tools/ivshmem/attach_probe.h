@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ivshmem/api.h"
+#include "client/connection.h"
 
 /**
  * struct probe - what a server has said to a client
@@ -33,6 +33,12 @@ struct probe {
  * Return: 0, or an exit status after printing the reason.
  */
 int probe_server(const char *path, struct probe *out);
+
+/**
+ * probe_leave() - leave a server, and wait until it has noticed, at most @limit_ms
+ * @connection: is freed
+ */
+void probe_leave(struct ivs_connection *connection, int limit_ms);
 
 /**
  * probe_device() - check that a process listens at a socket, without connecting to it, because

@@ -102,11 +102,16 @@ class FakeServer:
         before, self.own = self.own, [eventfd() for _ in range(vectors)]
         return before
 
+    def stop(self):
+        """Stop listening, and keep the connections."""
+        if self._listener.fileno() >= 0:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._thread.join(5)
+            self._listener.close()
+
     def close(self):
         """Close all connections."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
-        self._listener.close()
+        self.stop()
         for there in self._kept:
             there.close()
         for fd in [self.memory, *self.own, *(fd for fds in self.others.values() for fd in fds)]:

@@ -75,6 +75,19 @@ Test(rules, selinux)
 	       strcpy(region.label, "system_u:object_r:svirt_tmpfs_t:s0"));
 }
 
+Test(rules, udmabuf)
+{
+	PROVES("udmabuf-denied",
+	       (facts.host.has_udmabuf = facts.host.udmabuf_denied = true,
+		strcpy(facts.host.udmabuf_why, "usermod -aG kvm user")),
+	       facts.host.udmabuf_denied = false);
+	PROVES("udmabuf-limit",
+	       (facts.host.has_udmabuf = true, facts.host.udmabuf_max = 64 << 20,
+		host_region.kind = IVS_HOST_MEMFD,
+		region.allocated = host_region.size = (64 << 20) + 4096),
+	       facts.host.udmabuf_max = 65 << 20);
+}
+
 /* Facts that are not known lead to no findings. */
 Test(rules, unknown)
 {

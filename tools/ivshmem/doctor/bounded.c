@@ -45,10 +45,10 @@ static bool read_all(int fd, char *bytes, size_t len, int64_t deadline_ns)
 	return true;
 }
 
-bool bounded_run(bool (*ask)(const void *question, void *answer), const void *question,
-		 void *answer, size_t len)
+bool bounded_run_for(int limit_ms, bool (*ask)(const void *question, void *answer),
+		     const void *question, void *answer, size_t len)
 {
-	int64_t deadline_ns = ivs_clock_deadline(BOUNDED_MS);
+	int64_t deadline_ns = ivs_clock_deadline(limit_ms);
 	void *copy = malloc(len);
 	int fds[2];
 	bool done;
@@ -75,4 +75,10 @@ bool bounded_run(bool (*ask)(const void *question, void *answer), const void *qu
 		(void)waitpid(pid, NULL, done ? 0 : WNOHANG);
 	}
 	return done;
+}
+
+bool bounded_run(bool (*ask)(const void *question, void *answer), const void *question,
+		 void *answer, size_t len)
+{
+	return bounded_run_for(BOUNDED_MS, ask, question, answer, len);
 }

@@ -21,4 +21,8 @@
 bool bounded_run(bool (*ask)(const void *question, void *answer), const void *question,
 		 void *answer, size_t len);
 
+/** bounded_run_for() - the same, for at most @limit_ms */
+bool bounded_run_for(int limit_ms, bool (*ask)(const void *question, void *answer),
+		     const void *question, void *answer, size_t len);
+
 #endif

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/ivshmem/doctor/domain.h"
 #include "tools/ivshmem/doctor/guest.h"
 #include "tools/ivshmem/doctor/host.h"
 #include "tools/ivshmem/doctor/regions.h"
+#include "tools/ivshmem/doctor/servers.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
@@ -28,19 +30,24 @@ int collect(const struct scope *scope, struct collected *out)
 	*out = (struct collected){.facts.has_host = scope_is_all(scope) || scope->has_host};
 	progress_start("examining the processes of this host");
 	result = scope->has_guest && !scope->has_name ? 0 : collect_regions(scope, out);
+	if (!result)
+		result = collect_servers(scope, out);
 	collect_host(&out->facts.host);
 	if (!result && (scope_is_all(scope) || scope->has_guest))
 		result = collect_guest(scope, &out->facts);
 	progress_end();
 	if (result)
 		return usage_failed("cannot examine this host: %s", strerror(-result));
-	return scope->has_name ? check_name(scope, out) : 0;
+	if (scope->has_name && check_name(scope, out))
+		return STATUS_FAILED;
+	return scope->domain ? collect_domain(scope->domain, &out->facts.domain) : 0;
 }
 
 void collected_deinit(struct collected *collected)
 {
 	free(collected->facts.regions);
 	free(collected->facts.devices);
+	free(collected->facts.servers);
 	ivs_host_regions_deinit(&collected->regions);
 	*collected = (struct collected){0};
 }

@@ -11,7 +11,8 @@
 #define STATUS_ERRORS 2
 
 static const char help_text[] =
-	"usage: ivshmem doctor [NAME | --host | --guest] [--json]\n"
+	"usage: ivshmem doctor [NAME | --server SOCKET | --domain DOMAIN | --host |\n"
+	"                      --guest] [--json]\n"
 	"       ivshmem doctor --list | --explain RULE [--json]\n"
 	"\n"
 	"Looks for what is known to go wrong: regions, the VMs and servers that use\n"
@@ -20,6 +21,11 @@ static const char help_text[] =
 	"mends it. NAME is a name in /dev/shm, an address (shm:NAME, file:PATH), or the\n"
 	"path of a file.\n"
 	"\n"
+	"  -S, --server SOCKET\n"
+	"                  examine only the server at this socket, and its region; a server\n"
+	"                  without --control sees a client join and leave\n"
+	"  -D, --domain DOMAIN\n"
+	"                  examine only this domain of libvirt (virsh)\n"
 	"  -H, --host      examine only the host itself\n"
 	"  -g, --guest     in a guest: examine only its driver and its ivshmem devices\n"
 	"  -l, --list      list the rules\n"
@@ -33,13 +39,15 @@ static const char help_text[] =
 	"\n"
 	"Example:\n"
 	"  ivshmem doctor\n"
-	"  ivshmem doctor looking-glass\n";
+	"  ivshmem doctor looking-glass\n"
+	"  ivshmem doctor --server /run/ivshmem/net.sock\n";
 
 static const struct option options[] = {
-	{"host", no_argument, NULL, 'H'},    {"guest", no_argument, NULL, 'g'},
-	{"list", no_argument, NULL, 'l'},    {"explain", required_argument, NULL, 'e'},
-	{"json", no_argument, NULL, 'j'},    {"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0},
+	{"server", required_argument, NULL, 'S'}, {"domain", required_argument, NULL, 'D'},
+	{"host", no_argument, NULL, 'H'},	  {"guest", no_argument, NULL, 'g'},
+	{"list", no_argument, NULL, 'l'},	  {"explain", required_argument, NULL, 'e'},
+	{"json", no_argument, NULL, 'j'},	  {"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
 };
 
 struct settings {
@@ -57,11 +65,25 @@ static int take_rule(struct settings *settings, const char *value)
 		       : usage_error("no rule", value, "\"ivshmem doctor --list\" lists the rules");
 }
 
+static int take_server(struct settings *settings, const char *value)
+{
+	if (!*value || strlen(value) >= IVS_HOST_SOCKET_LEN)
+		return usage_error("invalid socket", value,
+				   "use the path of a socket, of 1 to 107 bytes");
+	settings->scope.server = value;
+	return 0;
+}
+
 static int take_option(void *context, int option, const char *value)
 {
 	struct settings *settings = context;
 
 	switch (option) {
+	case 'S':
+		return take_server(settings, value);
+	case 'D':
+		settings->scope.domain = value;
+		return 0;
 	case 'H':
 		settings->scope.has_host = true;
 		return 0;
@@ -91,6 +113,19 @@ static int take_name(void *context, char *value)
 	status = region_name_take(&scope->name, value);
 	scope->has_name = !status;
 	return status;
+}
+
+/* Return: 0, or STATUS_USAGE after printing that only one part can be examined. */
+static int check_scope(const struct scope *scope)
+{
+	int parts_n = scope->has_name + scope->has_host + scope->has_guest + !!scope->server +
+		      !!scope->domain;
+
+	if (parts_n < 2)
+		return 0;
+	usage_failed("one part can be examined at a time: give only one of NAME, --server, "
+		     "--domain, --host and --guest");
+	return STATUS_USAGE;
 }
 
 /* Return: the exit status that tells scripts what was found. */
@@ -140,7 +175,7 @@ static int doctor(int argc, char **argv)
 {
 	static const struct usage usage = {
 		.help = help_text,
-		.letters = "Hgle:jhV",
+		.letters = "S:D:Hgle:jhV",
 		.options = options,
 		.take = take_option,
 		.surplus = "one name can be given",
@@ -154,6 +189,8 @@ static int doctor(int argc, char **argv)
 	else if (!status && settings.list)
 		status = report_rules(settings.json);
 	else if (!status)
+		status = check_scope(&settings.scope);
+	if (!status && !settings.rule && !settings.list)
 		status = examine(&settings);
 	region_name_deinit(&settings.scope.name);
 	return status < 0 ? 0 : status;

@@ -130,6 +130,13 @@ static void examine(const struct ivs_host_region *host, struct ivs_doctor_region
 		limit_to_pool(out);
 }
 
+void collect_region(struct ivs_doctor_region *region)
+{
+	if (!region->selected)
+		examine(region->host, region);
+	region->selected = true;
+}
+
 int collect_regions(const struct scope *scope, struct collected *out)
 {
 	const char *paths[] = {scope->has_name ? scope->name.path : NULL};

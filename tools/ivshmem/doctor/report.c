@@ -64,6 +64,7 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 	unsigned int warnings_n = count(findings, IVS_DOCTOR_WARNING);
 	unsigned int regions_n = count_regions(collected);
 	unsigned int devices_n = (unsigned int)collected->facts.devices_n;
+	unsigned int servers_n = (unsigned int)collected->facts.servers_n;
 
 	for (size_t i = 0; i < findings->n; i++)
 		print_finding(&findings->list[i]);
@@ -75,6 +76,10 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 	printf(" (examined: %u region%s", regions_n, plural(regions_n));
 	if (devices_n)
 		printf(", %u device%s", devices_n, plural(devices_n));
+	if (servers_n)
+		printf(", %u server%s", servers_n, plural(servers_n));
+	if (*collected->facts.domain.name)
+		printf(", 1 domain");
 	puts(")");
 	if (*collected->unseen)
 		printf("not seen: %s\n", collected->unseen);
@@ -99,7 +104,8 @@ static json_t *finding_json(const struct ivs_doctor_finding *finding)
 
 int report_json(const struct collected *collected, const struct ivs_doctor_findings *findings)
 {
-	json_t *examined = json_pack("{s:i}", "regions", (int)count_regions(collected));
+	json_t *examined = json_pack("{s:i, s:i}", "regions", (int)count_regions(collected),
+				     "servers", (int)collected->facts.servers_n);
 	json_t *array = json_array();
 
 	if (collected->facts.devices_n)

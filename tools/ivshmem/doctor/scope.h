@@ -12,18 +12,23 @@
  * @has_name: only the region @name
  * @has_host: only the host itself
  * @has_guest: only the guest, and its devices
+ * @server:   only the server with this socket; NULL: none
+ * @domain:   only this domain of libvirt; NULL: none
  */
 struct scope {
 	bool has_name;
 	bool has_host;
 	bool has_guest;
+	const char *server;
+	const char *domain;
 	struct region_name name;
 };
 
 /** scope_is_all() - whether no part was selected */
 static inline bool scope_is_all(const struct scope *scope)
 {
-	return !scope->has_name && !scope->has_host && !scope->has_guest;
+	return !scope->has_name && !scope->has_host && !scope->has_guest && !scope->server &&
+	       !scope->domain;
 }
 
 #endif
