@@ -160,7 +160,8 @@ def test_healthy(guest):
     for user in None, "user":
         guest.run("chmod 0666 /dev/ivshmem0")
         report = guest.examine(user)
-        assert not report.findings and report.whole["examined"] == {"regions": 0, "devices": 1}
+        assert not report.findings
+        assert report.whole["examined"]["devices"] == 1
     status, text = guest.shell.ask("ivshmem doctor 2>/dev/null")
     assert status == 0 and ", 1 device)" in text, text
 
