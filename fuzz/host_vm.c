@@ -39,6 +39,15 @@ static void check_vm(const struct ivs_host_vm *vm, size_t size)
 		CHECK(strlen(vm->sockets[i].path) < size);
 		CHECK(!vm->sockets[i].doorbell || !vm->sockets[i].vfio);
 	}
+	for (size_t i = 0; i < vm->devices_n; i++) {
+		const struct ivs_host_device *device = &vm->devices[i];
+
+		CHECK(!strncmp(device->driver, "ivshmem", strlen("ivshmem")));
+		CHECK(strlen(device->id) < size && strlen(device->memdev) < size);
+		CHECK(strlen(device->chardev) < size && strlen(device->shm) < size);
+		CHECK(device->vectors <= UINT16_MAX);
+	}
+	CHECK(vm->phys_bits <= 64);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -84,6 +93,7 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 		"ivshmem-plain",
 		"ivshmem-doorbell",
 		"vfio-user-pci",
+		"ivshmem",
 		"socket",
 		"id=m",
 		"memdev=m",
@@ -94,6 +104,15 @@ size_t fuzz_make_input(uint64_t seed, uint8_t *out, size_t max)
 		"share",
 		"path=/run/s",
 		"socket.path=/run/d",
+		"reconnect=1",
+		"discard-data=on",
+		"vectors=9",
+		"shm=x",
+		"-cpu",
+		"phys-bits=39",
+		"-m",
+		"-overcommit",
+		"mem-lock=on",
 		"{\"qom-type\":\"memory-backend-file\",\"id\":\"m\",\"mem-path\":\"/"
 		"x\",\"size\":1}",
 		"{\"driver\":\"vfio-user-pci\",\"socket\":{\"path\":\"/run/d\"}}",

@@ -16,6 +16,7 @@
 #include "doctor/guest_facts.h"
 #include "doctor/domain_facts.h"
 #include "doctor/server_facts.h"
+#include "doctor/vm_facts.h"
 #include "host/regions.h"
 #include "host/vm.h"
 
@@ -97,6 +98,7 @@ struct ivs_doctor_host {
  * @devices:  its ivshmem devices
  * @servers:  the servers to be judged
  * @domain:   the domain to be judged
+ * @vms:      all VMs that the host shows
  */
 struct ivs_doctor_facts {
 	bool has_host;
@@ -110,6 +112,8 @@ struct ivs_doctor_facts {
 	struct ivs_doctor_server *servers;
 	size_t servers_n;
 	struct ivs_doctor_domain domain;
+	struct ivs_doctor_vm *vms;
+	size_t vms_n;
 };
 
 #endif

@@ -13,6 +13,7 @@ struct ivs_doctor_table {
 extern const struct ivs_doctor_table ivs_doctor_region_rules;
 extern const struct ivs_doctor_table ivs_doctor_server_rules;
 extern const struct ivs_doctor_table ivs_doctor_domain_rules;
+extern const struct ivs_doctor_table ivs_doctor_vm_rules;
 extern const struct ivs_doctor_table ivs_doctor_host_rules;
 extern const struct ivs_doctor_table ivs_doctor_guest_rules;
 extern const struct ivs_doctor_table ivs_doctor_device_rules;

@@ -8,8 +8,9 @@
 
 /* In the order of the man page. */
 static const struct ivs_doctor_table *const tables[] = {
-	&ivs_doctor_region_rules, &ivs_doctor_server_rules, &ivs_doctor_domain_rules,
-	&ivs_doctor_host_rules,	  &ivs_doctor_guest_rules,  &ivs_doctor_device_rules,
+	&ivs_doctor_region_rules, &ivs_doctor_vm_rules,	  &ivs_doctor_server_rules,
+	&ivs_doctor_domain_rules, &ivs_doctor_host_rules, &ivs_doctor_guest_rules,
+	&ivs_doctor_device_rules,
 };
 
 #define TABLES_N (sizeof(tables) / sizeof(*tables))
@@ -81,6 +82,22 @@ static void apply_to_servers(const struct ivs_doctor_facts *facts, struct ivs_do
 	}
 }
 
+static void apply_to_vms(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
+{
+	struct ivs_doctor_case at = {.facts = facts};
+
+	for (size_t i = 0; i < facts->vms_n; i++) {
+		const struct ivs_host_qemu *qemu = facts->vms[i].qemu;
+
+		if (!facts->vms[i].selected)
+			continue;
+		at.vm = &facts->vms[i];
+		snprintf(out->name, sizeof(out->name), "VM%s%s (pid %d)", *qemu->vm.name ? " " : "",
+			 qemu->vm.name, (int)qemu->pid);
+		apply(&ivs_doctor_vm_rules, &at, at.vm->knows, out);
+	}
+}
+
 int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_findings *out)
 {
 	struct ivs_doctor_case at = {.facts = facts};
@@ -99,6 +116,7 @@ int ivs_doctor_apply(const struct ivs_doctor_facts *facts, struct ivs_doctor_fin
 	apply_to_servers(facts, out);
 	snprintf(out->name, sizeof(out->name), "domain %s", facts->domain.name);
 	apply(&ivs_doctor_domain_rules, &at, 0, out);
+	apply_to_vms(facts, out);
 	strcpy(out->name, "this host");
 	if (facts->has_host)
 		apply(&ivs_doctor_host_rules, &at, facts->host.knows, out);

@@ -26,6 +26,7 @@ enum ivs_doctor_subject {
 	IVS_DOCTOR_REGION,
 	IVS_DOCTOR_SERVER,
 	IVS_DOCTOR_DOMAIN,
+	IVS_DOCTOR_VM,
 	IVS_DOCTOR_HOST,
 	IVS_DOCTOR_GUEST,
 	IVS_DOCTOR_DEVICE,
@@ -36,12 +37,14 @@ enum ivs_doctor_subject {
  * @region: the region, for rules about regions; otherwise NULL
  * @device: the guest's device, for rules about devices; otherwise NULL
  * @server: the server, for rules about servers; otherwise NULL
+ * @vm:     the VM, for rules about VMs; otherwise NULL
  */
 struct ivs_doctor_case {
 	const struct ivs_doctor_facts *facts;
 	const struct ivs_doctor_region *region;
 	const struct ivs_doctor_device *device;
 	const struct ivs_doctor_server *server;
+	const struct ivs_doctor_vm *vm;
 };
 
 /**

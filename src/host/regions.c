@@ -452,6 +452,27 @@ static int build_take_servers(struct build *build)
 	return 0;
 }
 
+/* Called last, because it takes what the arguments of the VMs say. */
+static int build_take_qemus(struct build *build)
+{
+	struct ivs_host_scan *scan = &build->scan;
+	struct ivs_host_regions *out = &build->out;
+
+	out->qemus = calloc(scan->processes_n + 1, sizeof(*out->qemus));
+	if (!out->qemus)
+		return -ENOMEM;
+	for (size_t i = 0; i < scan->processes_n; i++) {
+		struct ivs_host_process *process = &scan->processes[i];
+
+		if (!process->qemu)
+			continue;
+		out->qemus[out->qemus_n++] = (struct ivs_host_qemu){
+			.pid = process->pid, .unseen = process->unseen, .vm = process->vm};
+		process->vm = (struct ivs_host_vm){0};
+	}
+	return 0;
+}
+
 static int build_run(struct build *build, const char *const *paths, size_t paths_n)
 {
 	const struct ivs_host_filter filter = {build_wanted, build};
@@ -471,6 +492,8 @@ static int build_run(struct build *build, const char *const *paths, size_t paths
 		result = ivs_host_boot_read(take_boot, build);
 	if (!result)
 		result = build_take_servers(build);
+	if (!result)
+		result = build_take_qemus(build);
 	build->out.unseen_n = build->scan.unseen_n;
 	build->out.crowded_n = build->scan.crowded_n;
 	build->out.hidden = build->scan.hidden;
@@ -508,5 +531,8 @@ void ivs_host_regions_deinit(struct ivs_host_regions *regions)
 	free(regions->list);
 	free(regions->users);
 	free(regions->servers);
+	for (size_t i = 0; i < regions->qemus_n; i++)
+		ivs_host_vm_deinit(&regions->qemus[i].vm);
+	free(regions->qemus);
 	*regions = (struct ivs_host_regions){0};
 }

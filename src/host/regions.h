@@ -112,11 +112,23 @@ struct ivs_host_server {
 };
 
 /**
+ * struct ivs_host_qemu - a process that is a QEMU
+ * @unseen: the files of the process cannot be seen
+ * @vm:     what its arguments say; untrusted
+ */
+struct ivs_host_qemu {
+	pid_t pid;
+	bool unseen;
+	struct ivs_host_vm vm;
+};
+
+/**
  * struct ivs_host_regions - the regions that were found
  * @list:     the regions, sorted by path
  * @users:    the users, sorted by region; the @file of each is the index of its region
  * @servers:   the servers, even if their regions cannot be seen. The helper processes of a server
  *             have its arguments, so they are among them
+ * @qemus:     all processes that are QEMUs
  * @crowded_n: processes that use more than IVS_HOST_USES_MAX files that may be regions; the excess
  *             files were left out
  * @unseen_n, @hidden: as in struct ivs_host_users
@@ -128,6 +140,8 @@ struct ivs_host_regions {
 	size_t users_n;
 	struct ivs_host_server *servers;
 	size_t servers_n;
+	struct ivs_host_qemu *qemus;
+	size_t qemus_n;
 	unsigned int unseen_n;
 	unsigned int crowded_n;
 	bool hidden;

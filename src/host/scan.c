@@ -25,6 +25,7 @@
 #define NAME_LEN 4200		 /* room for a path with " (deleted)" */
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD */
 #define DELETED " (deleted)"
+#define HELPER "ivshmem-closer" /* see daemon/closer_helper.c */
 
 /* State of the pass: its current position and its buffers. */
 struct pass {
@@ -122,6 +123,12 @@ static void process_take_server(struct ivs_host_process *process, const char *cm
 		strcpy(process->control, control);
 }
 
+/* Return: whether the process helps a server, whose arguments it has, and which it outlives. */
+static bool pass_is_helper(struct pass *pass)
+{
+	return pass_read(pass, "comm", MAPS_LEN) > 0 && !strcmp(pass->buffer, HELPER "\n");
+}
+
 static bool is_peer_program(const char *name)
 {
 	static const char *const names[] = {"ivshmem-client", "ivshmem-device", "ivshmem",
@@ -157,6 +164,7 @@ static int pass_identify(struct pass *pass)
 		process_take_server(process, pass->buffer, (size_t)len);
 	result = ivs_host_vm_parse(pass->buffer, (size_t)len, &process->vm);
 	process->qemu = !result;
+	process->server = process->server && !pass_is_helper(pass);
 	return result < 0 ? result : 0;
 }
 

@@ -60,6 +60,40 @@ static char *take(const struct ivs_qemu_option *option, const char *key, int *re
 	return value;
 }
 
+/* Return: whether the value of a key is "on". If memory runs out, *result is set. */
+static bool take_flag(const struct ivs_qemu_option *option, const char *key, int *result)
+{
+	char *value = take(option, key, result);
+	bool on = !*result && is_on(value);
+
+	free(value);
+	return on;
+}
+
+/* Return: the value of a key, up to @max; @other without a valid one. */
+static unsigned int take_number(const struct ivs_qemu_option *option, const char *key,
+				unsigned int max, unsigned int other, int *result)
+{
+	char *value = take(option, key, result);
+	uint64_t number = other;
+
+	if (!*result && !ivs_parse_uint(value, 0, max, &number))
+		number = other;
+	free(value);
+	return (unsigned int)number;
+}
+
+static uint64_t take_size(const struct ivs_qemu_option *option, const char *key, int *result)
+{
+	char *value = take(option, key, result);
+	uint64_t size = 0;
+
+	if (!*result && !ivs_parse_size(value, &size))
+		size = 0;
+	free(value);
+	return size;
+}
+
 static int take_name(const char *text, struct ivs_host_vm *vm)
 {
 	struct ivs_qemu_option option;
@@ -81,7 +115,6 @@ static int add_memory(const struct ivs_qemu_option *option, bool has_path, struc
 	struct ivs_host_memory *grown;
 	int result = 0;
 	char *share;
-	char *size;
 
 	if (vm->memories_n == OBJECTS_MAX)
 		return 0;
@@ -92,18 +125,15 @@ static int add_memory(const struct ivs_qemu_option *option, bool has_path, struc
 	memory = &vm->memories[vm->memories_n++];
 	*memory = (struct ivs_host_memory){.memfd = !has_path};
 	memory->id = take(option, "id", &result);
+	memory->discard = take_flag(option, "discard-data", &result);
 	memory->path = has_path ? take(option, "mem-path", &result) : strdup("");
 	share = take(option, "share", &result);
-	size = take(option, "size", &result);
+	memory->size = take_size(option, "size", &result);
 	if (!result && !memory->path)
 		result = -ENOMEM;
-	if (!result) {
+	if (!result)
 		memory->shared = *share ? is_on(share) : !has_path;
-		if (!ivs_parse_size(size, &memory->size))
-			memory->size = 0;
-	}
 	free(share);
-	free(size);
 	if (!result && strlen(memory->path) >= PATH_MAX) { /* no file has such a path */
 		free(memory->id);
 		free(memory->path);
@@ -151,8 +181,16 @@ static int add_socket(const struct ivs_qemu_option *option, const char *key, boo
 		return result;
 	}
 	vm->sockets = grown;
-	vm->sockets[vm->sockets_n++] = (struct ivs_host_socket){id, path, false, vfio};
+	vm->sockets[vm->sockets_n++] = (struct ivs_host_socket){
+		.id = id, .path = path, .vfio = vfio};
 	return 0;
+}
+
+/* QEMU 9.2 and later has reconnect-ms beside reconnect; 0 means never. */
+static bool is_reconnecting(const struct ivs_qemu_option *option, int *result)
+{
+	return take_number(option, "reconnect", UINT_MAX, 0, result) ||
+	       take_number(option, "reconnect-ms", UINT_MAX, 0, result);
 }
 
 static int take_chardev(const char *text, struct ivs_host_vm *vm)
@@ -163,8 +201,13 @@ static int take_chardev(const char *text, struct ivs_host_vm *vm)
 
 	ivs_qemu_option_init(&option, text, "backend");
 	backend = take(&option, "backend", &result);
-	if (!result && !strcmp(backend, "socket"))
+	if (!result && !strcmp(backend, "socket")) {
+		size_t before_n = vm->sockets_n;
+
 		result = add_socket(&option, "path", false, vm);
+		if (vm->sockets_n > before_n)
+			vm->sockets[before_n].reconnects = is_reconnecting(&option, &result);
+	}
 	free(backend);
 	ivs_qemu_option_deinit(&option);
 	return result;
@@ -180,6 +223,49 @@ static void link_socket(const char *id, struct ivs_host_vm *vm)
 {
 	for (size_t i = 0; i < vm->sockets_n; i++)
 		vm->sockets[i].doorbell |= !vm->sockets[i].vfio && !strcmp(vm->sockets[i].id, id);
+}
+
+static void device_deinit(struct ivs_host_device *device)
+{
+	free(device->driver);
+	free(device->id);
+	free(device->memdev);
+	free(device->chardev);
+	free(device->shm);
+}
+
+static int add_device(const struct ivs_qemu_option *option, struct ivs_host_vm *vm)
+{
+	struct ivs_host_device *grown;
+	struct ivs_host_device *device;
+	int result = 0;
+
+	if (vm->devices_n == OBJECTS_MAX)
+		return 0;
+	grown = reallocarray(vm->devices, vm->devices_n + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	vm->devices = grown;
+	device = &vm->devices[vm->devices_n++];
+	*device = (struct ivs_host_device){0};
+	device->driver = take(option, "driver", &result);
+	device->id = take(option, "id", &result);
+	device->memdev = take(option, "memdev", &result);
+	device->chardev = take(option, "chardev", &result);
+	device->shm = take(option, "shm", &result);
+	device->size = take_size(option, "size", &result);
+	device->vectors = take_number(option, "vectors", UINT16_MAX, 1, &result);
+	device->master = take_flag(option, "master", &result);
+	return result;
+}
+
+/* Note the kind of device. Return: whether it is an ivshmem device. */
+static bool look_at_driver(const char *driver, struct ivs_host_vm *vm)
+{
+	vm->has_virtiofs |= !strncmp(driver, "vhost-user-fs", strlen("vhost-user-fs"));
+	vm->has_vfio |= !strcmp(driver, "vfio-pci");
+	return !strcmp(driver, "ivshmem") || !strcmp(driver, "ivshmem-plain") ||
+	       !strcmp(driver, "ivshmem-doorbell");
 }
 
 /*
@@ -204,9 +290,53 @@ static int take_device(const char *text, struct ivs_host_vm *vm)
 		link_socket(chardev, vm);
 	else if (!result && !strcmp(driver, "vfio-user-pci"))
 		result = add_socket(&option, "socket.path", true, vm);
+	if (!result && look_at_driver(driver, vm))
+		result = add_device(&option, vm);
 	free(driver);
 	free(memdev);
 	free(chardev);
+	ivs_qemu_option_deinit(&option);
+	return result;
+}
+
+static int take_cpu(const char *text, struct ivs_host_vm *vm)
+{
+	struct ivs_qemu_option option;
+	int result = 0;
+
+	ivs_qemu_option_init(&option, text, "model");
+	vm->phys_bits = take_number(&option, "phys-bits", 64, 0, &result);
+	ivs_qemu_option_deinit(&option);
+	return result;
+}
+
+/* A number without a suffix is in MiB. */
+static int take_memory(const char *text, struct ivs_host_vm *vm)
+{
+	struct ivs_qemu_option option;
+	uint64_t size = 0;
+	int result = 0;
+	char *value;
+
+	ivs_qemu_option_init(&option, text, "size");
+	value = take(&option, "size", &result);
+	if (!result && ivs_parse_uint(value, 0, UINT64_MAX >> 20, &size))
+		size <<= 20;
+	else if (!result && !ivs_parse_size(value, &size))
+		size = 0;
+	vm->ram_size = size;
+	free(value);
+	ivs_qemu_option_deinit(&option);
+	return result;
+}
+
+static int take_overcommit(const char *text, struct ivs_host_vm *vm)
+{
+	struct ivs_qemu_option option;
+	int result = 0;
+
+	ivs_qemu_option_init(&option, text, "");
+	vm->locks_memory |= take_flag(&option, "mem-lock", &result);
 	ivs_qemu_option_deinit(&option);
 	return result;
 }
@@ -217,9 +347,8 @@ static const struct {
 	int pass;
 	int (*take)(const char *value, struct ivs_host_vm *vm);
 } options[] = {
-	{"name", 0, take_name},
-	{"object", 0, take_object},
-	{"chardev", 0, take_chardev},
+	{"name", 0, take_name},	    {"object", 0, take_object}, {"chardev", 0, take_chardev},
+	{"cpu", 0, take_cpu},	    {"m", 0, take_memory},	{"overcommit", 0, take_overcommit},
 	{"device", 1, take_device},
 };
 
@@ -281,7 +410,10 @@ void ivs_host_vm_deinit(struct ivs_host_vm *vm)
 		free(vm->sockets[i].id);
 		free(vm->sockets[i].path);
 	}
+	for (size_t i = 0; i < vm->devices_n; i++)
+		device_deinit(&vm->devices[i]);
 	free(vm->memories);
 	free(vm->sockets);
+	free(vm->devices);
 	*vm = (struct ivs_host_vm){0};
 }

@@ -26,6 +26,7 @@ enum ivs_host_vm_error {
  * @size:    value of size=; 0: unknown
  * @shared:  share=on is set, so other processes see what the VM writes
  * @ivshmem: an ivshmem-plain device uses it; otherwise it is the VM's RAM
+ * @discard: discard-data=on is set, so QEMU discards the content when it ends
  */
 struct ivs_host_memory {
 	char *id;
@@ -34,6 +35,7 @@ struct ivs_host_memory {
 	bool memfd;
 	bool shared;
 	bool ivshmem;
+	bool discard;
 };
 
 /**
@@ -43,12 +45,36 @@ struct ivs_host_memory {
  * @doorbell: an ivshmem-doorbell device uses the socket, which therefore belongs to an
  *            ivshmem-server
  * @vfio:     a vfio-user-pci device uses the socket, which may belong to an ivshmem-device
+ * @reconnects: QEMU is to connect again if the connection is lost
  */
 struct ivs_host_socket {
 	char *id;
 	char *path;
 	bool doorbell;
 	bool vfio;
+	bool reconnects;
+};
+
+/**
+ * struct ivs_host_device - an ivshmem device; members that do not apply are "" or 0
+ * @driver:  "ivshmem-plain", "ivshmem-doorbell", or "ivshmem", which QEMU 4.0 removed
+ * @id:      untrusted, like all texts here
+ * @memdev:  id of the memory backend
+ * @chardev: id of the character device
+ * @shm:     for "ivshmem", the name in /dev/shm
+ * @size:    for "ivshmem", the size of the region; 0: unknown
+ * @vectors: number of vectors
+ * @master:  master=on is set
+ */
+struct ivs_host_device {
+	char *driver;
+	char *id;
+	char *memdev;
+	char *chardev;
+	char *shm;
+	uint64_t size;
+	unsigned int vectors;
+	bool master;
 };
 
 /**
@@ -59,6 +85,12 @@ struct ivs_host_socket {
  * @name:        name of the VM, safe to print; "" if it has none
  * @memories:    all memory backends with a file
  * @sockets:     all sockets that an ivshmem-doorbell or vfio-user-pci may use
+ * @devices:      the ivshmem devices
+ * @ram_size:     size of the VM's RAM; 0: unknown
+ * @phys_bits:    number of bits of a physical address in the guest; 0: unknown
+ * @has_virtiofs: a vhost-user-fs device is present
+ * @has_vfio:     a vfio-pci device is present, for which QEMU locks the RAM and the regions
+ * @locks_memory: QEMU locks all of its memory (-overcommit mem-lock=on)
  */
 struct ivs_host_vm {
 	char name[IVS_HOST_VM_LEN];
@@ -66,6 +98,13 @@ struct ivs_host_vm {
 	size_t memories_n;
 	struct ivs_host_socket *sockets;
 	size_t sockets_n;
+	struct ivs_host_device *devices;
+	size_t devices_n;
+	uint64_t ram_size;
+	unsigned int phys_bits;
+	bool has_virtiofs;
+	bool has_vfio;
+	bool locks_memory;
 };
 
 /** ivs_host_vm_is_qemu() - whether this is the path or name of a QEMU that runs VMs */

@@ -147,6 +147,88 @@ Test(vm, command_lines)
 	}
 }
 
+/* A command line, and what devices_text() writes of it. */
+static const struct {
+	const char *args[ARGS_MAX];
+	const char *expected;
+} device_lines[] = {
+	{{"kvm", "-device", "ivshmem-plain,id=d,memdev=m,master=on"},
+	 "ivshmem-plain d m  1 master; ram 0"},
+	{{"kvm", "-device",
+	  "{\"driver\":\"ivshmem-doorbell\",\"id\":\"d\",\"chardev\":\"c\",\"vectors\":16,"
+	  "\"master\":\"auto\"}"},
+	 "ivshmem-doorbell d  c 16; ram 0"},
+	{{"kvm", "-device", "ivshmem-doorbell,chardev=c,vectors=99999999999999999999"},
+	 "ivshmem-doorbell   c 1; ram 0"},
+	{{"kvm", "-device", "ivshmem,shm=lg,size=32M,role=master"},
+	 "ivshmem    1 shm=lg 33554432; ram 0"},
+	{{"kvm", "-device", "ivshmem-test,chardev=c", "-device", "virtio-net-pci"}, "ram 0"},
+	/* memory and processors */
+	{{"kvm", "-m", "16"}, "ram 16777216"},
+	{{"kvm", "-m", "2G,slots=4"}, "ram 2147483648"},
+	{{"kvm", "-m", "size=1048576k"}, "ram 1073741824"},
+	{{"kvm", "-m", "junk"}, "ram 0"},
+	{{"kvm", "-m", "99999999999999999999"}, "ram 0"},
+	{{"kvm", "-m", "18446744073709551615"}, "ram 18446744073709551615"},
+	{{"kvm", "-cpu", "host,migratable=on,phys-bits=39"}, "ram 0 bits 39"},
+	{{"kvm", "-cpu", "host,phys-bits=999"}, "ram 0"},
+	{{"kvm", "-overcommit", "mem-lock=on"}, "ram 0 locks"},
+	{{"kvm", "-overcommit", "mem-lock=off"}, "ram 0"},
+	{{"kvm", "-device", "vhost-user-fs-pci,chardev=f"}, "ram 0 virtiofs"},
+	{{"kvm", "-device", "{\"driver\":\"vfio-pci\",\"host\":\"0000:01:00.0\"}"}, "ram 0 vfio"},
+	/* backends */
+	{{"kvm", "-object", "memory-backend-file,id=m,mem-path=/m,discard-data=on"},
+	 "ram 0 m discards"},
+	{{"kvm", "-object", "memory-backend-file,id=m,mem-path=/m,discard-data=off"}, "ram 0"},
+	{{"kvm", "-chardev", "socket,id=c,path=/s,reconnect=1"}, "ram 0 c reconnects"},
+	{{"kvm", "-chardev", "socket,id=c,path=/s,reconnect-ms=500"}, "ram 0 c reconnects"},
+	{{"kvm", "-chardev", "socket,id=c,path=/s,reconnect=0"}, "ram 0"},
+};
+
+static const char *devices_text(const struct ivs_host_vm *vm, char out[2048])
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < vm->devices_n; i++) {
+		const struct ivs_host_device *device = &vm->devices[i];
+
+		len += (size_t)sprintf(out + len, "%s %s %s %s %u%s", device->driver, device->id,
+				       device->memdev, device->chardev, device->vectors,
+				       device->master ? " master" : "");
+		if (device->size)
+			len += (size_t)sprintf(out + len, " shm=%s %" PRIu64, device->shm,
+					       device->size);
+		len += (size_t)sprintf(out + len, "; ");
+	}
+	len += (size_t)sprintf(out + len, "ram %" PRIu64, vm->ram_size);
+	if (vm->phys_bits)
+		len += (size_t)sprintf(out + len, " bits %u", vm->phys_bits);
+	len += (size_t)sprintf(out + len, "%s%s%s", vm->locks_memory ? " locks" : "",
+			       vm->has_virtiofs ? " virtiofs" : "", vm->has_vfio ? " vfio" : "");
+	for (size_t i = 0; i < vm->memories_n; i++)
+		len += (size_t)sprintf(out + len, vm->memories[i].discard ? " %s discards" : "",
+				       vm->memories[i].id);
+	for (size_t i = 0; i < vm->sockets_n; i++)
+		len += (size_t)sprintf(out + len, vm->sockets[i].reconnects ? " %s reconnects" : "",
+				       vm->sockets[i].id);
+	return out;
+}
+
+Test(vm, devices)
+{
+	for (size_t i = 0; i < sizeof(device_lines) / sizeof(*device_lines); i++) {
+		struct ivs_host_vm vm = {0};
+		char text[2048];
+		size_t len;
+		char *line = join(device_lines[i].args, &len);
+
+		cr_expect_eq(ivs_host_vm_parse(line, len, &vm), 0, "row %zu", i);
+		cr_expect_str_eq(devices_text(&vm, text), device_lines[i].expected, "row %zu", i);
+		ivs_host_vm_deinit(&vm);
+		free(line);
+	}
+}
+
 /* A truncated command line lacks its last argument, and is never read beyond its end. */
 Test(vm, cut_off_at_each_byte)
 {

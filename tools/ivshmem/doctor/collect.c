@@ -9,6 +9,7 @@
 #include "tools/ivshmem/doctor/host.h"
 #include "tools/ivshmem/doctor/regions.h"
 #include "tools/ivshmem/doctor/servers.h"
+#include "tools/ivshmem/doctor/vms.h"
 #include "tools/ivshmem/progress.h"
 #include "tools/shared/usage.h"
 
@@ -23,6 +24,18 @@ static int check_name(const struct scope *scope, const struct collected *out)
 			    scope->name.given);
 }
 
+/* Return: 0, or an exit status after printing that there is no such VM. */
+static int check_vm(const struct scope *scope, const struct collected *out)
+{
+	for (size_t i = 0; i < out->facts.vms_n; i++) {
+		if (out->facts.vms[i].named)
+			return 0;
+	}
+	return usage_failed("process %d is not a VM (QEMU), or cannot be seen: \"ivshmem list\" "
+			    "shows the VMs that use regions",
+			    (int)scope->vm);
+}
+
 int collect(const struct scope *scope, struct collected *out)
 {
 	int result;
@@ -32,19 +45,24 @@ int collect(const struct scope *scope, struct collected *out)
 	result = scope->has_guest && !scope->has_name ? 0 : collect_regions(scope, out);
 	if (!result)
 		result = collect_servers(scope, out);
+	if (!result)
+		result = collect_vms(scope, out);
 	collect_host(&out->facts.host);
 	if (!result && (scope_is_all(scope) || scope->has_guest))
 		result = collect_guest(scope, &out->facts);
 	progress_end();
 	if (result)
 		return usage_failed("cannot examine this host: %s", strerror(-result));
-	if (scope->has_name && check_name(scope, out))
-		return STATUS_FAILED;
+	if (scope->has_name)
+		return check_name(scope, out);
+	if (scope->vm)
+		return check_vm(scope, out);
 	return scope->domain ? collect_domain(scope->domain, &out->facts.domain) : 0;
 }
 
 void collected_deinit(struct collected *collected)
 {
+	collect_vms_deinit(collected);
 	free(collected->facts.regions);
 	free(collected->facts.devices);
 	free(collected->facts.servers);

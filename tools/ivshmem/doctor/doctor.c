@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* "ivshmem doctor": what is wrong on this host, and how to mend it. */
 #include <jansson.h>
+#include <limits.h>
 #include <string.h>
 
+#include "base/parse.h"
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/doctor/report.h"
 #include "tools/shared/usage.h"
@@ -11,8 +13,8 @@
 #define STATUS_ERRORS 2
 
 static const char help_text[] =
-	"usage: ivshmem doctor [NAME | --server SOCKET | --domain DOMAIN | --host |\n"
-	"                      --guest] [--json]\n"
+	"usage: ivshmem doctor [NAME | --vm PID | --server SOCKET | --domain DOMAIN |\n"
+	"                      --host | --guest] [--json]\n"
 	"       ivshmem doctor --list | --explain RULE [--json]\n"
 	"\n"
 	"Looks for what is known to go wrong: regions, the VMs and servers that use\n"
@@ -26,6 +28,7 @@ static const char help_text[] =
 	"                  without --control sees a client join and leave\n"
 	"  -D, --domain DOMAIN\n"
 	"                  examine only this domain of libvirt (virsh)\n"
+	"      --vm PID    examine only the VM with this pid, and the regions that it uses\n"
 	"  -H, --host      examine only the host itself\n"
 	"  -g, --guest     in a guest: examine only its driver and its ivshmem devices\n"
 	"  -l, --list      list the rules\n"
@@ -42,12 +45,41 @@ static const char help_text[] =
 	"  ivshmem doctor looking-glass\n"
 	"  ivshmem doctor --server /run/ivshmem/net.sock\n";
 
+enum {
+	OPTION_VM = 256,
+};
+
 static const struct option options[] = {
-	{"server", required_argument, NULL, 'S'}, {"domain", required_argument, NULL, 'D'},
-	{"host", no_argument, NULL, 'H'},	  {"guest", no_argument, NULL, 'g'},
-	{"list", no_argument, NULL, 'l'},	  {"explain", required_argument, NULL, 'e'},
-	{"json", no_argument, NULL, 'j'},	  {"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
+	{"vm", required_argument, NULL, OPTION_VM},
+	{"server", required_argument, NULL, 'S'},
+	{"domain", required_argument, NULL, 'D'},
+	{"host", no_argument, NULL, 'H'},
+	{"guest", no_argument, NULL, 'g'},
+	{"list", no_argument, NULL, 'l'},
+	{"explain", required_argument, NULL, 'e'},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+	{"vm", required_argument, NULL, OPTION_VM},
+	{"server", required_argument, NULL, 'S'},
+	{"domain", required_argument, NULL, 'D'},
+	{"host", no_argument, NULL, 'H'},
+	{"guest", no_argument, NULL, 'g'},
+	{"list", no_argument, NULL, 'l'},
+	{"explain", required_argument, NULL, 'e'},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
+	{"vm", required_argument, NULL, OPTION_VM},
+	{"host", no_argument, NULL, 'H'},
+	{"list", no_argument, NULL, 'l'},
+	{"explain", required_argument, NULL, 'e'},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{NULL, 0, NULL, 0},
 };
 
 struct settings {
@@ -74,6 +106,16 @@ static int take_server(struct settings *settings, const char *value)
 	return 0;
 }
 
+static int take_vm(struct scope *scope, const char *value)
+{
+	uint64_t pid;
+
+	if (!ivs_parse_uint(value, 1, INT_MAX, &pid))
+		return usage_error("invalid pid", value, "\"ivshmem list\" shows the pids of VMs");
+	scope->vm = (pid_t)pid;
+	return 0;
+}
+
 static int take_option(void *context, int option, const char *value)
 {
 	struct settings *settings = context;
@@ -84,6 +126,8 @@ static int take_option(void *context, int option, const char *value)
 	case 'D':
 		settings->scope.domain = value;
 		return 0;
+	case OPTION_VM:
+		return take_vm(&settings->scope, value);
 	case 'H':
 		settings->scope.has_host = true;
 		return 0;
@@ -118,13 +162,13 @@ static int take_name(void *context, char *value)
 /* Return: 0, or STATUS_USAGE after printing that only one part can be examined. */
 static int check_scope(const struct scope *scope)
 {
-	int parts_n = scope->has_name + scope->has_host + scope->has_guest + !!scope->server +
-		      !!scope->domain;
+	int parts_n = scope->has_name + scope->has_host + scope->has_guest + !!scope->vm +
+		      !!scope->server + !!scope->domain;
 
 	if (parts_n < 2)
 		return 0;
-	usage_failed("one part can be examined at a time: give only one of NAME, --server, "
-		     "--domain, --host and --guest");
+	usage_failed("one part can be examined at a time: give only one of NAME, --vm, "
+		     "--server, --domain, --host and --guest");
 	return STATUS_USAGE;
 }
 

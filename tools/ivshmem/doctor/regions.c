@@ -137,6 +137,23 @@ void collect_region(struct ivs_doctor_region *region)
 	region->selected = true;
 }
 
+/* Return: whether the process uses the region. */
+static bool is_used_by(const struct ivs_host_region *host, pid_t pid)
+{
+	for (size_t i = 0; i < host->users_n; i++) {
+		if (host->users[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+static bool is_wanted(const struct scope *scope, const struct ivs_host_region *host)
+{
+	if (scope->vm)
+		return host->why && is_used_by(host, scope->vm);
+	return scope_is_all(scope) && host->why;
+}
+
 int collect_regions(const struct scope *scope, struct collected *out)
 {
 	const char *paths[] = {scope->has_name ? scope->name.path : NULL};
@@ -155,7 +172,7 @@ int collect_regions(const struct scope *scope, struct collected *out)
 
 		region->host = &host->list[i];
 		region->named = scope->has_name && region_name_is(&host->list[i], &scope->name);
-		region->selected = region->named || (scope_is_all(scope) && host->list[i].why);
+		region->selected = region->named || is_wanted(scope, &host->list[i]);
 		if (region->selected)
 			examine(&host->list[i], region);
 	}

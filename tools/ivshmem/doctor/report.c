@@ -53,18 +53,45 @@ static unsigned int count_regions(const struct collected *collected)
 	return n;
 }
 
-static const char *plural(unsigned int n)
+static unsigned int count_vms(const struct collected *collected)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < collected->facts.vms_n; i++)
+		n += collected->facts.vms[i].selected;
+	return n;
+}
+
+static const char *plural(size_t n)
 {
 	return n == 1 ? "" : "s";
+}
+
+static void print_examined(const struct collected *collected)
+{
+	const struct {
+		const char *what;
+		size_t n;
+	} kinds[] = {
+		{"VM", count_vms(collected)},
+		{"server", collected->facts.servers_n},
+		{"domain", *collected->facts.domain.name != 0},
+		{"device", collected->facts.devices_n},
+	};
+	unsigned int regions_n = count_regions(collected);
+
+	printf(" (examined: %u region%s", regions_n, plural(regions_n));
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (kinds[i].n)
+			printf(", %zu %s%s", kinds[i].n, kinds[i].what, plural(kinds[i].n));
+	}
+	puts(")");
 }
 
 int report_findings(const struct collected *collected, const struct ivs_doctor_findings *findings)
 {
 	unsigned int errors_n = count(findings, IVS_DOCTOR_ERROR);
 	unsigned int warnings_n = count(findings, IVS_DOCTOR_WARNING);
-	unsigned int regions_n = count_regions(collected);
-	unsigned int devices_n = (unsigned int)collected->facts.devices_n;
-	unsigned int servers_n = (unsigned int)collected->facts.servers_n;
 
 	for (size_t i = 0; i < findings->n; i++)
 		print_finding(&findings->list[i]);
@@ -73,14 +100,7 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 		       plural(warnings_n));
 	else
 		printf("no problems found");
-	printf(" (examined: %u region%s", regions_n, plural(regions_n));
-	if (devices_n)
-		printf(", %u device%s", devices_n, plural(devices_n));
-	if (servers_n)
-		printf(", %u server%s", servers_n, plural(servers_n));
-	if (*collected->facts.domain.name)
-		printf(", 1 domain");
-	puts(")");
+	print_examined(collected);
 	if (*collected->unseen)
 		printf("not seen: %s\n", collected->unseen);
 	return 0;
@@ -104,13 +124,15 @@ static json_t *finding_json(const struct ivs_doctor_finding *finding)
 
 int report_json(const struct collected *collected, const struct ivs_doctor_findings *findings)
 {
-	json_t *examined = json_pack("{s:i, s:i}", "regions", (int)count_regions(collected),
-				     "servers", (int)collected->facts.servers_n);
+	const struct ivs_doctor_facts *facts = &collected->facts;
 	json_t *array = json_array();
+	json_t *examined;
 
-	if (collected->facts.devices_n)
-		json_object_set_new(examined, "devices",
-				    json_integer((json_int_t)collected->facts.devices_n));
+	examined = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I}", "regions", (json_int_t)count_regions(collected), "vms",
+		(json_int_t)count_vms(collected), "servers", (json_int_t)facts->servers_n,
+		"domains", (json_int_t)(*facts->domain.name != 0), "devices",
+		(json_int_t)facts->devices_n);
 	for (size_t i = 0; i < findings->n; i++)
 		(void)json_array_append_new(array, finding_json(&findings->list[i]));
 	return json_print(json_pack("{s:o, s:o, s:s}", "findings", array, "examined", examined,

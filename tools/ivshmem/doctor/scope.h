@@ -4,6 +4,7 @@
 #define TOOLS_IVSHMEM_DOCTOR_SCOPE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "tools/ivshmem/region_name.h"
 
@@ -14,6 +15,7 @@
  * @has_guest: only the guest, and its devices
  * @server:   only the server with this socket; NULL: none
  * @domain:   only this domain of libvirt; NULL: none
+ * @vm:       only the VM with this pid, and its regions; 0: none
  */
 struct scope {
 	bool has_name;
@@ -21,6 +23,7 @@ struct scope {
 	bool has_guest;
 	const char *server;
 	const char *domain;
+	pid_t vm;
 	struct region_name name;
 };
 
@@ -28,7 +31,7 @@ struct scope {
 static inline bool scope_is_all(const struct scope *scope)
 {
 	return !scope->has_name && !scope->has_host && !scope->has_guest && !scope->server &&
-	       !scope->domain;
+	       !scope->domain && !scope->vm;
 }
 
 #endif

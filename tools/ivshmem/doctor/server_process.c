@@ -29,18 +29,6 @@ static FILE *open_proc(pid_t pid, const char *name)
 	return fopen(path, "re");
 }
 
-bool server_process_is_helper(pid_t pid)
-{
-	FILE *file = open_proc(pid, "comm");
-	char name[32] = "";
-
-	if (file && !fgets(name, sizeof(name), file))
-		*name = '\0';
-	if (file)
-		fclose(file);
-	return !strncmp(name, "ivshmem-closer", 14);
-}
-
 static void look_state(struct ivs_doctor_server *server)
 {
 	FILE *file = open_proc(server->pid, "stat");

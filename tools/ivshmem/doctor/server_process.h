@@ -5,9 +5,6 @@
 
 #include "doctor/server_facts.h"
 
-/** server_process_is_helper() - whether this is an ivshmem-closer, which is not itself a server */
-bool server_process_is_helper(pid_t pid);
-
 /**
  * server_process_look() - examine the process @server->pid
  *

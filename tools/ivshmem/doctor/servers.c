@@ -101,7 +101,7 @@ static const struct ivs_host_server *find_server(const struct collected *out, co
 		struct server_reply reply;
 		const char *socket;
 
-		if (server_process_is_helper(found->pid) || !is_trusted(found->pid, path))
+		if (!is_trusted(found->pid, path))
 			continue;
 		socket = socket_of(found, &reply);
 		if (!strcmp(socket, path) || (full && !strcmp(socket, full)))
@@ -182,7 +182,7 @@ int collect_servers(const struct scope *scope, struct collected *out)
 
 		/* Any user can start many processes with such a name. */
 		if (out->facts.servers_n < SERVERS_MAX && is_in_scope(scope, out, pid) &&
-		    !is_known(out, pid) && !server_process_is_helper(pid))
+		    !is_known(out, pid))
 			collect_found(&host->servers[i], out);
 	}
 	return 0;
