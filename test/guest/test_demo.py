@@ -96,8 +96,8 @@ def test_demo_with_a_guest_that_dies(build):
 
 
 def test_demo_that_keeps_its_guests(build):
-    """KEEP=1 leaves the guests running. The doctor finds nothing wrong, clients can ring the guests,
-    and the script that the demo prints stops them."""
+    """KEEP=1 leaves the guests running. The doctor finds no fault, clients can ring the guests, and
+    the script that the demo prints stops them."""
     demo = run_demo(build, KEEP="1")
     output, _ = demo.communicate(timeout=180)
     stop = re.search(r"\S+/stop\b", output)
