@@ -442,3 +442,13 @@ def test_wrong_paths(path):
     done = subprocess.run([TOOL, "doctor", "--server", path], capture_output=True, text=True,
                           timeout=60, check=False)
     assert done.returncode == 2 and "invalid socket" in done.stderr
+
+
+def test_very_many_servers(place):
+    """Any user can start many processes with the name of a server. At most 64 servers are
+    examined, and the report says how many were not."""
+    sleep = shutil.copy(shutil.which("sleep"), place.dir / "ivshmem-server")
+    for _ in range(70):
+        place.start(sleep, "1000")
+    report = examine()
+    assert report.whole["examined"]["servers"] == 64 and report.whole["servers_left"] >= 6

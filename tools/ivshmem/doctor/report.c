@@ -103,6 +103,10 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 	print_examined(collected);
 	if (*collected->unseen)
 		printf("not seen: %s\n", collected->unseen);
+	if (collected->servers_left_n)
+		printf("not examined: %u server%s, because there are many, or others do not "
+		       "answer: examine them with --server\n",
+		       collected->servers_left_n, plural(collected->servers_left_n));
 	return 0;
 }
 
@@ -135,8 +139,9 @@ int report_json(const struct collected *collected, const struct ivs_doctor_findi
 		(json_int_t)facts->devices_n);
 	for (size_t i = 0; i < findings->n; i++)
 		(void)json_array_append_new(array, finding_json(&findings->list[i]));
-	return json_print(json_pack("{s:o, s:o, s:s}", "findings", array, "examined", examined,
-				    "unseen", collected->unseen));
+	return json_print(json_pack("{s:o, s:o, s:s, s:I}", "findings", array, "examined", examined,
+				    "unseen", collected->unseen, "servers_left",
+				    (json_int_t)collected->servers_left_n));
 }
 
 static int add_rule(struct table *table, const struct ivs_doctor_rule *rule)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "tools/ivshmem/doctor/bounded.h"
 #include "tools/ivshmem/doctor/regions.h"
 #include "tools/ivshmem/doctor/server_probe.h"
@@ -14,6 +15,7 @@
 #include "tools/ivshmem/doctor/server_status.h"
 
 #define SERVERS_MAX 64
+#define ALL_MS 15000 /* for all servers: any user can start many that do not answer */
 #define DEFAULT_SOCKET "/tmp/ivshmem_socket" /* of both servers, without --socket */
 
 /* Runs in a child process. */
@@ -171,6 +173,7 @@ static bool is_known(const struct collected *out, pid_t pid)
 int collect_servers(const struct scope *scope, struct collected *out)
 {
 	const struct ivs_host_regions *host = &out->regions;
+	int64_t deadline_ns = ivs_clock_deadline(ALL_MS);
 
 	out->facts.servers = calloc(host->servers_n + 1, sizeof(*out->facts.servers));
 	if (!out->facts.servers)
@@ -180,10 +183,13 @@ int collect_servers(const struct scope *scope, struct collected *out)
 	for (size_t i = 0; i < host->servers_n; i++) {
 		pid_t pid = host->servers[i].pid;
 
+		if (!is_in_scope(scope, out, pid) || is_known(out, pid))
+			continue;
 		/* Any user can start many processes with such a name. */
-		if (out->facts.servers_n < SERVERS_MAX && is_in_scope(scope, out, pid) &&
-		    !is_known(out, pid))
+		if (out->facts.servers_n < SERVERS_MAX && ivs_clock_left_ms(deadline_ns) > 0)
 			collect_found(&host->servers[i], out);
+		else
+			out->servers_left_n++;
 	}
 	return 0;
 }
