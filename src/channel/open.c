@@ -21,7 +21,7 @@ static int read_layout(struct ivs_channels *channels, size_t len)
 	for (unsigned int i = 0; i < PREPARE_TRIES && result == IVS_CHANNEL_LAYOUT_E_UNFINISHED;
 	     i++) {
 		if (i)
-			(void)ivs_channels_pause(PREPARE_PAUSE_NS);
+			(void)!ivs_channels_pause(PREPARE_PAUSE_NS);
 		result = ivs_channel_layout_read(channels->memory, len, &channels->layout);
 	}
 	return result == IVS_CHANNEL_LAYOUT_E_UNFINISHED ? IVS_CHANNEL_LAYOUT_E_EMPTY : result;
