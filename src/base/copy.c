@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/copy.h"
 
-#include <stdint.h>
 #include <string.h>
+
+#include "base/clock.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -29,21 +30,75 @@ static void copy_lines(uint8_t *to, const uint8_t *from, size_t len)
 	_mm_sfence();
 }
 
-static void copy_long(uint8_t *to, const uint8_t *from, size_t len)
+void ivs_copy_past_caches(void *to, const void *from, size_t len)
 {
-	size_t head = -(uintptr_t)to % VECTOR_LEN;
+	uint8_t *out = to;
+	const uint8_t *in = from;
+	size_t head = -(uintptr_t)out % VECTOR_LEN;
 	size_t lines = (len - head) / LINE_LEN * LINE_LEN;
 
-	memcpy(to, from, head);
-	copy_lines(to + head, from + head, lines);
-	memcpy(to + head + lines, from + head + lines, len - head - lines);
+	memcpy(out, in, head);
+	copy_lines(out + head, in + head, lines);
+	memcpy(out + head + lines, in + head + lines, len - head - lines);
 }
 #else
-static void copy_long(uint8_t *to, const uint8_t *from, size_t len)
+void ivs_copy_past_caches(void *to, const void *from, size_t len)
 {
 	memcpy(to, from, len);
 }
 #endif
+
+/* All threads share the choices. Updates that get lost do no harm. */
+static struct ivs_copy_choice choices[IVS_COPY_CLASSES];
+
+static uint32_t load(const uint32_t *at)
+{
+	return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static void store(uint32_t *at, uint32_t value)
+{
+	__atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+
+unsigned int ivs_copy_choose(struct ivs_copy_choice *choice)
+{
+	uint32_t turn = load(&choice->turn);
+	unsigned int better = load(&choice->cost[1]) < load(&choice->cost[0]);
+
+	store(&choice->turn, turn + 1);
+	if (turn < IVS_COPY_TRIES)
+		return turn % 2;
+	return turn % IVS_COPY_PERIOD ? better : !better;
+}
+
+void ivs_copy_learn(struct ivs_copy_choice *choice, unsigned int method, uint64_t cost)
+{
+	uint32_t known = load(&choice->cost[method]);
+	uint32_t most = known ? known + known / 8 + 1 : IVS_COPY_COST_MAX;
+
+	/* The memory may have been touched for the first time. */
+	if (load(&choice->turn) <= 2)
+		return;
+	most = most < IVS_COPY_COST_MAX ? most : IVS_COPY_COST_MAX;
+	store(&choice->cost[method], cost < most ? (uint32_t)cost : most);
+}
+
+static void copy_long(void *to, const void *from, size_t len)
+{
+	unsigned int class = 63 - (unsigned int)__builtin_clzll(len / IVS_COPY_LONG);
+	struct ivs_copy_choice *choice =
+		&choices[class < IVS_COPY_CLASSES ? class : IVS_COPY_CLASSES - 1];
+	unsigned int method = ivs_copy_choose(choice);
+	int64_t began_ns = ivs_clock_ns();
+
+	if (method)
+		ivs_copy_past_caches(to, from, len);
+	else
+		memcpy(to, from, len);
+	ivs_copy_learn(choice, method,
+		       (uint64_t)(ivs_clock_ns() - began_ns) / (len / IVS_COPY_LONG));
+}
 
 void ivs_copy(void *to, const void *from, size_t len)
 {

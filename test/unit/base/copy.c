@@ -30,16 +30,24 @@ static void end(void)
 
 TestSuite(copy, .init = prepare, .fini = end);
 
-static void expect_copy(size_t to_at, size_t from_at, size_t len)
+typedef void copy_function(void *to, const void *from, size_t len);
+
+static void expect_copy_by(copy_function *copy, size_t to_at, size_t from_at, size_t len)
 {
 	memset(to, MARK, ROOM);
-	ivs_copy(to + to_at, from + from_at, len);
+	copy(to + to_at, from + from_at, len);
 	cr_expect(!memcmp(to + to_at, from + from_at, len), "%zu bytes from %zu to %zu", len,
 		  from_at, to_at);
 	for (size_t i = 0; i < to_at; i++)
 		cr_expect_eq(to[i], MARK, "%zu bytes from %zu to %zu", len, from_at, to_at);
 	for (size_t i = to_at + len; i < to_at + len + 64; i++)
 		cr_expect_eq(to[i], MARK, "%zu bytes from %zu to %zu", len, from_at, to_at);
+}
+
+static void expect_copy(size_t to_at, size_t from_at, size_t len)
+{
+	expect_copy_by(ivs_copy, to_at, from_at, len);
+	expect_copy_by(ivs_copy_past_caches, to_at, from_at, len < 64 ? 64 : len);
 }
 
 Test(copy, all_alignments)
@@ -62,4 +70,52 @@ Test(copy, nothing)
 {
 	expect_copy(0, 0, 0);
 	ivs_copy(NULL, NULL, 0);
+}
+
+/* Return: the method that is chosen most often for @n copies that cost as much as given. */
+static unsigned int use(struct ivs_copy_choice *choice, unsigned int n, uint64_t first,
+			uint64_t second)
+{
+	unsigned int chosen[2] = {0};
+
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int method = ivs_copy_choose(choice);
+
+		chosen[method]++;
+		ivs_copy_learn(choice, method, method ? second : first);
+	}
+	cr_expect(chosen[0] >= n / 300 && chosen[1] >= n / 300, "%u and %u of %u", chosen[0],
+		  chosen[1], n);
+	return chosen[1] > chosen[0];
+}
+
+Test(copy, faster_method_is_chosen)
+{
+	struct ivs_copy_choice choice = {0};
+
+	cr_expect_eq(use(&choice, 300, 20, 60), 0);
+	cr_expect_eq(use(&choice, 300, 20, 60), 0);
+	choice = (struct ivs_copy_choice){0};
+	cr_expect_eq(use(&choice, 300, 60, 20), 1);
+}
+
+Test(copy, choice_follows_a_change)
+{
+	struct ivs_copy_choice choice = {0};
+
+	cr_expect_eq(use(&choice, 1000, 20, 60), 0);
+	cr_expect_eq(use(&choice, 2000, 90, 60), 1);
+	cr_expect_eq(use(&choice, 2000, 90, 600), 0);
+}
+
+Test(copy, interrupted_copy_does_not_change_the_choice)
+{
+	struct ivs_copy_choice choice = {0};
+
+	cr_expect_eq(use(&choice, 300, 20, 60), 0);
+	ivs_copy_learn(&choice, 0, UINT64_MAX);
+	cr_expect_eq(ivs_copy_choose(&choice), 0);
+	for (unsigned int i = 0; i < 1000; i++)
+		ivs_copy_learn(&choice, 1, UINT64_MAX);
+	cr_expect_leq(choice.cost[1], IVS_COPY_COST_MAX);
 }
