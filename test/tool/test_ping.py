@@ -9,6 +9,7 @@ import pytest
 
 from support.py.clients import join
 from support.py.paths import BUILD
+from support.py.terminal import Terminal
 from support.py.wire import readable, ring
 
 TOOL = BUILD / "tools" / "ivshmem"
@@ -20,11 +21,16 @@ def run(*words):
                           text=True)
 
 
+@pytest.fixture(name="server")
+def server_fixture(place):
+    """A server whose clients have two vectors."""
+    return place.server("-n", "2", "-l", "1M")
+
+
 @pytest.fixture(name="address")
-def address_fixture(place):
-    """The address of a server whose clients have two vectors."""
-    place.server("-n", "2", "-l", "1M")
-    return f"unix:{place.socket}"
+def address_fixture(server):
+    """The address of the server."""
+    return f"unix:{server.socket}"
 
 
 @pytest.fixture(name="pong")
@@ -99,6 +105,24 @@ def test_signal_prints_the_results(place, address, pong):
     ping.signal(signal.SIGINT)
     assert ping.wait() == 0
     ping.out.wait("answered, 0 lost")
+
+
+def test_terminal(place, server, address, pong):
+    """On a terminal of 80x24, Ctrl-C prints the results, which fit, and the shell continues. The
+    doorbells do not need the server, so a server that dies does not end the command."""
+    pong()
+    terminal = Terminal(place)
+    terminal.command(TOOL, "ping", address, 0, "--timeout", 10)
+    terminal.wait("1: answer on vector 0 after")
+    server.end()
+    terminal.wait("3: answer on vector 0 after")
+    terminal.keys("C-c")
+    terminal.wait("answered, 0 lost", "round trip: min")
+    terminal.command("echo", "end-of-$((2 + 2))")
+    terminal.wait("end-of-4")
+    lines = terminal.text().splitlines()
+    bars = [line for line in lines if re.search(" to .*s +#", line)]
+    assert bars and all(re.search(r"\d$", line.rstrip()) for line in bars)
 
 
 def test_peer_that_leaves(place, address):
