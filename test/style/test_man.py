@@ -9,7 +9,8 @@ import pytest
 from support.py.paths import BUILD, SOURCE
 
 PAGES = sorted(path.name[:-len(".scd")] for path in (SOURCE / "man").glob("*.scd")) + [
-    "ivshmem-protocol.7", "ivshmem-migration.7", "ivshmem-coming-from.7"]
+    "ivshmem-protocol.7", "ivshmem-migration.7", "ivshmem-coming-from.7",
+    "ivshmem-doctor.7"]
 FUNCTIONS = re.findall(r"^\t(ivs_\w+);", (SOURCE / "src" / "libivshmem.map").read_text(), re.M)
 ALIAS = re.compile(r"\.so man3/(\w+\.3)\n")
 

@@ -40,6 +40,15 @@ def test_help_of_a_command(name):
 
 
 @pytest.mark.parametrize("name", commands())
+def test_man_page_of_a_command(name):
+    """"man ivshmem-COMMAND" shows a page that describes the command."""
+    text = (BUILD / "man" / f"ivshmem-{name}.1").read_text()
+    if text.startswith(".so man1/"):
+        text = (BUILD / "man" / text.split("\n")[0].split("/")[1]).read_text()
+    assert f"ivshmem {name}" in text
+
+
+@pytest.mark.parametrize("name", commands())
 def test_unknown_option(name):
     """An unknown option is a usage error; the message names the option."""
     done = run(name, "--no-such-option")
