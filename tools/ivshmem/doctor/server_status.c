@@ -101,10 +101,31 @@ static void take_status(const json_t *reply, struct ivs_doctor_status *out)
 	take_peers(reply, out);
 }
 
-/* Runs in a child process. */
-static bool ask(const void *question, void *answer)
+static bool has_client(const json_t *reply, pid_t pid)
 {
-	const struct ask ask = {question, "an ivshmem-server", "server", "clients", LIMIT_S};
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply, "peers"), i, peer)
+	{
+		if (pid && json_integer_value(json_object_get(peer, "pid")) == pid)
+			return true;
+	}
+	return false;
+}
+
+/** struct question - what server_ask() is asked for */
+struct question {
+	const char *control;
+	pid_t client;
+};
+
+/* Runs in a child process. */
+static bool ask(const void *given, void *answer)
+{
+	const struct question *question = given;
+	const struct ask ask = {question->control, "an ivshmem-server", "server", "clients",
+				LIMIT_S};
 	struct server_reply *out = answer;
 	struct reply reply;
 	struct ivs_error err;
@@ -114,6 +135,7 @@ static bool ask(const void *question, void *answer)
 	done = !ask_request(&ask, "{\"request\":\"status\"}\n", &reply, &err);
 	if (done) {
 		out->pid = (pid_t)(number_of(reply.json, "pid") & INT32_MAX);
+		out->lists_client = has_client(reply.json, question->client);
 		take_path(reply.json, "socket", out->socket, sizeof(out->socket));
 		take_status(reply.json, &out->status);
 	}
@@ -137,18 +159,19 @@ static void keep_blocked(struct ivs_doctor_status *status, const struct ivs_doct
 	status->blocked_n = kept;
 }
 
-bool server_ask(const char *control, struct server_reply *out)
+bool server_ask(const char *control, pid_t client, struct server_reply *out)
 {
+	const struct question question = {control, client};
 	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	struct server_reply later;
 
-	if (!bounded_run(ask, control, out, sizeof(*out)))
+	if (!bounded_run(ask, &question, out, sizeof(*out)))
 		return false;
 	if (!out->status.blocked_n)
 		return true;
 	/* A client that reads is also blocked at times, for example while others join. */
 	nanosleep(&pause, NULL);
-	if (bounded_run(ask, control, &later, sizeof(later)))
+	if (bounded_run(ask, &question, &later, sizeof(later)))
 		keep_blocked(&out->status, &later.status);
 	else
 		out->status.blocked_n = 0;

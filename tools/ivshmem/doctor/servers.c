@@ -46,7 +46,7 @@ static void ask_status(const char *control, struct ivs_doctor_server *server)
 {
 	struct server_reply reply;
 
-	if (!*control || server->stopped || !server_ask(control, &reply))
+	if (!*control || server->stopped || !server_ask(control, 0, &reply))
 		return;
 	server->status = reply.status;
 	server->knows |= IVS_DOCTOR_SERVER_STATUS;
@@ -76,7 +76,7 @@ static const char *socket_of(const struct ivs_host_server *found, struct server_
 	/* A service manager may have passed a socket, which only the server knows. */
 	if (!*found->control)
 		return DEFAULT_SOCKET;
-	return server_ask(found->control, reply) ? reply->socket : "";
+	return server_ask(found->control, 0, reply) ? reply->socket : "";
 }
 
 /* Return: whether the process belongs to root, or to the owner of the socket. */

@@ -2,27 +2,21 @@
 #include "tools/ivshmem/doctor/vm_links.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/text.h"
-#include "base/unix_address.h"
+#include "ivshmem/registers.h"
 #include "tools/ivshmem/doctor/bounded.h"
-#include "tools/shared/ask.h"
+#include "tools/ivshmem/doctor/server_probe.h"
+#include "tools/ivshmem/doctor/server_status.h"
 
 #define ALL_MS 10000
-#define LIMIT_S 1
 #define LINE_LEN 512
-
-static const char request_text[] = "{\"request\":\"status\"}\n";
 
 void vm_links_start(struct vm_links *links)
 {
@@ -81,26 +75,17 @@ struct answer {
 	bool here;
 };
 
-/*
- * Find out whether a process listens, without connecting to it: a datagram socket cannot be
- * connected to a stream socket, and the kernel says so only if a process listens there.
- */
 static enum ivs_doctor_link_state look(const char *path)
 {
-	enum ivs_doctor_link_state state = IVS_DOCTOR_LINK_UNKNOWN;
-	struct sockaddr_un addr;
-	IVS_OWNED_FD fd = -1;
+	struct ivs_doctor_server server = {0};
 
-	if (!ivs_unix_address(path, &addr, NULL))
-		return state;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		if (errno == EPROTOTYPE)
-			state = IVS_DOCTOR_LINK_LIVE;
-		else if (errno == ECONNREFUSED)
-			state = IVS_DOCTOR_LINK_DEAD;
-	}
-	return state;
+	server_probe(path, &server);
+	if (!(server.knows & IVS_DOCTOR_SERVER_SOCKET))
+		return IVS_DOCTOR_LINK_UNKNOWN;
+	if (server.socket == IVS_DOCTOR_SOCKET_LISTENS)
+		return IVS_DOCTOR_LINK_LIVE;
+	return server.socket == IVS_DOCTOR_SOCKET_DEAD ? IVS_DOCTOR_LINK_DEAD
+						       : IVS_DOCTOR_LINK_UNKNOWN;
 }
 
 /* Runs in a child process, because a file system may not answer. */
@@ -150,50 +135,25 @@ static bool is_foreign(pid_t pid)
 	return found;
 }
 
-static bool is_client(const json_t *peers, pid_t pid)
+/* Return: whether a server can have such numbers of vectors and clients. */
+static bool is_possible(const struct ivs_doctor_status *status)
 {
-	const json_t *peer;
-	size_t i;
-
-	json_array_foreach(peers, i, peer)
-	{
-		if (json_integer_value(json_object_get(peer, "pid")) == pid)
-			return true;
-	}
-	return false;
-}
-
-static unsigned int number_of(const json_t *object, const char *key)
-{
-	json_int_t value = json_integer_value(json_object_get(object, key));
-
-	return value > 0 && value <= UINT16_MAX + 1 ? (unsigned int)value : 0;
-}
-
-static void take_status(const json_t *status, const struct ivs_host_server *server, pid_t pid,
-			struct ivs_doctor_link *link)
-{
-	const json_t *peers = json_object_get(status, "peers");
-
-	if (!json_is_array(peers) || !number_of(status, "vectors"))
-		return;
-	link->answers = true;
-	link->lists_vm = is_client(peers, pid) || !shares_pids(server->pid);
-	link->vectors = number_of(status, "vectors");
-	link->peers_n = (unsigned int)json_array_size(peers);
-	link->peers_max = number_of(json_object_get(status, "limits"), "max_peers");
+	return status->vectors_n && status->vectors_n <= IVS_VECTOR_MAX + 1 &&
+	       status->peers_n <= IVS_ID_MAX + 1 && status->peers_max <= IVS_ID_MAX + 1;
 }
 
 static void ask_server(const struct ivs_host_server *server, pid_t pid,
 		       struct ivs_doctor_link *link)
 {
-	const struct ask ask = {server->control, "an ivshmem-server", "server", "clients", LIMIT_S};
-	struct ivs_error err;
-	struct reply reply;
+	struct server_reply reply;
 
-	if (!ask_request(&ask, request_text, &reply, &err))
-		take_status(reply.json, server, pid, link);
-	reply_deinit(&reply);
+	if (!server_ask(server->control, pid, &reply) || !is_possible(&reply.status))
+		return;
+	link->answers = true;
+	link->lists_vm = reply.lists_client || !shares_pids(server->pid);
+	link->vectors = (unsigned int)reply.status.vectors_n;
+	link->peers_n = (unsigned int)reply.status.peers_n;
+	link->peers_max = (unsigned int)reply.status.peers_max;
 }
 
 /* Find the server that was started with the socket's path. */
