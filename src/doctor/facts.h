@@ -46,6 +46,7 @@ enum ivs_doctor_knows {
  * @allocated:  bytes of memory that the file occupies
  * @free_len:   bytes that are free in its file system; for huge pages, bytes of free pages
  * @total_len:  size of its file system
+ * @is_safe:    no other user can put another file at the path of the region before a command runs
  * @is_denied:  the user may not read and write the region
  * @denied_why: why, and what to do about it
  * @is_sticky:  its directory is writable for all users and sticky, as /dev/shm is
@@ -60,6 +61,7 @@ struct ivs_doctor_region {
 	uint64_t allocated;
 	uint64_t free_len;
 	uint64_t total_len;
+	bool is_safe;
 	bool is_denied;
 	char denied_why[IVS_DOCTOR_WHY_LEN];
 	bool is_sticky;
@@ -74,6 +76,7 @@ struct ivs_doctor_region {
  * @shm_len:           size of the file system at /dev/shm; 0: none
  * @protected_regular: the sysctl fs.protected_regular
  * @huge_page_len:     size of a huge page by default; 0: unknown
+ * @ram_len:           size of the physical memory
  * @has_udmabuf:       /dev/udmabuf exists
  * @udmabuf_denied:    this user may not open it; @udmabuf_why says why, and what to do about it
  * @udmabuf_max:       the largest buffer in bytes (its parameter size_limit_mb); 0: unknown
@@ -84,6 +87,7 @@ struct ivs_doctor_host {
 	uint64_t shm_len;
 	unsigned int protected_regular;
 	uint64_t huge_page_len;
+	uint64_t ram_len;
 	bool has_udmabuf;
 	bool udmabuf_denied;
 	char udmabuf_why[IVS_DOCTOR_WHY_LEN];

@@ -18,6 +18,10 @@ struct ivs_doctor_finding *ivs_doctor_found(struct ivs_doctor_findings *findings
 	struct ivs_doctor_finding *finding;
 	va_list args;
 
+	if (findings->n == IVS_DOCTOR_FINDINGS_MAX) {
+		findings->left_n++;
+		return NULL;
+	}
 	grown = reallocarray(findings->list, findings->n + 1, sizeof(*grown));
 	if (!grown) {
 		findings->result = -ENOMEM;
@@ -46,6 +50,18 @@ void ivs_doctor_command(struct ivs_doctor_finding *finding, const char *before, 
 		ivs_shell_add(finding->command, sizeof(finding->command), before, path, after);
 	else if (len + strlen(after) < sizeof(finding->command))
 		strcpy(strcpy(finding->command, before) + len, after);
+}
+
+void ivs_doctor_command_on(struct ivs_doctor_finding *finding, bool is_safe, uid_t uid,
+			   const char *before, const char *path)
+{
+	char words[128];
+
+	if (!is_safe && uid)
+		snprintf(words, sizeof(words), "setpriv --reuid %u --clear-groups %s",
+			 (unsigned int)uid, before);
+	if (is_safe || uid)
+		ivs_doctor_command(finding, is_safe ? before : words, path, "");
 }
 
 void ivs_doctor_advise(struct ivs_doctor_finding *finding, const char *format, ...)

@@ -9,6 +9,7 @@
 #define IVS_DOCTOR_TEXT_LEN 1024
 #define IVS_DOCTOR_CURE_LEN 4608 /* room for a command with a quoted path */
 #define IVS_DOCTOR_NAME_LEN 320
+#define IVS_DOCTOR_FINDINGS_MAX 4096 /* any user can create many faulty files */
 
 struct ivs_doctor_rule;
 
@@ -29,6 +30,7 @@ struct ivs_doctor_finding {
 
 /**
  * struct ivs_doctor_findings - the findings, in the order of the table
+ * @left_n: findings beyond IVS_DOCTOR_FINDINGS_MAX, which were left out
  * @result: 0; -ENOMEM: the list is incomplete
  * @rule:   the rule that is being applied
  * @name:   name of its subject
@@ -36,6 +38,7 @@ struct ivs_doctor_finding {
 struct ivs_doctor_findings {
 	struct ivs_doctor_finding *list;
 	size_t n;
+	size_t left_n;
 	int result;
 	const struct ivs_doctor_rule *rule;
 	char name[IVS_DOCTOR_NAME_LEN];
@@ -44,7 +47,7 @@ struct ivs_doctor_findings {
 /**
  * ivs_doctor_found() - report a fault of the subject that is being looked at
  *
- * Return: the finding, for the functions below; NULL if memory is exhausted.
+ * Return: the finding, for the functions below; NULL if there are too many, or memory is exhausted.
  */
 IVS_PRINTF(2, 3)
 struct ivs_doctor_finding *ivs_doctor_found(struct ivs_doctor_findings *findings,
@@ -60,6 +63,17 @@ struct ivs_doctor_finding *ivs_doctor_found(struct ivs_doctor_findings *findings
  */
 void ivs_doctor_command(struct ivs_doctor_finding *finding, const char *before, const char *path,
 			const char *after);
+
+/**
+ * ivs_doctor_command_on() - set a command that changes the file of a region
+ * @is_safe: no other user can put another file at the path
+ * @uid:     owner of the file
+ *
+ * The owner of a file could put a link in its place before root runs the command. So a command for
+ * such a file runs as its owner; there is none if the file belongs to root.
+ */
+void ivs_doctor_command_on(struct ivs_doctor_finding *finding, bool is_safe, uid_t uid,
+			   const char *before, const char *path);
 
 /** ivs_doctor_advise() - set the advice; no-op if @finding is NULL */
 IVS_PRINTF(2, 3)

@@ -9,6 +9,8 @@
 #include "doctor/private.h"
 
 #define PAGE_MIN 4096
+#define EXAMPLE_LEN (UINT64_C(32) << 20)
+#define ADDRESS_LEN (PATH_MAX + 8) /* including the longest prefix */
 
 static bool has_note(const struct ivs_doctor_case *at, unsigned int note)
 {
@@ -25,39 +27,51 @@ static bool has_name(const struct ivs_doctor_region *region)
 	       region->host->kind != IVS_HOST_DEVICE;
 }
 
-static const char *address_of(const struct ivs_doctor_case *at, char out[IVS_DOCTOR_NAME_LEN])
+/* Set a command that changes the region's file, which has its path as its last word. */
+static void set_command(const struct ivs_doctor_case *at, const char *before,
+			struct ivs_doctor_finding *finding)
 {
-	return ivs_host_region_address(at->region->host, out, IVS_DOCTOR_NAME_LEN);
+	const struct ivs_host_region *host = at->region->host;
+
+	ivs_doctor_command_on(finding, at->region->is_safe, host->uid, before, host->path);
+}
+
+/* ivshmem resize itself refuses a file that another user could exchange. */
+static void set_resize(const struct ivs_doctor_case *at, uint64_t size,
+		       struct ivs_doctor_finding *finding)
+{
+	char address[ADDRESS_LEN];
+	char text[IVS_SIZE_TEXT_LEN];
+	char before[64];
+
+	snprintf(before, sizeof(before), "ivshmem resize --size %s ", ivs_size_text(size, text));
+	ivs_host_region_address(at->region->host, address, sizeof(address));
+	ivs_doctor_command(finding, before, address, "");
 }
 
 static void check_size(const struct ivs_doctor_case *at, struct ivs_doctor_findings *findings)
 {
 	const uint64_t size = at->region->host->size;
-	char address[IVS_DOCTOR_NAME_LEN];
 	char text[IVS_SIZE_TEXT_LEN];
-	struct ivs_doctor_finding *finding;
-	char before[64];
 	uint64_t above = PAGE_MIN;
 
 	if (!has_note(at, IVS_HOST_NOTE_SIZE))
 		return;
 	while (above < size)
 		above *= 2;
-	finding = ivs_doctor_found(findings, "its size, %s, is not a power of two",
-				   ivs_size_text(size, text));
-	snprintf(before, sizeof(before), "ivshmem resize --size %s ", ivs_size_text(above, text));
-	ivs_doctor_command(finding, before, address_of(at, address), "");
+	set_resize(at, above,
+		   ivs_doctor_found(findings, "its size, %s, is not a power of two",
+				    ivs_size_text(size, text)));
 }
 
 static void check_empty(const struct ivs_doctor_case *at, struct ivs_doctor_findings *findings)
 {
-	char address[IVS_DOCTOR_NAME_LEN];
 	struct ivs_doctor_finding *finding;
 
 	if (!has_note(at, IVS_HOST_NOTE_EMPTY))
 		return;
 	finding = ivs_doctor_found(findings, "its size is 0: no program has set it yet");
-	ivs_doctor_command(finding, "ivshmem resize --size 32M ", address_of(at, address), "");
+	set_resize(at, EXAMPLE_LEN, finding);
 	ivs_doctor_advise(finding, "use the size that the VM's configuration has, or start the VM: "
 				   "QEMU sets the size");
 }
@@ -192,7 +206,7 @@ static void check_world(const struct ivs_doctor_case *at, struct ivs_doctor_find
 		return;
 	finding = ivs_doctor_found(findings, "all users can write to it (mode %04o)",
 				   (unsigned int)host->mode & 07777);
-	ivs_doctor_command(finding, "chmod o-w ", host->path, "");
+	set_command(at, "chmod o-w ", finding);
 	ivs_doctor_advise(finding, "make sure that its owner and group are those of the VM and of "
 				   "the programs that use it");
 }
@@ -228,14 +242,16 @@ static void check_full(const struct ivs_doctor_case *at, struct ivs_doctor_findi
 	    region->host->size <= region->allocated)
 		return;
 	missing = region->host->size - region->allocated;
-	if (missing <= region->free_len)
+	/* Any user can create a large file that no program uses. */
+	if (missing <= region->free_len || !(region->named || region->host->why & IVS_HOST_USED))
 		return;
 	finding = ivs_doctor_found(findings,
 				   "%s of it have no memory yet, but its file system has only %s "
 				   "left",
 				   ivs_size_text(missing, need),
 				   ivs_size_text(region->free_len, free_text));
-	if (region->host->kind == IVS_HOST_SHM) {
+	if (region->host->kind == IVS_HOST_SHM &&
+	    region->total_len + missing <= at->facts->host.ram_len) {
 		char command[96];
 
 		snprintf(command, sizeof(command), "mount -o remount,size=%" PRIu64 "M /dev/shm",
@@ -269,7 +285,10 @@ static void check_huge(const struct ivs_doctor_case *at, struct ivs_doctor_findi
 		 "echo %" PRIu64 " > /sys/kernel/mm/hugepages/hugepages-%" PRIu64 "kB/nr_hugepages",
 		 (region->total_len + missing - region->free_len) / region->host->page_size,
 		 region->host->page_size / 1024);
-	ivs_doctor_command(finding, command, NULL, "");
+	if (region->total_len + missing <= at->facts->host.ram_len)
+		ivs_doctor_command(finding, command, NULL, "");
+	ivs_doctor_advise(finding, "best at boot, when memory is not fragmented: hugepages= on the "
+				   "kernel's command line");
 }
 
 static bool is_label_of_vms(const char *label)
@@ -284,7 +303,7 @@ static void check_selinux(const struct ivs_doctor_case *at, struct ivs_doctor_fi
 	if (!has_name(at->region) || !*at->region->label || is_label_of_vms(at->region->label))
 		return;
 	finding = ivs_doctor_found(findings, "its SELinux label is %s", at->region->label);
-	ivs_doctor_command(finding, "chcon -t svirt_tmpfs_t ", at->region->host->path, "");
+	set_command(at, "chcon -t svirt_tmpfs_t ", finding);
 	ivs_doctor_advise(finding, "a region that tmpfiles.d creates gets the label with a line "
 				   "of type \"t\"");
 }

@@ -116,8 +116,10 @@ struct ivs_doctor_status {
  * @listener:     the process that listens
  * @listener_uid: the user of that process when it started to listen
  * @pid:          the process that is the server according to its arguments; 0: unknown
+ * @is_trusted:   that process belongs to root, or to the user of the doctor
  * @stopped:      that process is stopped (SIGSTOP)
  * @nofile:       its limit on file descriptors; 0: unknown
+ * @nofile_top:   up to which it may raise @nofile
  * @maker:        whose program it is
  * @outdated:     the program file has been replaced since the process started
  * @unit:         its unit, such as "ivshmem@net.service", or ""
@@ -134,8 +136,10 @@ struct ivs_doctor_server {
 	pid_t listener;
 	uid_t listener_uid;
 	pid_t pid;
+	bool is_trusted;
 	bool stopped;
 	uint64_t nofile;
+	uint64_t nofile_top;
 	enum ivs_doctor_maker maker;
 	bool outdated;
 	char unit[IVS_DOCTOR_UNIT_LEN];

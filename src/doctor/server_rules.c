@@ -181,6 +181,7 @@ static void check_nofile(const struct ivs_doctor_case *at, struct ivs_doctor_fin
 	struct ivs_doctor_finding *finding;
 	uint64_t need = peers_n * (1 + status->vectors_n);
 	char command[96];
+	int len;
 
 	if (!server->nofile || need <= server->nofile)
 		return;
@@ -195,8 +196,11 @@ static void check_nofile(const struct ivs_doctor_case *at, struct ivs_doctor_fin
 					   "process at most 1048576 descriptors by default");
 		return;
 	}
-	snprintf(command, sizeof(command), "prlimit --pid %d --nofile=%" PRIu64, (int)server->pid,
-		 need + SPARE_FDS);
+	len = snprintf(command, sizeof(command), "prlimit --pid %d --nofile=%" PRIu64 ":",
+		       (int)server->pid, need + SPARE_FDS);
+	if (need + SPARE_FDS > server->nofile_top)
+		snprintf(command + len, sizeof(command) - (size_t)len, "%" PRIu64,
+			 need + SPARE_FDS);
 	ivs_doctor_command(finding, command, NULL, "");
 	ivs_doctor_advise(finding, "raise the limit for the next start, too (ulimit -n, "
 				   "LimitNOFILE=)");
@@ -287,19 +291,23 @@ static bool is_reported(const struct ivs_doctor_case *at)
 }
 
 /*
- * Return: whether the region that the server names can be enlarged. The server is not trusted: the
- * file must be a region that its process uses, must belong to root, so that no user can put a link
- * in its place, and must become larger, so that no bytes are lost.
+ * Return: whether the region that the server names can be enlarged. The file must be a region that
+ * its process uses, no other user may be able to put a link in its place, and it must become
+ * larger, so that no bytes are lost. The server of another user may name any size.
  */
 static bool can_enlarge(const struct ivs_doctor_case *at)
 {
 	const struct ivs_doctor_status *status = &at->server->status;
 
+	if (!at->server->is_trusted)
+		return false;
+
 	for (size_t i = 0; i < at->facts->regions_n; i++) {
 		const struct ivs_host_region *host = at->facts->regions[i].host;
 
 		if (!strcmp(host->path, status->region_path) && is_user(at, host))
-			return host->known && !host->uid && host->size < status->region_size;
+			return at->facts->regions[i].is_safe && host->known &&
+			       host->size < status->region_size;
 	}
 	return false;
 }
@@ -314,7 +322,8 @@ static void check_region(const struct ivs_doctor_case *at, struct ivs_doctor_fin
 		finding = ivs_doctor_found(findings,
 					   "its region has been made smaller: clients that touch "
 					   "what is missing are ended by SIGBUS");
-		snprintf(command, sizeof(command), "truncate -s %" PRIu64 " ", status->region_size);
+		snprintf(command, sizeof(command), "truncate -c -s '>%" PRIu64 "' ",
+			 status->region_size);
 		if (can_enlarge(at) && !(status->changes & IVS_DOCTOR_CHANGE_NAME_LOST))
 			ivs_doctor_command(finding, command, status->region_path, "");
 		ivs_doctor_advise(finding,

@@ -65,7 +65,7 @@ struct ivs_doctor_link {
  * @knows:         enum ivs_doctor_knows, enum ivs_doctor_vm_knows
  * @selected:      judge it; the others are known only for comparison
  * @named:         the user asked about this VM
- * @uid:           the user of the process
+ * @uid, @gid:     user and group of the process
  * @program:       path of its program, untrusted; "": unknown
  * @fds_n:         number of open fds
  * @fds_max:       maximum number of open fds; UINT64_MAX: none
@@ -85,6 +85,7 @@ struct ivs_doctor_vm {
 	bool selected;
 	bool named;
 	uid_t uid;
+	gid_t gid;
 	char program[PATH_MAX];
 	unsigned int fds_n;
 	uint64_t fds_max;

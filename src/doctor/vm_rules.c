@@ -118,8 +118,17 @@ static void check_old(const struct ivs_doctor_case *at, struct ivs_doctor_findin
 	}
 }
 
-static void report_size(const struct ivs_host_region *region, const struct ivs_host_memory *memory,
-			struct ivs_doctor_findings *findings)
+static bool is_safe(const struct ivs_doctor_facts *facts, const struct ivs_host_region *region)
+{
+	size_t i = 0;
+
+	while (facts->regions[i].host != region)
+		i++;
+	return facts->regions[i].is_safe;
+}
+
+static void report_size(const struct ivs_doctor_case *at, const struct ivs_host_region *region,
+			const struct ivs_host_memory *memory, struct ivs_doctor_findings *findings)
 {
 	char address[IVS_DOCTOR_NAME_LEN];
 	char of_file[IVS_SIZE_TEXT_LEN];
@@ -141,9 +150,13 @@ static void report_size(const struct ivs_host_region *region, const struct ivs_h
 				  of_file);
 		return;
 	}
-	/* ivshmem resize does not change a region that is in use. Growing is safe. */
-	snprintf(before, sizeof(before), "truncate -s %" PRIu64 " ", memory->size);
-	ivs_doctor_command(finding, before, region->path, "");
+	/* ivshmem resize refuses a region that is in use. Growing is safe. */
+	snprintf(before, sizeof(before), "truncate -c -s '>%" PRIu64 "' ", memory->size);
+	/* Any user can start a VM that names the region with any size. */
+	if (!at->vm->uid || at->vm->uid == region->uid)
+		ivs_doctor_command_on(finding, is_safe(at->facts, region), region->uid, before,
+				      region->path);
+	ivs_doctor_advise(finding, "or shut the VM down, set size=%s, and start it again", of_file);
 }
 
 static void check_size(const struct ivs_doctor_case *at, struct ivs_doctor_findings *findings)
@@ -162,7 +175,7 @@ static void check_size(const struct ivs_doctor_case *at, struct ivs_doctor_findi
 		region = region_of(at->facts, at->vm->qemu, memory);
 		if (region && region->known && region->kind != IVS_HOST_DEVICE &&
 		    !(region->notes & none) && region->size != memory->size)
-			report_size(region, memory, findings);
+			report_size(at, region, memory, findings);
 	}
 }
 
@@ -186,20 +199,22 @@ static bool is_master(const struct ivs_doctor_facts *facts, const struct ivs_doc
 		      const struct ivs_host_region *region)
 {
 	const struct ivs_host_vm *host = &vm->qemu->vm;
+	const struct ivs_host_memory *memory;
+	bool is_received;
 
 	if (!find_user(region, vm->qemu->pid))
 		return false;
+	memory = find_memory(host, region->path);
+	is_received = region == received_region(facts, vm->qemu);
 	for (size_t i = 0; i < host->devices_n; i++) {
 		const struct ivs_host_device *device = &host->devices[i];
-		const struct ivs_host_memory *memory = find_memory(host, region->path);
 
 		if (!device->master)
 			continue;
 		if (is_driver(device, "ivshmem-plain") && memory &&
 		    !strcmp(memory->id, device->memdev))
 			return true;
-		if (is_driver(device, "ivshmem-doorbell") &&
-		    region == received_region(facts, vm->qemu))
+		if (is_driver(device, "ivshmem-doorbell") && is_received)
 			return true;
 	}
 	return false;
@@ -407,7 +422,8 @@ static void check_locked(const struct ivs_doctor_case *at, struct ivs_doctor_fin
 		findings, "it locks its memory, %s with its regions, but may lock only %s",
 		ivs_size_text(need, text[0]), ivs_size_text(vm->locked_max, text[1]));
 	/* QEMU locks more than the memory of the guest. */
-	command_for_limit(vm, "memlock", need + LOCKED_SPARE, vm->locked_top, finding);
+	if (need + LOCKED_SPARE <= at->facts->host.ram_len)
+		command_for_limit(vm, "memlock", need + LOCKED_SPARE, vm->locked_top, finding);
 	ivs_doctor_advise(finding, "for the next start, set <hard_limit> in the domain's "
 				   "<memtune>, LimitMEMLOCK= of the unit, or ulimit -l");
 }

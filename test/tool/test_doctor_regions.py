@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem doctor: the rules about regions, each proven by a fault, and by its cure."""
 import os
+import shlex
 import signal
 
 import pytest
@@ -222,3 +223,27 @@ def test_healthy(place):
     start_plain(place, "fine", place.shm_path)
     start_mapper(place, place.shm_path)
     assert not examine(place.shm).findings
+
+
+@needs_root
+def test_file_that_its_owner_can_exchange(place):
+    """The owner of a file could put a link in its place, so the command runs as the owner."""
+    place.dir.chmod(0o755)
+    own = place.dir / "own"
+    own.mkdir()
+    os.chown(own, NOBODY, NOBODY)
+    path = own / "ivshmem-region"
+    make(path, mode=0o666)
+    os.chown(path, NOBODY, NOBODY)
+    finding = prove("region-world", path)
+    assert finding["command"] == f"setpriv --reuid {NOBODY} --clear-groups chmod o-w {path}"
+
+
+def test_long_command_is_complete(place):
+    """A command that is long, because the path has to be quoted, is not cut off."""
+    path = place.dir.joinpath(*["'" * 222] * 5)
+    path.parent.mkdir(parents=True)
+    make(path, mode=0o666)
+    finding = prove("region-world", path)
+    assert shlex.split(finding["command"]) == ["chmod", "o-w", str(path)]
+    assert len(finding["command"]) > 4400

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem doctor: the rules about servers, each proven by a fault, and by its cure."""
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from support.py.clients import join, knows_all
 from support.py.control import ask_once
+from support.py.control_answer import Answer
 from support.py.doctor import TOOL, examine, proves, prove, run_command
 from support.py.fake_server import FakeServer, say
 from support.py.programs import Daemon, wait_until
@@ -218,7 +220,7 @@ def test_nofile(place, limited):
     subprocess.run(["prlimit", "--pid", str(server.pid), "--nofile=80:1024"], check=True)
     finding = prove("server-nofile", "--server", place.socket)
     assert "need 100" in finding["found"]
-    assert finding["command"] == f"prlimit --pid {server.pid} --nofile=356"
+    assert finding["command"] == f"prlimit --pid {server.pid} --nofile=356:"
 
 
 @proves("server-behind")
@@ -288,7 +290,7 @@ def test_shrunk_region(place):
     serve(place, "-l", "4M")
     os.truncate(place.shm_path, 1 << 20)
     finding = prove("server-region", "--server", place.socket)
-    assert finding["command"] == f"truncate -s 4194304 {place.shm_path}"
+    assert finding["command"] == f"truncate -c -s '>4194304' {place.shm_path}"
 
 
 @proves("server-region")
@@ -452,3 +454,26 @@ def test_very_many_servers(place):
         place.start(sleep, "1000")
     report = examine()
     assert report.whole["examined"]["servers"] == 64 and report.whole["servers_left"] >= 6
+
+
+def test_client_that_is_listed_many_times(place):
+    """A server that lists the same client again and again does not overflow the list of clients."""
+    blocked = {"id": 200, "pid": 4242, "blocked": True, "behind": 1}
+    control = place.dir / "lying-control"
+    Answer(place, control, json.dumps({"vectors": 1, "peers": [blocked] * 100}).encode() + b"\n")
+    shutil.copy(shutil.which("bash"), place.dir / "ivshmem-server")
+    fake = place.start(place.dir / "ivshmem-server", "-c", "read line", "--socket",
+                       str(place.dir / "absent"), "--control", str(control),
+                       stdin=subprocess.PIPE)
+    report = examine()
+    assert report.whole["examined"]["servers"] >= 1 and fake.popen.poll() is None
+
+
+def test_limit_that_was_set_by_an_administrator(place):
+    """The command raises the soft limit, and leaves the hard one as it is."""
+    server = serve(place, "-n", "4", "--max-peers", "64")
+    subprocess.run(["prlimit", "--pid", str(server.pid), "--nofile=80:20000"], check=True)
+    prove("server-nofile", "--server", place.socket)
+    done = subprocess.run(["prlimit", "--pid", str(server.pid), "--nofile", "--raw", "--noheadings",
+                           "--output", "HARD"], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "20000"

@@ -121,7 +121,7 @@ def test_smaller_file(place):
     vm = plain(place)
     os.truncate(place.shm_path, MIB // 2)
     finding = prove("vm-size", "--vm", str(vm.pid))
-    assert finding["command"] == f"truncate -s {MIB} {place.shm_path}"
+    assert finding["command"] == f"truncate -c -s '>{MIB}' {place.shm_path}"
     assert finding["subject"] == f"VM one (pid {vm.pid})"
 
 

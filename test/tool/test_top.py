@@ -13,6 +13,7 @@ import threading
 import pytest
 
 from support.py.clients import connect_client, join
+from support.py.control_answer import Answer
 from support.py.listing import start_vm
 from support.py.paths import BUILD
 from support.py.programs import wait_until
@@ -196,39 +197,6 @@ def test_other_user(place):
     assert done.returncode == 0 and "  not asked\n" in done.stdout
     assert f"no permission to connect to {control_of(place)}" in done.stdout
     assert "run this as root" in done.stderr
-
-
-class Answer:
-    """A process that answers each request on a control socket with the same bytes; None: never."""
-
-    def __init__(self, place, path, reply):
-        self._reply = reply
-        self._kept = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(64)
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        place.add(self)
-
-    def _serve(self):
-        while True:
-            try:
-                there, _ = self._listener.accept()
-            except OSError:
-                return
-            self._kept.append(there)
-            if self._reply is not None:
-                there.recv(4096)
-                there.sendall(self._reply)
-
-    def close(self):
-        """End."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-        for each in self._kept:
-            each.close()
 
 
 @pytest.mark.parametrize("reply, note", [

@@ -17,6 +17,7 @@ static void reset(void)
 		.path = "/run/net.sock",
 		.socket = IVS_DOCTOR_SOCKET_GREETS,
 		.pid = 7,
+		.is_trusted = true,
 		.nofile = 1024,
 		.maker = IVS_DOCTOR_MAKER_OURS,
 		.status = {.peers_n = 3, .vectors_n = 2, .ids_left = 65533},
@@ -86,7 +87,7 @@ Test(server_rules, shrunk)
 				       .size = 4096,
 				       .users = &user,
 				       .users_n = 1};
-	struct ivs_doctor_region region = {.host = &host};
+	struct ivs_doctor_region region = {.host = &host, .is_safe = true};
 
 	reset();
 	facts.regions = &region;
@@ -94,16 +95,19 @@ Test(server_rules, shrunk)
 	server.status.changes = IVS_DOCTOR_CHANGE_SHRUNK;
 	server.status.region_size = 8192;
 	strcpy(server.status.region_path, "/dev/shm/a");
-	expect("server-region", "truncate -s 8192 /dev/shm/a");
+	expect("server-region", "truncate -c -s '>8192' /dev/shm/a");
 	strcpy(server.status.region_path, "/etc/passwd");
 	expect_no_command("server-region");
 	strcpy(server.status.region_path, "/dev/shm/a");
 	server.status.region_size = 0;
 	expect_no_command("server-region");
 	server.status.region_size = 8192;
-	host.uid = 5;
+	region.is_safe = false;
 	expect_no_command("server-region");
-	host.uid = 0;
+	region.is_safe = true;
+	server.is_trusted = false;
+	expect_no_command("server-region");
+	server.is_trusted = true;
 	user.pid = 8;
 	expect_no_command("server-region");
 }

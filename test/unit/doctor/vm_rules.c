@@ -47,7 +47,7 @@ static void reset(void)
 		.users = &user,
 		.users_n = 1,
 	};
-	region = (struct ivs_doctor_region){.host = &host_region};
+	region = (struct ivs_doctor_region){.host = &host_region, .is_safe = true};
 	qemu = (struct ivs_host_qemu){
 		.pid = PID,
 		.vm = {.name = "win10",
@@ -73,6 +73,7 @@ static void reset(void)
 		.has_vfio_user = true,
 	};
 	facts = (struct ivs_doctor_facts){
+		.host = {.ram_len = UINT64_C(16) << 30},
 		.regions = &region,
 		.regions_n = 1,
 		.vms = &vm,

@@ -7,11 +7,29 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+
+#define MEMORY_MAX (512u << 20)
+
+#ifdef __SANITIZE_ADDRESS__
+#define LIMIT_MEMORY 0 /* the sanitizer reserves much more */
+#else
+#define LIMIT_MEMORY 1
+#endif
+
+/* A reply of 64 MB can take gigabytes when it is parsed, which would endanger VMs. */
+static void limit_memory(void)
+{
+	const struct rlimit limit = {MEMORY_MAX, MEMORY_MAX};
+
+	if (LIMIT_MEMORY)
+		(void)setrlimit(RLIMIT_AS, &limit);
+}
 
 static bool write_all(int fd, const char *bytes, size_t len)
 {
@@ -60,6 +78,7 @@ bool bounded_run_for(int limit_ms, bool (*ask)(const void *question, void *answe
 	}
 	pid = fork();
 	if (!pid) {
+		limit_memory();
 		done = ask(question, answer) && write_all(fds[1], answer, len);
 		_exit(!done);
 	}

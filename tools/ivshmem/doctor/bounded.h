@@ -14,7 +14,7 @@
  * @answer: set to what @ask has stored there; unchanged if it did not return in time
  *
  * No signal ends a system call that waits for a dead file server. Such a child is left behind; it
- * ends when the call returns.
+ * ends when the call returns. The child can use 512 MiB of memory.
  *
  * Return: whether @ask has returned true in time.
  */

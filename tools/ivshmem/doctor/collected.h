@@ -7,6 +7,7 @@
 
 /**
  * struct collected - the facts, and what they point to
+ * @regions_left_n: regions that were not examined, because that took too long
  * @servers_left_n: servers that were not examined, because there are too many, or because others
  *                  did not answer
  * @unseen: what could not be seen, in words; "" if everything could be seen
@@ -14,6 +15,7 @@
 struct collected {
 	struct ivs_doctor_facts facts;
 	struct ivs_host_regions regions;
+	unsigned int regions_left_n;
 	unsigned int servers_left_n;
 	char unseen[IVS_HOST_UNSEEN_TEXT_LEN];
 };

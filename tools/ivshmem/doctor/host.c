@@ -50,6 +50,7 @@ void collect_host(struct ivs_doctor_host *host)
 
 	collect_udmabuf(host);
 	host->in_container = is_container();
+	host->ram_len = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	host->protected_regular = read_number("/proc/sys/fs/protected_regular");
 	if (!statfs("/dev/shm", &fs)) {
 		host->shm_len = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;

@@ -13,9 +13,12 @@
 #include <unistd.h>
 
 #include "base/access.h"
+#include "base/clock.h"
 #include "tools/ivshmem/doctor/bounded.h"
+#include "tools/ivshmem/doctor/trust.h"
 
 #define BLOCK_LEN 512 /* unit of st_blocks */
+#define ALL_MS 15000  /* for all regions: any user can create many files */
 
 /* Find out whether this user may read and write the file. */
 static void ask_access(const char *path, struct ivs_doctor_region *out)
@@ -83,6 +86,7 @@ static bool ask_file(const void *question, void *answer)
 	ask_access(host->path, out);
 	if (stat(host->path, &st))
 		return true;
+	out->is_safe = trust_path(host->path);
 	ask_directory(host->path, out);
 	ask_space(host->path, &st, out);
 	ask_label(host->path, out);
@@ -157,6 +161,7 @@ static bool is_wanted(const struct scope *scope, const struct ivs_host_region *h
 int collect_regions(const struct scope *scope, struct collected *out)
 {
 	const char *paths[] = {scope->has_name ? scope->name.path : NULL};
+	int64_t deadline_ns = ivs_clock_deadline(ALL_MS);
 	struct ivs_host_regions *host = &out->regions;
 	int result = ivs_host_regions_find(paths, paths[0] ? 1 : 0, host);
 
@@ -173,8 +178,14 @@ int collect_regions(const struct scope *scope, struct collected *out)
 		region->host = &host->list[i];
 		region->named = scope->has_name && region_name_is(&host->list[i], &scope->name);
 		region->selected = region->named || is_wanted(scope, &host->list[i]);
-		if (region->selected)
+		if (!region->selected)
+			continue;
+		if (ivs_clock_left_ms(deadline_ns) > 0 || region->named) {
 			examine(&host->list[i], region);
+		} else {
+			region->selected = false;
+			out->regions_left_n++;
+		}
 	}
 	return 0;
 }

@@ -88,6 +88,20 @@ static void print_examined(const struct collected *collected)
 	puts(")");
 }
 
+static void print_left(const struct collected *collected,
+		       const struct ivs_doctor_findings *findings)
+{
+	if (findings->left_n)
+		printf("not printed: %zu finding%s\n", findings->left_n, plural(findings->left_n));
+	if (collected->regions_left_n)
+		printf("not examined: %u region%s, because there are many: examine them by name\n",
+		       collected->regions_left_n, plural(collected->regions_left_n));
+	if (collected->servers_left_n)
+		printf("not examined: %u server%s, because there are many, or others do not "
+		       "answer: examine them with --server\n",
+		       collected->servers_left_n, plural(collected->servers_left_n));
+}
+
 int report_findings(const struct collected *collected, const struct ivs_doctor_findings *findings)
 {
 	unsigned int errors_n = count(findings, IVS_DOCTOR_ERROR);
@@ -103,10 +117,7 @@ int report_findings(const struct collected *collected, const struct ivs_doctor_f
 	print_examined(collected);
 	if (*collected->unseen)
 		printf("not seen: %s\n", collected->unseen);
-	if (collected->servers_left_n)
-		printf("not examined: %u server%s, because there are many, or others do not "
-		       "answer: examine them with --server\n",
-		       collected->servers_left_n, plural(collected->servers_left_n));
+	print_left(collected, findings);
 	return 0;
 }
 
@@ -122,7 +133,7 @@ static json_t *finding_json(const struct ivs_doctor_finding *finding)
 	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o}", "rule", finding->rule->id,
 			 "severity", ivs_doctor_severity_name(finding->rule->severity), "subject",
 			 ivs_json_text(finding->subject), "found", ivs_json_text(finding->text),
-			 "why", finding->rule->why, "command", ivs_json_text(finding->command),
+			 "why", finding->rule->why, "command", json_string(finding->command),
 			 "advice", ivs_json_text(finding->advice));
 }
 
@@ -139,8 +150,10 @@ int report_json(const struct collected *collected, const struct ivs_doctor_findi
 		(json_int_t)facts->devices_n);
 	for (size_t i = 0; i < findings->n; i++)
 		(void)json_array_append_new(array, finding_json(&findings->list[i]));
-	return json_print(json_pack("{s:o, s:o, s:s, s:I}", "findings", array, "examined", examined,
-				    "unseen", collected->unseen, "servers_left",
+	return json_print(json_pack("{s:o, s:o, s:s, s:I, s:I, s:I}", "findings", array, "examined",
+				    examined, "unseen", collected->unseen, "findings_left",
+				    (json_int_t)findings->left_n, "regions_left",
+				    (json_int_t)collected->regions_left_n, "servers_left",
 				    (json_int_t)collected->servers_left_n));
 }
 

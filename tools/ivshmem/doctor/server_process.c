@@ -49,14 +49,18 @@ static void look_limit(struct ivs_doctor_server *server)
 	char line[256];
 
 	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "Max open files %" SCNu64, &server->nofile) == 1)
+		if (sscanf(line, "Max open files %" SCNu64 " %" SCNu64, &server->nofile,
+			   &server->nofile_top) == 2)
 			break;
 	}
 	if (file)
 		fclose(file);
 }
 
-/* Find the unit in the process's control group: ".../ivshmem@NAME.service". */
+/*
+ * Find the unit in the process's control group: "0::/system.slice/ivshmem@NAME.service". A user can
+ * have control groups of such names only elsewhere.
+ */
 static void look_unit(struct ivs_doctor_server *server)
 {
 	FILE *file = open_proc(server->pid, "cgroup");
@@ -64,12 +68,12 @@ static void look_unit(struct ivs_doctor_server *server)
 	const char *unit = NULL;
 
 	while (!unit && file && fgets(line, sizeof(line), file))
-		unit = strstr(line, "/ivshmem@");
+		unit = strstr(line, ":/system.slice/ivshmem@");
 	if (file)
 		fclose(file);
 	if (!unit)
 		return;
-	unit++;
+	unit = strrchr(unit, '/') + 1;
 	for (size_t i = 0; i + 1 < sizeof(server->unit) &&
 			   (isalnum((unsigned char)unit[i]) || strchr("@-_.", unit[i])) && unit[i];
 	     i++)

@@ -152,8 +152,11 @@ static void keep_blocked(struct ivs_doctor_status *status, const struct ivs_doct
 		for (unsigned int k = 0; k < later->blocked_n; k++) {
 			if (status->blocked[i].id == later->blocked[k].id &&
 			    status->blocked[i].pid == later->blocked[k].pid &&
-			    later->blocked[k].behind >= status->blocked[i].behind)
+			    later->blocked[k].behind >= status->blocked[i].behind) {
+				/* An untrusted server may list a client twice. */
 				status->blocked[kept++] = later->blocked[k];
+				break;
+			}
 		}
 	}
 	status->blocked_n = kept;

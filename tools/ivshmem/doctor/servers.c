@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tools/ivshmem/doctor/bounded.h"
@@ -13,6 +14,7 @@
 #include "tools/ivshmem/doctor/server_probe.h"
 #include "tools/ivshmem/doctor/server_process.h"
 #include "tools/ivshmem/doctor/server_status.h"
+#include "tools/ivshmem/doctor/trust.h"
 
 #define SERVERS_MAX 64
 #define ALL_MS 15000 /* for all servers: any user can start many that do not answer */
@@ -79,16 +81,12 @@ static const char *socket_of(const struct ivs_host_server *found, struct server_
 	return server_ask(found->control, 0, reply) ? reply->socket : "";
 }
 
-/* Return: whether the process belongs to root, or to the owner of the socket. */
-static bool is_trusted(pid_t pid, const char *path)
+/* Return: whether the process belongs to root, or to the user of this one. */
+static bool is_own(pid_t pid)
 {
-	struct stat socket;
-	struct stat process;
-	char proc[32];
+	uid_t uid;
 
-	snprintf(proc, sizeof(proc), "/proc/%d", (int)pid);
-	return !stat(proc, &process) &&
-	       (!process.st_uid || (!stat(path, &socket) && socket.st_uid == process.st_uid));
+	return trust_process(pid, &uid) && (!uid || uid == geteuid());
 }
 
 /*
@@ -96,14 +94,14 @@ static bool is_trusted(pid_t pid, const char *path)
  * processes of other users are not considered.
  */
 static const struct ivs_host_server *find_server(const struct collected *out, const char *path,
-						 const char *full)
+						 const char *full, int64_t deadline_ns)
 {
-	for (size_t i = 0; i < out->regions.servers_n; i++) {
+	for (size_t i = 0; i < out->regions.servers_n && ivs_clock_left_ms(deadline_ns) > 0; i++) {
 		const struct ivs_host_server *found = &out->regions.servers[i];
 		struct server_reply reply;
 		const char *socket;
 
-		if (!is_trusted(found->pid, path))
+		if (!trust_server(found->pid, path))
 			continue;
 		socket = socket_of(found, &reply);
 		if (!strcmp(socket, path) || (full && !strcmp(socket, full)))
@@ -124,17 +122,18 @@ static void select_region(pid_t pid, struct collected *out)
 	}
 }
 
-static void collect_named(const char *path, struct collected *out)
+static void collect_named(const char *path, int64_t deadline_ns, struct collected *out)
 {
 	struct ivs_doctor_server *server = &out->facts.servers[out->facts.servers_n++];
 	char *full = realpath(path, NULL);
-	const struct ivs_host_server *found = find_server(out, path, full);
+	const struct ivs_host_server *found = find_server(out, path, full, deadline_ns);
 
 	free(full);
 	server->named = true;
 	snprintf(server->path, sizeof(server->path), "%s", path);
 	if (found) {
 		server->pid = found->pid;
+		server->is_trusted = is_own(found->pid);
 		select_region(found->pid, out);
 	}
 	examine(found ? found->control : "", server);
@@ -161,6 +160,7 @@ static void collect_found(const struct ivs_host_server *found, struct collected 
 	struct server_reply reply;
 
 	server->pid = found->pid;
+	server->is_trusted = is_own(found->pid);
 	snprintf(server->path, sizeof(server->path), "%s", socket_of(found, &reply));
 	examine(found->control, server);
 }
@@ -179,7 +179,7 @@ int collect_servers(const struct scope *scope, struct collected *out)
 	if (!out->facts.servers)
 		return -ENOMEM;
 	if (scope->server)
-		collect_named(scope->server, out);
+		collect_named(scope->server, deadline_ns, out);
 	for (size_t i = 0; i < host->servers_n; i++) {
 		pid_t pid = host->servers[i].pid;
 

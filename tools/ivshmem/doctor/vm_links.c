@@ -14,6 +14,7 @@
 #include "tools/ivshmem/doctor/bounded.h"
 #include "tools/ivshmem/doctor/server_probe.h"
 #include "tools/ivshmem/doctor/server_status.h"
+#include "tools/ivshmem/doctor/trust.h"
 
 #define ALL_MS 10000
 #define LINE_LEN 512
@@ -165,7 +166,8 @@ static void find_server(const struct vm_links *links, pid_t pid, struct ivs_doct
 	for (size_t i = 0; i < links->host->servers_n && !link->answers; i++) {
 		const struct ivs_host_server *server = &links->host->servers[i];
 
-		if (!*shown || strcmp(server->socket, shown) != 0)
+		if (!*shown || strcmp(server->socket, shown) != 0 ||
+		    !trust_server(server->pid, link->socket->path))
 			continue;
 		link->runs = true;
 		link->is_foreign |= is_foreign(server->pid);

@@ -2,9 +2,9 @@
 #include "tools/ivshmem/doctor/vm_program.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,39 +15,22 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "tools/ivshmem/doctor/bounded.h"
+#include "tools/ivshmem/doctor/trust.h"
 
 #define RUN_MS 5000 /* for all runs of a program */
+#define MARGIN_MS 1000
 #define PAUSE_MS 5
 #define BANNER "QEMU emulator version "
 #define OUTPUT_MAX ((size_t)256 * 1024)
 
-/* Return: whether users other than root and this one may not change what is at the path. */
-static bool part_is_safe(const char *path, bool is_program)
+/* Return: whether only root and this user could have written the program. */
+static bool is_safe(const char *program)
 {
 	struct stat st;
 
-	if (lstat(path, &st) || (st.st_uid && st.st_uid != geteuid()))
-		return false;
-	if (is_program && !S_ISREG(st.st_mode))
-		return false;
-	if (!is_program && !S_ISDIR(st.st_mode))
-		return false;
-	/* In a sticky directory such as /tmp, others cannot replace files of this user. */
-	return !(st.st_mode & (S_IWGRP | S_IWOTH)) || (!is_program && st.st_mode & S_ISVTX);
-}
-
-static bool is_safe(const char *program)
-{
-	char path[PATH_MAX];
-
-	if (*program != '/' || !part_is_safe("/", false))
-		return false;
-	for (const char *end = strchr(program + 1, '/'); end; end = strchr(end + 1, '/')) {
-		snprintf(path, sizeof(path), "%.*s", (int)(end - program), program);
-		if (!part_is_safe(path, false))
-			return false;
-	}
-	return part_is_safe(program, true);
+	return trust_path(program) && !lstat(program, &st) && S_ISREG(st.st_mode) &&
+	       !(st.st_mode & (S_IWGRP | S_IWOTH));
 }
 
 /* Return: whether the link leads to the file at the path. */
@@ -60,24 +43,29 @@ static bool is_same(const char *link, const char *path)
 	       of_link.st_ino == of_path.st_ino;
 }
 
-static pid_t start(char *const *words, int out)
+/* Give up the rights of root, if the VM does not have them. Return: whether that was possible. */
+static bool become(uid_t uid, gid_t gid)
+{
+	if (geteuid() || !uid)
+		return true;
+	return !setgroups(0, NULL) && !setresgid(gid, gid, gid) && !setresuid(uid, uid, uid);
+}
+
+/* Start the program in a process group of its own, as the user of the VM. */
+static pid_t start(const struct ivs_doctor_vm *vm, char *const *words, int out)
 {
 	static char *const environment[] = {(char *)"PATH=/usr/bin:/bin", (char *)"LC_ALL=C", NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	pid_t pid;
-	int errnum;
+	pid_t pid = fork();
+	int null_fd;
 
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP); /* pgroup 0: its own */
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	errnum = posix_spawn(&pid, words[0], &actions, &attributes, words, environment);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
-	return errnum ? -1 : pid;
+	if (pid)
+		return pid;
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null_fd >= 0 && !setpgid(0, 0) && dup2(null_fd, STDIN_FILENO) >= 0 &&
+	    dup2(null_fd, STDERR_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+	    become(vm->uid, vm->gid))
+		execve(words[0], words, environment);
+	_exit(127);
 }
 
 /* Receive output until its end. Return: whether it ended in time, and fits. */
@@ -120,7 +108,7 @@ static int collect_status(pid_t pid, int64_t deadline_ns)
  * Run the program until it ends or the deadline has passed. Return: whether it has succeeded;
  * @text has room for OUTPUT_MAX + 1 bytes.
  */
-static bool run(char *const *words, int64_t deadline_ns, char *text)
+static bool run(const struct ivs_doctor_vm *vm, char *const *words, int64_t deadline_ns, char *text)
 {
 	int fds[2];
 	bool ended;
@@ -129,7 +117,7 @@ static bool run(char *const *words, int64_t deadline_ns, char *text)
 
 	if (pipe2(fds, O_CLOEXEC))
 		return false;
-	pid = start(words, fds[1]);
+	pid = start(vm, words, fds[1]);
 	ivs_fd_close(&fds[1]);
 	ended = pid > 0 && take_output(fds[0], deadline_ns, text);
 	ivs_fd_close(&fds[0]);
@@ -148,8 +136,11 @@ static bool has_driver(const char *text, const char *driver)
 	return strstr(text, name);
 }
 
-void vm_program_ask(const char *link, struct ivs_doctor_vm *vm)
+/* Runs in a child process. */
+static bool ask(const void *question, void *answer)
 {
+	const char *link = question;
+	struct ivs_doctor_vm *vm = answer;
 	char *version[] = {vm->program, (char *)"-version", NULL};
 	char *drivers[] = {vm->program, (char *)"-device", (char *)"help", NULL};
 	int64_t deadline_ns = ivs_clock_deadline(RUN_MS);
@@ -157,14 +148,14 @@ void vm_program_ask(const char *link, struct ivs_doctor_vm *vm)
 
 	if (!ivs_host_vm_is_qemu(vm->program) || !is_safe(vm->program) ||
 	    !is_same(link, vm->program))
-		return;
+		return false;
 	text = malloc(OUTPUT_MAX + 1);
 	if (!text)
-		return;
-	if (run(version, deadline_ns, text) && !strncmp(text, BANNER, strlen(BANNER))) {
+		return false;
+	if (run(vm, version, deadline_ns, text) && !strncmp(text, BANNER, strlen(BANNER))) {
 		text[strcspn(text, "\n")] = '\0';
 		ivs_text_shown(text + strlen(BANNER), vm->version, sizeof(vm->version));
-		if (run(drivers, deadline_ns, text) && strstr(text, "name \"")) {
+		if (run(vm, drivers, deadline_ns, text) && strstr(text, "name \"")) {
 			vm->has_plain = has_driver(text, "ivshmem-plain");
 			vm->has_doorbell = has_driver(text, "ivshmem-doorbell");
 			vm->has_vfio_user = has_driver(text, "vfio-user-pci");
@@ -172,4 +163,10 @@ void vm_program_ask(const char *link, struct ivs_doctor_vm *vm)
 		}
 	}
 	free(text);
+	return true;
+}
+
+void vm_program_ask(const char *link, struct ivs_doctor_vm *vm)
+{
+	(void)bounded_run_for(RUN_MS + MARGIN_MS, ask, link, vm, sizeof(*vm));
 }

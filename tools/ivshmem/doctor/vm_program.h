@@ -10,8 +10,8 @@
  * @link: /proc/PID/exe, to make sure that the process still runs the program that is at this path
  *
  * A user can start any program under the name of QEMU. So the program runs only if no user but root
- * and the user of the doctor could have put it at this path, and if its file name is one of QEMU's.
- * All runs together take at most 5 s.
+ * and the user of the doctor could have put it at this path, and if its file name is one of QEMU's;
+ * and it runs as the user of the VM. All runs together take at most 5 s.
  */
 void vm_program_ask(const char *link, struct ivs_doctor_vm *vm);
 

@@ -143,6 +143,7 @@ static int examine(struct vm_links *links, struct ivs_doctor_vm *vm)
 	if (stat(path, &st)) /* it has ended */
 		return 0;
 	vm->uid = st.st_uid;
+	vm->gid = st.st_gid;
 	if (!vm->qemu->unseen)
 		vm->knows |= IVS_DOCTOR_VM_FILES;
 	ask_limits(vm);
