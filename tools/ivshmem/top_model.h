@@ -18,6 +18,12 @@
 #define TOP_REASONS_MAX 16
 #define TOP_SAME_MAX 3 /* samples after which a peer counts as one that does not read */
 
+/*
+ * Doorbells that all peers of a server together can have: each is a file descriptor of the server,
+ * and each costs this program up to 1 KB of memory in JSON.
+ */
+#define TOP_DOORBELLS_MAX 131072
+
 /**
  * enum top_reads - whether a peer reads its doorbells, as far as its unread rings tell
  * @TOP_READS_UNKNOWN: the server cannot count rings
@@ -166,7 +172,8 @@ enum top_reads top_reads_of(const struct top_doorbell *doorbell);
  * top_reply_take() - set what the reply of a server says
  * @server: its peers are freed and replaced. The rates are from the difference to what it had
  *          before
- * @reply:  untrusted
+ * @reply:  untrusted. The doorbells of a peer are unknown if there are more than it has vectors,
+ *          or, with those of the peers before it, more than TOP_DOORBELLS_MAX
  * @now_ns: when it was received
  *
  * The programs and users of the peers are copied from peers that were known, or left empty.

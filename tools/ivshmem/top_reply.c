@@ -120,14 +120,18 @@ static void doorbell_take(struct top_doorbell *doorbell, uint64_t unread,
 								 : TOP_SAME_MAX;
 }
 
-/* Set the doorbells of a peer, and their sums. Return: 0 or -ENOMEM. */
-static int peer_take_doorbells(struct top_peer *peer, const json_t *counts,
+/*
+ * Set the doorbells of a peer, and their sums. A reply that has more than the peer has vectors, or
+ * than @room, is wrong: then they are unknown.
+ * Return: 0 or -ENOMEM.
+ */
+static int peer_take_doorbells(struct top_peer *peer, const json_t *counts, size_t room,
 			       const struct top_peer *before, double s)
 {
 	size_t n = json_array_size(counts);
 
 	peer->rate = -1;
-	if (!json_is_array(counts))
+	if (!json_is_array(counts) || n > room || n > peer->vectors_n || n > IVS_VECTOR_MAX + 1u)
 		return 0;
 	peer->doorbells = calloc(n + 1, sizeof(*peer->doorbells));
 	if (!peer->doorbells)
@@ -152,11 +156,24 @@ static int peer_take_doorbells(struct top_peer *peer, const json_t *counts,
 	return 0;
 }
 
+/**
+ * struct take - the peers of a reply that is being taken
+ * @at:        index of the next known peer
+ * @room:      number of doorbells that all further peers together can have
+ * @s:         seconds since the reply before
+ */
+struct take {
+	size_t at;
+	size_t room;
+	double s;
+};
+
 /* Return: 0 or -ENOMEM. */
 static int peer_take(struct top_peer *peer, const json_t *json, const struct top_server *server,
-		     size_t *at, double s)
+		     struct take *take)
 {
 	const struct top_peer *before = NULL;
+	int result;
 
 	peer->id = (unsigned int)number_of(json, "id");
 	peer->pid = (pid_t)number_of(json, "pid");
@@ -168,10 +185,10 @@ static int peer_take(struct top_peer *peer, const json_t *json, const struct top
 	peer->blocked = json_is_true(json_object_get(json, "blocked"));
 	peer->behind = number_of(json, "behind");
 	/* Both lists are sorted by id. */
-	while (*at < server->peers_n && server->peers[*at].id < peer->id)
-		++*at;
-	if (*at < server->peers_n)
-		before = &server->peers[*at];
+	while (take->at < server->peers_n && server->peers[take->at].id < peer->id)
+		take->at++;
+	if (take->at < server->peers_n)
+		before = &server->peers[take->at];
 	if (before && (before->id != peer->id || before->pid != peer->pid ||
 		       strcmp(before->since, peer->since) != 0))
 		before = NULL;
@@ -180,7 +197,10 @@ static int peer_take(struct top_peer *peer, const json_t *json, const struct top
 		memcpy(peer->vm, before->vm, sizeof(peer->vm));
 		memcpy(peer->user, before->user, sizeof(peer->user));
 	}
-	return peer_take_doorbells(peer, json_object_get(json, "doorbells"), before, s);
+	result = peer_take_doorbells(peer, json_object_get(json, "doorbells"), take->room, before,
+				     take->s);
+	take->room -= peer->doorbells_n;
+	return result;
 }
 
 static void server_sum(struct top_server *server)
@@ -200,11 +220,11 @@ static void server_sum(struct top_server *server)
 
 static int server_take_peers(struct top_server *server, const json_t *list, int64_t now_ns)
 {
-	double s = (double)(now_ns - server->sampled_ns) / (double)IVS_NS_PER_S;
+	struct take take = {.room = TOP_DOORBELLS_MAX,
+			    .s = (double)(now_ns - server->sampled_ns) / (double)IVS_NS_PER_S};
 	size_t n = json_array_size(list);
 	struct top_peer *peers;
 	int result = 0;
-	size_t at = 0;
 
 	if (n > IVS_ID_MAX + 1u)
 		n = IVS_ID_MAX + 1u;
@@ -212,7 +232,7 @@ static int server_take_peers(struct top_server *server, const json_t *list, int6
 	if (!peers)
 		return -ENOMEM;
 	for (size_t i = 0; i < n && !result; i++)
-		result = peer_take(&peers[i], json_array_get(list, i), server, &at, s);
+		result = peer_take(&peers[i], json_array_get(list, i), server, &take);
 	if (result) {
 		top_peers_free(peers, n);
 		return result;

@@ -11,8 +11,9 @@ static struct top_server server;
 /* Take a reply with one peer that has the given counts, @s seconds after the start. */
 static void take(const char *since, const char *counts, int s)
 {
-	json_t *reply = json_pack("{s:[{s:i, s:i, s:s, s:o}]}", "peers", "id", 3, "pid", 7, "since",
-				  since, "doorbells", json_loads(counts, JSON_DECODE_ANY, NULL));
+	json_t *reply = json_pack("{s:[{s:i, s:i, s:i, s:s, s:o}]}", "peers", "id", 3, "vectors", 3,
+				  "pid", 7, "since", since, "doorbells",
+				  json_loads(counts, JSON_DECODE_ANY, NULL));
 
 	cr_assert_not_null(reply);
 	cr_assert_eq(top_reply_take(&server, reply, (100 + s) * IVS_NS_PER_S), 0);
@@ -100,6 +101,40 @@ Test(top_reply, rings_that_are_not_known)
 	cr_expect_not(server.peers[0].counted);
 	cr_expect_eq(server.peers[0].reads, TOP_READS_UNKNOWN);
 	cr_expect_lt(server.rate, 0);
+}
+
+/* A peer has at most as many doorbells as vectors. */
+Test(top_reply, more_doorbells_than_vectors)
+{
+	take(early, "[1, 1, 1]", 0);
+	cr_expect_eq(server.peers[0].doorbells_n, 3);
+	take(early, "[1, 1, 1, 1]", 1);
+	cr_expect_eq(server.peers[0].doorbells_n, 0);
+	cr_expect_not(server.peers[0].counted);
+}
+
+/* A server that lies cannot exhaust memory: the doorbells of all its peers are limited. */
+Test(top_reply, more_doorbells_than_a_server_can_have)
+{
+	json_t *counts = json_array();
+	json_t *list = json_array();
+	json_t *reply;
+
+	for (size_t i = 0; i < TOP_DOORBELLS_MAX / 2; i++)
+		json_array_append_new(counts, json_integer(1));
+	for (int i = 0; i < 3; i++)
+		json_array_append_new(list, json_pack("{s:i, s:i, s:O}", "id", i, "vectors",
+						      1 << 16, "doorbells", counts));
+	reply = json_pack("{s:o}", "peers", list);
+	cr_assert_not_null(reply);
+	cr_assert_eq(top_reply_take(&server, reply, IVS_NS_PER_S), 0);
+	cr_assert_eq(server.peers_n, 3);
+	cr_expect_eq(server.peers[1].doorbells_n, TOP_DOORBELLS_MAX / 2);
+	cr_expect_eq(server.peers[2].doorbells_n, 0);
+	cr_expect_not(server.peers[2].counted);
+	cr_expect_eq(server.unread, TOP_DOORBELLS_MAX);
+	json_decref(reply);
+	json_decref(counts);
 }
 
 Test(top_reply, texts_are_made_safe)
