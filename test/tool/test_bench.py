@@ -185,8 +185,9 @@ def test_roster_page_is_left_alone(place):
 @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_prints_what_was_measured(place, region, number, overwrite):
-    """After a signal, the results so far are printed, and the part is cleared. The command ends by
-    the signal."""
+    """After a signal, the results so far are printed. The command ends by the signal. The content
+    stays even with --overwrite, because only reads were measured."""
+    before = region.read_bytes()
     process = place.start(TOOL, "bench", place.shm, "--time", "3600", "--json", *overwrite)
     wait_until(lambda: catches(process.pid, number), "the signal is caught")
     process.signal(number)
@@ -194,7 +195,24 @@ def test_signal_prints_what_was_measured(place, region, number, overwrite):
     report = json.loads(process.out.text())
     assert not report["complete"]
     assert report["doorbell"] is None and report["no_doorbell"] == "interrupted"
-    assert region.read_bytes().count(0) == (SIZE if overwrite else region.read_bytes().count(0))
+    assert region.read_bytes() == before
+    assert not report["overwritten"]
+    assert ("because a signal has arrived" in report["no_writes"]) == bool(overwrite)
+
+
+def test_signal_during_writes(place, region):
+    """After a signal, only what was overwritten is cleared."""
+    before = region.read_bytes()
+    process = place.start(TOOL, "bench", place.shm, "--time", "10", "--json", "--overwrite",
+                          "--size", "64", "--size", "1M")
+    wait_until(lambda: region.read_bytes()[:64] != before[:64], "the region is written")
+    process.signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT
+    report = json.loads(process.out.text())
+    assert report["overwritten"] and not report["complete"] and report["no_writes"] is None
+    if rows(report) == product(READS, [64, SIZE]):
+        assert region.read_bytes() == bytes(64) + before[64:]
+    assert region.read_bytes()[:64] == bytes(64)
 
 
 def catches(pid, number):

@@ -294,7 +294,9 @@ static int bench_measure(struct bench *bench, struct ivs_peer *peer)
 	result = rows_measure(bench, budget_ns);
 	if (!result)
 		result = doorbell_measure(bench, peer, budget_ns);
-	if (bench->overwrite && result != BENCH_E_LOST && bench_memory_clear(&bench->memory))
+	/* A signal may have arrived before the first write: then the content must stay. */
+	if (bench->memory.written_len && result != BENCH_E_LOST &&
+	    bench_memory_clear(&bench->memory))
 		result = BENCH_E_LOST;
 	progress_end();
 	if (result == BENCH_E_LOST)
@@ -309,7 +311,8 @@ static int bench_report(struct bench *bench, struct ivs_peer *peer)
 
 	report->address = bench->target.address;
 	report->peer = peer;
-	report->overwritten = bench->overwrite;
+	report->overwrite = bench->overwrite;
+	report->overwritten = bench->memory.written_len != 0;
 	return bench->target.json ? bench_print_json(report) : bench_print(report);
 }
 

@@ -75,6 +75,9 @@ static const char *writes_missing(const struct bench_report *report)
 {
 	if (report->overwritten)
 		return NULL;
+	if (report->overwrite)
+		return "writes were not measured, because a signal has arrived: the region's "
+		       "content has not changed";
 	return "writes were not measured, because they would destroy the region's content: if no "
 	       "program needs it, add --overwrite, with --offset and --length for a part of the "
 	       "region";

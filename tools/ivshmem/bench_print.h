@@ -22,7 +22,8 @@ struct bench_row {
 /**
  * struct bench_report - the measurements
  * @offset, @len:    the part of the region
- * @overwritten:     writes were measured as well
+ * @overwrite:       writes were to be measured as well
+ * @overwritten:     there were writes
  * @complete:        no signal has ended the measurements
  * @why_no_doorbell: why doorbells were not measured; NULL: they were
  */
@@ -31,6 +32,7 @@ struct bench_report {
 	const struct ivs_peer *peer;
 	size_t offset;
 	size_t len;
+	bool overwrite;
 	bool overwritten;
 	bool complete;
 	struct bench_row rows[BENCH_ROWS_MAX];

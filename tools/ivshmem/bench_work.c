@@ -2,6 +2,7 @@
 #include "tools/ivshmem/bench_work.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -17,7 +18,7 @@
 
 /** struct memory_work - one operation on one size */
 struct memory_work {
-	const struct bench_memory *memory;
+	struct bench_memory *memory;
 	enum bench_operation operation;
 	size_t size;
 };
@@ -100,15 +101,23 @@ static void operation_run(const struct memory_work *work, uint8_t *at, unsigned 
 	}
 }
 
+static bool operation_writes(enum bench_operation operation)
+{
+	return operation == BENCH_WRITE || operation == BENCH_COPY_IN;
+}
+
 static int memory_work_run(const void *context, enum bench_side side, unsigned int times)
 {
 	const struct memory_work *work = context;
 	uint8_t *at = work->memory->sides[side];
 
+	if (side == BENCH_REGION && operation_writes(work->operation) &&
+	    work->size > work->memory->written_len)
+		work->memory->written_len = work->size;
 	return GUARDED(operation_run(work, at, times)) ? 0 : BENCH_E_LOST;
 }
 
-int bench_memory_run(const struct bench_memory *memory, enum bench_operation operation, size_t size,
+int bench_memory_run(struct bench_memory *memory, enum bench_operation operation, size_t size,
 		     int64_t budget_ns, struct bench_result *out)
 {
 	const struct memory_work work = {memory, operation, size};
@@ -118,7 +127,9 @@ int bench_memory_run(const struct bench_memory *memory, enum bench_operation ope
 
 int bench_memory_clear(const struct bench_memory *memory)
 {
-	return GUARDED(memset(memory->sides[BENCH_REGION], 0, memory->len)) ? 0 : BENCH_E_LOST;
+	uint8_t *part = memory->sides[BENCH_REGION];
+
+	return GUARDED(memset(part, 0, memory->written_len)) ? 0 : BENCH_E_LOST;
 }
 
 static int doorbell_work_run(const void *context, enum bench_side side, unsigned int times)

@@ -29,11 +29,13 @@ enum bench_operation {
  * @sides: a part of the region, and private memory in its place
  * @other: private memory: the other end of copies
  * @len:   length of each
+ * @written_len: length of the beginning of the region's part that writes may have changed
  */
 struct bench_memory {
 	uint8_t *sides[BENCH_SIDES_N];
 	uint8_t *other;
 	size_t len;
+	size_t written_len;
 };
 
 /** bench_memory_init() - allocate private memory for a part of the region. Return: 0 or -ENOMEM. */
@@ -49,10 +51,14 @@ void bench_memory_deinit(struct bench_memory *memory);
  *
  * Return: 0, or enum bench_error.
  */
-IVS_MUST_USE int bench_memory_run(const struct bench_memory *memory, enum bench_operation operation,
+IVS_MUST_USE int bench_memory_run(struct bench_memory *memory, enum bench_operation operation,
 				  size_t size, int64_t budget_ns, struct bench_result *out);
 
-/** bench_memory_clear() - fill the part of the region with zeroes. Return: 0, BENCH_E_LOST. */
+/**
+ * bench_memory_clear() - fill what was overwritten with zeroes, and nothing else
+ *
+ * Return: 0, BENCH_E_LOST.
+ */
 IVS_MUST_USE int bench_memory_clear(const struct bench_memory *memory);
 
 /**
