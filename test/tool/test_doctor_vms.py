@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ivshmem doctor: the rules about VMs, each proven by a fault, and by its cure."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import pytest
 from support.py import stand_in_vm
 from support.py.control import ask_once
 from support.py.device import Devices
-from support.py.doctor import examine, prove, proves, run_command
-from support.py.listing import MIB, TOOL, make, maps, start_plain, start_vm
+from support.py.control_answer import Answer
+from support.py.doctor import Report, examine, prove, proves, run_command
+from support.py.listing import MIB, TOOL, make, maps, run_apart, start_plain, start_vm
 from support.py.programs import wait_until
 
 NOBODY = 65534
@@ -289,7 +291,7 @@ def test_no_ivshmem(place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
-@pytest.mark.parametrize("part", ["program", "directory", "mode", "namespace"])
+@pytest.mark.parametrize("part", ["program", "directory", "mode", "namespace", "nosuid"])
 def test_strange_program(place, part):
     """A program that another user could have put there is not run."""
     program = build_without_devices(place)
@@ -299,6 +301,10 @@ def test_strange_program(place, part):
         os.chown(place.dir, NOBODY, NOBODY)
     elif part == "mode":
         program.chmod(0o777)
+    if part == "nosuid":  # a user may have mounted it, and chosen the owners of its files
+        report = prove_nothing_apart(place, program)
+        assert not report.findings
+        return
     if part == "namespace":  # another program is at this path for the process
         vm = place.start("unshare", "-m", "sh", "-ec", 'mount --bind /bin/cat "$1"; exec "$1"',
                          "sh", program, stdin=subprocess.PIPE)
@@ -307,6 +313,22 @@ def test_strange_program(place, part):
     else:
         vm = start_without_devices(place, program)
     assert not examine("--vm", str(vm.pid)).findings
+
+
+def prove_nothing_apart(place, program):
+    """Return: the report about the program, which runs from a file system mounted nosuid."""
+    done = run_apart(place, """
+mkdir "$1/mount"
+mount -t ramfs -o nosuid none "$1/mount"
+chmod 755 "$1/mount"
+cp "$2" "$1/mount/qemu-system-x86_64"
+mkfifo "$1/input"
+"$1/mount/qemu-system-x86_64" -name guest=bare < "$1/input" > "$1/output" &
+exec 3> "$1/input"
+until grep -q ready "$1/output"; do :; done
+"$0" doctor --json --vm $!
+""", place.dir, program)
+    return Report(done.stdout)
 
 
 def vm_is_cat(vm):
@@ -451,3 +473,17 @@ def test_mistakes(place, words, status, message):
     """A mistake is reported."""
     done = place.run(TOOL, "doctor", *words)
     assert done.returncode == status and message in done.stderr and not done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start a program of another user")
+def test_server_of_another_user(place):
+    """A process of another user that claims to be the server of a VM is not believed."""
+    serve(place)
+    vm = doorbell(place)
+    control = place.dir / "lying-control"
+    Answer(place, control, b'{"vectors": 7, "peers": []}\n')
+    place.dir.chmod(0o755)
+    shutil.copy(shutil.which("bash"), place.dir / "ivshmem-server")
+    place.start(place.dir / "ivshmem-server", "-c", "read line", "--socket", str(place.socket),
+                "--control", str(control), stdin=subprocess.PIPE, user=NOBODY)
+    assert not examine("--vm", str(vm.pid)).findings
