@@ -478,12 +478,12 @@ def test_mistakes(place, words, status, message):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to start a program of another user")
 def test_server_of_another_user(place):
     """A process of another user that claims to be the server of a VM is not believed."""
-    serve(place)
-    vm = doorbell(place)
     control = place.dir / "lying-control"
     Answer(place, control, b'{"vectors": 7, "peers": []}\n')
     place.dir.chmod(0o755)
     shutil.copy(shutil.which("bash"), place.dir / "ivshmem-server")
     place.start(place.dir / "ivshmem-server", "-c", "read line", "--socket", str(place.socket),
                 "--control", str(control), stdin=subprocess.PIPE, user=NOBODY)
+    serve(place)  # later, so that it has a higher pid
+    vm = doorbell(place)
     assert not examine("--vm", str(vm.pid)).findings
