@@ -229,6 +229,40 @@ def test_hostile_reply(place):
     assert len(found["peers"]) == 18 and found["peers"][0]["unread"] >= big
 
 
+class SlowServer(Answer):
+    """An Answer that is right, but comes late. It counts the requests."""
+
+    def __init__(self, place, path, delay):
+        self.asked = 0
+        self._delay = delay
+        self._end = threading.Event()
+        super().__init__(place, path, b'{"peers":[]}\n')
+
+    def _answer(self, there):
+        self.asked += 1
+        self._end.wait(self._delay)
+        super()._answer(there)
+
+    def close(self):
+        self._end.set()
+        super().close()
+
+
+def test_servers_that_answer_late(place):
+    """Many of them do not make a sample long: some are asked in each, in turns. The number of the
+    others is shown."""
+    slow = [SlowServer(place, place.dir / f"slow{i}", 0.6) for i in range(12)]
+    controls = [word for i in range(len(slow)) for word in ("--control", place.dir / f"slow{i}")]
+    done = run("--json", "--interval", "0.1", *controls)
+    assert done.returncode == 0
+    # Each sample asks two of them. The process may end during the fourth sample
+    assert 3 <= sum(each.asked for each in slow) <= 8
+    assert max(each.asked for each in slow) == 1
+    report = json.loads(done.stdout)
+    assert report["delayed"] >= len(slow) - 2 and report["left_out"] == 0
+    assert f"not asked because others are slow: {report['delayed']}" in done.stderr
+
+
 @pytest.mark.parametrize("words, status, message", [
     ((), 1, "standard input and output are not a terminal: use --once or --json"),
     (("--interval", "0"), 2, 'invalid interval "0": use 0.1 to 3600 seconds'),

@@ -139,7 +139,8 @@ json_t *top_json(const struct top_model *model)
 		if (model->regions.list[i].why)
 			(void)json_array_append_new(regions, region_of(&model->regions.list[i]));
 	}
-	return json_pack("{s:o, s:f, s:o, s:o}", "time", ivs_json_time(model->wall_ms),
-			 "interval_s", model->interval_ms / 1000.0, "servers", servers, "regions",
-			 regions);
+	return json_pack("{s:o, s:f, s:I, s:I, s:o, s:o}", "time", ivs_json_time(model->wall_ms),
+			 "interval_s", model->interval_ms / 1000.0, "delayed",
+			 (json_int_t)model->delayed_n, "left_out", (json_int_t)model->left_out_n,
+			 "servers", servers, "regions", regions);
 }

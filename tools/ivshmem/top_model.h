@@ -110,6 +110,7 @@ enum top_state { TOP_NEW, TOP_OK, TOP_NO_CONTROL, TOP_FAILED, TOP_GONE };
  * @note:       for TOP_FAILED and TOP_NO_CONTROL, the reason
  * @sampled_ns: when it last answered; 0: never
  * @next_ns:    when to ask it again
+ * @slow:       it needed long for its last reply, or did not answer
  * @gone_ms:    when it was found to be gone, in ms since 1970
  * @unread, @rate, @not_n: sums over its peers: rings, rings per second, peers that do not read
  */
@@ -122,6 +123,7 @@ struct top_server {
 	char note[TOP_NOTE_LEN];
 	int64_t sampled_ns;
 	int64_t next_ns;
+	bool slow;
 	int64_t gone_ms;
 	char version[TOP_NAME_LEN];
 	char since[TOP_TIME_LEN];
@@ -149,11 +151,15 @@ struct top_server {
  * @interval_ms: time from one sample to the next
  * @samples_n:   number of samples that have been taken
  * @wall_ms:     when the last one was taken, in ms since 1970
+ * @delayed_n:   number of servers that the last one did not ask, because others were slow
+ * @left_out_n:  number of servers that were found, but not taken, because there are too many
  */
 struct top_model {
 	unsigned int interval_ms;
 	unsigned int samples_n;
 	int64_t wall_ms;
+	unsigned int delayed_n;
+	unsigned int left_out_n;
 	struct top_server *servers;
 	size_t servers_n;
 	struct ivs_host_regions regions;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Other users can start any number of processes that are named like a server. So one process that
- * does not answer delays a sample only once, and is then asked less and less often; and a pass over
- * /proc is repeated at intervals that depend on what it costs.
+ * Other users can start any number of processes that are named like a server. So a sample has a
+ * limited time for all servers, and less for those that are slow, or have not been asked yet; those
+ * that are not asked then are the first ones in the next sample. And a pass over /proc is repeated
+ * at intervals that depend on what it costs.
  */
 #include "tools/ivshmem/top_sample.h"
 
@@ -22,6 +23,9 @@
 
 #define SERVERS_MAX 256
 #define ASK_LIMIT_S 2
+#define SLOW_NS (IVS_NS_PER_S / 10)   /* a server that needs longer is slow */
+#define SLOW_ALL_NS IVS_NS_PER_S      /* after this time, a sample asks no more slow servers */
+#define SAMPLE_NS (2 * IVS_NS_PER_S)  /* the same, for quick servers */
 #define SILENT_NS (30 * IVS_NS_PER_S) /* the pause after a server has not answered */
 #define SCAN_NS (10 * IVS_NS_PER_S)
 #define SCAN_COST 250 /* the passes over /proc may use up 1/250 of a processor */
@@ -71,31 +75,33 @@ static struct top_server *model_find_server(struct top_model *model,
 	return NULL;
 }
 
-static void model_take_server(struct top_model *model, const struct ivs_host_server *found)
+/* Take a server that was found, unless there are too many. Return: whether it is in the model. */
+static bool model_take_server(struct top_model *model, const struct ivs_host_server *found)
 {
 	struct top_server *server = model_find_server(model, found);
 
 	/* The first process is the server; the others with its arguments are its helpers. */
 	if (server && server->state != TOP_NEW && server->state != TOP_GONE)
-		return;
+		return true;
 	if (!server) {
+		if (top_process_has_ended(found->pid))
+			return true;
 		server = model_add_server(model);
 		if (!server)
-			return;
+			return false;
 		snprintf(server->control, sizeof(server->control), "%s", found->control);
-	} else if (server->pid && server->state == TOP_NEW) {
-		return;
+	} else if ((server->pid && server->state == TOP_NEW) || top_process_has_ended(found->pid)) {
+		return true;
 	}
-	if (top_process_has_ended(found->pid))
-		return;
 	server->pid = found->pid;
 	snprintf(server->socket, sizeof(server->socket), "%s", found->socket);
 	if (*server->control)
-		return;
+		return true;
 	server->state = TOP_NO_CONTROL;
 	snprintf(server->note, sizeof(server->note),
 		 "its arguments have no absolute path of a control socket: start it with --control "
 		 "PATH, or use ivshmem top --control PATH");
+	return true;
 }
 
 /* Examine the processes of this host. */
@@ -116,8 +122,10 @@ static void sampler_scan(struct top_sampler *sampler)
 	if (!result) {
 		before = sampler->model.regions;
 		sampler->model.regions = regions;
+		sampler->model.left_out_n = 0;
 		for (size_t i = 0; i < regions.servers_n; i++)
-			model_take_server(&sampler->model, &regions.servers[i]);
+			sampler->model.left_out_n += !model_take_server(&sampler->model,
+									&regions.servers[i]);
 		ivs_host_regions_deinit(&before);
 	}
 	pthread_mutex_unlock(&sampler->lock);
@@ -163,8 +171,7 @@ static void server_take_failure(struct top_server *server, const char *why)
 	server_forget_peers(server);
 }
 
-/* Ask a server. Return: whether it has answered, or failed without delay. */
-static bool sampler_ask(struct top_sampler *sampler, struct top_server *server)
+static void sampler_ask(struct top_sampler *sampler, struct top_server *server)
 {
 	const struct ask ask = {server->control, "an ivshmem-server", "server", "clients",
 				ASK_LIMIT_S};
@@ -191,11 +198,11 @@ static bool sampler_ask(struct top_sampler *sampler, struct top_server *server)
 	server->next_ns = now_ns + (now_ns - start_ns) * sampler->ask_cost;
 	if (result && now_ns - start_ns >= ASK_LIMIT_S * IVS_NS_PER_S)
 		server->next_ns = now_ns + SILENT_NS;
+	server->slow = now_ns - start_ns >= SLOW_NS;
 	pthread_mutex_unlock(&sampler->lock);
 	reply_deinit(&reply);
 	if (!result)
 		sampler_fill_names(sampler, server);
-	return !result || now_ns - start_ns < ASK_LIMIT_S * IVS_NS_PER_S;
 }
 
 /* A server that cannot be asked: is it still there? */
@@ -228,21 +235,66 @@ static void sampler_remove_gone(struct top_sampler *sampler)
 	pthread_mutex_unlock(&sampler->lock);
 }
 
+/**
+ * struct round - the servers of a sample that are being asked
+ * @start_ns:  when the sample began
+ * @slow_ns:   time that slow servers have needed
+ * @delayed_n: number of servers that were due, but were not asked
+ * @delayed:   index of the first of them
+ */
+struct round {
+	int64_t start_ns;
+	int64_t slow_ns;
+	unsigned int delayed_n;
+	size_t delayed;
+};
+
+/* Ask servers that are due, as far as the time suffices: those that are quick, or the others. */
+static void sampler_ask_some(struct top_sampler *sampler, struct round *round, bool quick)
+{
+	struct top_model *model = &sampler->model;
+	int64_t start_ns = ivs_clock_ns();
+
+	for (size_t i = 0; i < model->servers_n; i++) {
+		size_t at = (sampler->first + i) % model->servers_n;
+		struct top_server *server = &model->servers[at];
+		int64_t now_ns = ivs_clock_ns();
+
+		if (!*server->control || round->start_ns < server->next_ns ||
+		    (server->state == TOP_OK && !server->slow) != quick)
+			continue;
+		if (now_ns - start_ns < SAMPLE_NS && (quick || round->slow_ns < SLOW_ALL_NS)) {
+			sampler_ask(sampler, server);
+			if (server->slow)
+				round->slow_ns += ivs_clock_ns() - now_ns;
+		} else if (!round->delayed_n++) {
+			round->delayed = at;
+		}
+	}
+}
+
+/* Other servers must not keep those that are quick from being asked: these are the first. */
+static void sampler_ask_all(struct top_sampler *sampler)
+{
+	struct round round = {.start_ns = ivs_clock_ns()};
+
+	for (size_t i = 0; i < sampler->model.servers_n; i++) {
+		if (!*sampler->model.servers[i].control)
+			sampler_look(sampler, &sampler->model.servers[i]);
+	}
+	sampler_ask_some(sampler, &round, true);
+	sampler_ask_some(sampler, &round, false);
+	sampler->first = round.delayed;
+	pthread_mutex_lock(&sampler->lock);
+	sampler->model.delayed_n = round.delayed_n;
+	pthread_mutex_unlock(&sampler->lock);
+}
+
 static void sampler_take(struct top_sampler *sampler)
 {
-	int64_t now_ns = ivs_clock_ns();
-	bool waited = false;
-
-	if (now_ns >= sampler->scan_ns)
+	if (ivs_clock_ns() >= sampler->scan_ns)
 		sampler_scan(sampler);
-	for (size_t i = 0; i < sampler->model.servers_n; i++) {
-		struct top_server *server = &sampler->model.servers[i];
-
-		if (!*server->control)
-			sampler_look(sampler, server);
-		else if (now_ns >= server->next_ns && (!waited || server->state == TOP_OK))
-			waited |= !sampler_ask(sampler, server);
-	}
+	sampler_ask_all(sampler);
 	sampler_remove_gone(sampler);
 }
 

@@ -17,6 +17,7 @@
  * @ask_cost:   a server that needs a second for its reply is not asked for this number of seconds
  * @hurry:      take the next sample now, and look for new servers
  * @scan_ns:    when to look for new servers again
+ * @first:      index of the server that the next sample asks first
  */
 struct top_sampler {
 	pthread_mutex_t lock;
@@ -29,6 +30,7 @@ struct top_sampler {
 	unsigned int ask_cost;
 	bool hurry;
 	int64_t scan_ns;
+	size_t first;
 };
 
 /**

@@ -10,22 +10,43 @@
 
 #define BUSY_NS (3 * IVS_NS_PER_S) /* the user is told if something takes longer */
 
+/* Say how many servers are missing. Return: the length. */
+static size_t notice_missing(const struct top_model *model, char out[TOP_NOTE_LEN])
+{
+	size_t len = 0;
+
+	*out = '\0';
+	if (model->left_out_n)
+		len = (size_t)snprintf(out, TOP_NOTE_LEN,
+				       "servers that are too many to be shown: %u; ",
+				       model->left_out_n);
+	if (model->delayed_n)
+		len += (size_t)snprintf(out + len, TOP_NOTE_LEN - len,
+					"servers that were not asked because others are slow: %u; ",
+					model->delayed_n);
+	return len;
+}
+
 void top_notice(const struct top_sampler *sampler, char out[TOP_NOTE_LEN])
 {
 	const struct ivs_host_regions *regions = &sampler->model.regions;
 	char unseen[IVS_HOST_UNSEEN_TEXT_LEN];
 	char busy[TOP_PATH_LEN];
+	size_t len;
 
-	*out = '\0';
-	if (*sampler->busy && ivs_clock_ns() - sampler->busy_ns > BUSY_NS)
+	if (*sampler->busy && ivs_clock_ns() - sampler->busy_ns > BUSY_NS) {
 		snprintf(out, TOP_NOTE_LEN, "waiting for %.400s",
 			 ivs_text_shown(sampler->busy, busy, sizeof(busy)));
-	else if (sampler->error)
+	} else if (sampler->error) {
 		snprintf(out, TOP_NOTE_LEN, "cannot examine this host: %s",
 			 strerror(sampler->error));
-	else
-		snprintf(out, TOP_NOTE_LEN, "%s",
+	} else {
+		len = notice_missing(&sampler->model, out);
+		snprintf(out + len, TOP_NOTE_LEN - len, "%s",
 			 ivs_host_users_unseen(regions->unseen_n, regions->hidden, unseen));
+		if (len && !out[len])
+			out[len - 2] = '\0';
+	}
 }
 
 #ifdef HAVE_NCURSES

@@ -26,7 +26,13 @@ class Answer:
             self._kept.append(there)
             if self._reply is not None:
                 there.recv(4096)
-                there.sendall(self._reply)
+                self._answer(there)
+
+    def _answer(self, there):
+        try:
+            there.sendall(self._reply)
+        except OSError:
+            pass  # it has given up
 
     def close(self):
         """End."""
