@@ -248,6 +248,8 @@ def test_rates_of_peers(place):
     peers = Peers(place, "shm")
     publisher, subscriber = peers.start("publish", "t"), peers.start("subscribe", "t")
     publisher.write(b"x\n")
+    # Until one of them has divided the region, the command fails.
+    wait_until(lambda: run("channels", place.shm).returncode == 0, "the region has channels")
     wait_until(lambda: {"publisher", "reader"} <= endpoints(place.shm).keys(), "both take part")
     stop = threading.Event()
 
