@@ -2,7 +2,7 @@
 /*
  * Compare ways to pass messages between two processes, each on its own CPU:
  *
- *   channel [--rounds N] [--json] [--save FILE] [--quick]
+ *   channel [--rounds N] [--json] [--save FILE] [--quick] [--only NAME] [--length BYTES]
  *
  * Ways run in turn, round after round, so a ratio compares runs of the same round; the tables show
  * medians. Only ratios within one run mean anything.
@@ -17,7 +17,9 @@
 #include "report.h"
 #include "results.h"
 
-#define USAGE "usage: channel [--rounds 1-99] [--json] [--save FILE] [--quick]\n"
+#define USAGE                                                                                      \
+	"usage: channel [--rounds 1-99] [--json] [--save FILE] [--quick] [--only NAME] "           \
+	"[--length BYTES]\n"
 #define QUICK_DIVISOR 2000
 
 /** struct options - of the command line */
@@ -25,14 +27,34 @@ struct options {
 	unsigned int rounds;
 	bool json;
 	const char *save;
+	struct selection selection;
 	struct amount amount;
 };
 
 static const char help[] = USAGE
 	"\n"
-	"  --rounds N  measure everything N times, and show medians (5)\n"
-	"  --json      print JSON\n"
-	"  --quick     measure so little that the numbers mean nothing: a test\n";
+	"  --rounds N      measure everything N times, and show medians (5)\n"
+	"  --json          print JSON\n"
+	"  --save FILE     also write JSON to a file\n"
+	"  --quick         measure so little that the numbers mean nothing: a test\n"
+	"  --only NAME     measure only the rows whose names begin with NAME, and the floors;\n"
+	"                  \"forward\" means the bulk transfers\n"
+	"  --length BYTES  measure only messages of 64, 4096, 65536, 1048576 or 8388608 bytes\n"
+	"\n"
+	"example: channel --only queue --length 64 --rounds 9\n";
+
+/* Return: whether there are rows for the selection. */
+static bool is_possible(const struct selection *selection)
+{
+	bool has_length = !selection->length;
+	bool has_name = !selection->only || !strcmp(selection->only, FORWARD);
+
+	for (size_t i = 0; i < LENS_N; i++)
+		has_length = has_length || lens[i] == selection->length;
+	for (size_t i = 0; i < WAYS_N && !has_name; i++)
+		has_name = !strncmp(ways[i]->name, selection->only, strlen(selection->only));
+	return has_length && has_name;
+}
 
 /* Return: the exit status, -1 to run. */
 static int parse(int argc, char **argv, struct options *out)
@@ -50,13 +72,18 @@ static int parse(int argc, char **argv, struct options *out)
 			out->amount = (struct amount){.divisor = QUICK_DIVISOR, .idle_ms = 20};
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
 			out->rounds = (unsigned int)strtoul(argv[++i], &end, 10);
+		} else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
+			out->selection.only = argv[++i];
+		} else if (!strcmp(argv[i], "--length") && i + 1 < argc) {
+			out->selection.length = strtoul(argv[++i], &end, 10);
 		} else if (!strcmp(argv[i], "--help")) {
 			fputs(help, stdout);
 			return 0;
 		} else {
 			out->rounds = 0;
 		}
-		if (!out->rounds || out->rounds > ROUNDS_MAX || *end) {
+		if (!out->rounds || out->rounds > ROUNDS_MAX || *end ||
+		    !is_possible(&out->selection)) {
 			fputs(USAGE, stderr);
 			return 2;
 		}
@@ -73,15 +100,23 @@ static bool is_quick_len(size_t len)
 static void measure_round(unsigned int round, const struct amount *amount)
 {
 	for (unsigned int len = 0; len < LENS_N; len++) {
-		if (amount->divisor > 1 && !is_quick_len(lens[len]))
+		if ((amount->divisor > 1 && !is_quick_len(lens[len])) || !is_wanted_len(lens[len]))
 			continue;
-		for (unsigned int way = 0; way < WAYS_N; way++)
-			measure_messages(way, len, round, amount);
-		measure_topic(len, round, amount);
+		for (unsigned int way = 0; way < WAYS_N; way++) {
+			if (ways[way]->kind == WAY_FLOOR || is_wanted(ways[way]->name))
+				measure_messages(way, len, round, amount);
+		}
+		if (is_wanted(topic_way.name))
+			measure_topic(len, round, amount);
 	}
-	for (unsigned int way = 0; way < WAYS_N; way++)
-		measure_idle(way, round, amount);
-	measure_chains(round, amount);
+	if (!are_others_wanted())
+		return;
+	for (unsigned int way = 0; way < WAYS_N; way++) {
+		if (is_wanted(ways[way]->name))
+			measure_idle(way, round, amount);
+	}
+	if (is_wanted(FORWARD))
+		measure_chains(round, amount);
 }
 
 int main(int argc, char **argv)
@@ -98,7 +133,7 @@ int main(int argc, char **argv)
 			die(opts.save);
 	}
 	processes_init();
-	results_init(opts.rounds);
+	results_init(opts.rounds, &opts.selection);
 	if (opts.amount.divisor > 1)
 		results.absent[way_index(&iceoryx_way)] =
 			"left out by --quick: its daemon takes seconds to start";

@@ -84,7 +84,7 @@ static void print_idle(void)
 			wakeups[i] = results.idle[way][i].wakeups;
 			cpu[i] = results.idle[way][i].cpu;
 		}
-		if (ways[way]->kind == WAY_FLOOR)
+		if (ways[way]->kind == WAY_FLOOR || !is_wanted(ways[way]->name))
 			continue;
 		printf("  %-23s", ways[way]->name);
 		print_number(median(wakeups), 10, 1);
@@ -151,11 +151,14 @@ static void print_goals(void)
 {
 	struct goal goals[GOALS_MAX];
 	unsigned int n = goals_find(goals);
+	bool is_selection = results.selection.only || results.selection.length;
 
 	printf("\n%-76s %9s %7s\n", "Goals", "measured", "goal");
 	for (unsigned int i = 0; i < n; i++) {
 		const char *sign = goals[i].at_least ? ">=" : goals[i].less ? "<" : "<=";
 
+		if (is_selection && isnan(goals[i].value))
+			continue;
 		printf("  %-74s", goals[i].name);
 		print_number(goals[i].value, 9, goals[i].value < 0.1 ? 4 : 2);
 		printf(" %2s %4.2f  %s\n", sign, goals[i].limit, goal_verdict(&goals[i]));
@@ -165,8 +168,11 @@ static void print_goals(void)
 void report_print(void)
 {
 	print_messages();
-	print_idle();
-	print_topics();
-	print_chains();
+	if (are_others_wanted())
+		print_idle();
+	if (is_wanted(topic_way.name))
+		print_topics();
+	if (are_others_wanted() && is_wanted(FORWARD))
+		print_chains();
 	print_goals();
 }

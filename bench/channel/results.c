@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "process.h"
 
@@ -25,13 +26,31 @@ static void fill(void *values, size_t size)
 		value[i] = NAN;
 }
 
-void results_init(unsigned int rounds)
+void results_init(unsigned int rounds, const struct selection *selection)
 {
 	results.rounds = rounds;
+	results.selection = *selection;
 	fill(results.values, sizeof(results.values));
 	fill(results.idle, sizeof(results.idle));
 	fill(results.topic_ns, sizeof(results.topic_ns));
 	fill(results.chain_mb, sizeof(results.chain_mb));
+}
+
+bool is_wanted(const char *name)
+{
+	const char *only = results.selection.only;
+
+	return !only || !strncmp(name, only, strlen(only));
+}
+
+bool is_wanted_len(size_t len)
+{
+	return !results.selection.length || results.selection.length == len;
+}
+
+bool are_others_wanted(void)
+{
+	return !results.selection.length;
 }
 
 static int compare(const void *one, const void *other)

@@ -9,6 +9,7 @@
 #include "ways.h"
 
 #define ROUNDS_MAX 99
+#define FORWARD "forward" /* name of the rows about bulk transfers */
 
 /** enum metric - of one way and one length; NAN: not measured */
 enum metric {
@@ -38,9 +39,20 @@ struct idle {
 	double cpu;	/* percent of a CPU */
 };
 
+/**
+ * struct selection - what to measure
+ * @only:   the beginning of the names of rows; NULL: all
+ * @length: of messages; 0: all, and the tables that are not about messages
+ */
+struct selection {
+	const char *only;
+	size_t length;
+};
+
 /** struct results - of all rounds, and NULL or the reason why something has no numbers */
 struct results {
 	unsigned int rounds;
+	struct selection selection;
 	double values[WAYS_N][LENS_N][METRICS_N][ROUNDS_MAX];
 	struct idle idle[WAYS_N][ROUNDS_MAX];
 	const char *absent[WAYS_N];
@@ -53,7 +65,14 @@ struct results {
 extern struct results results;
 
 /** results_init() - nothing is measured yet */
-void results_init(unsigned int rounds);
+void results_init(unsigned int rounds, const struct selection *selection);
+
+/** is_wanted() - whether a row with this name is to be measured */
+bool is_wanted(const char *name);
+/** is_wanted_len() - whether messages of this length are to be measured */
+bool is_wanted_len(size_t len);
+/** are_others_wanted() - whether tables that are not about messages of one length are wanted */
+bool are_others_wanted(void);
 
 /** quantile() - Return: a quantile of @values, which are sorted by the call; NAN if one is NAN */
 double quantile(double *values, size_t n, double q);

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -129,6 +130,15 @@ def test_quick_run(quick):
         assert (goal["measured"] is None) == (goal["verdict"] == "not measured")
 
 
+def test_selection(start):
+    """A run can be limited to some rows, and to one length."""
+    status, output, errors = start("--rounds", "1", "--quick", "--only", "queue, with",
+                                   "--length", "64").finish()
+    assert (status, errors) == (0, "")
+    assert "ring, unchecked" in output and "queue, with doorbells" in output
+    assert not re.search("^  stream|^  pipe|^4 KiB|^Bulk|wake-ups|not measured", output, re.M)
+
+
 def test_terminated(start):
     """A run that is terminated ends its children, and removes their sockets and regions."""
     run = start()
@@ -164,7 +174,8 @@ def test_killed(start):
 
 def test_invalid_options(start):
     """Options that the benchmark does not have are refused."""
-    for args in (["--rounds", "0"], ["--rounds", "1x"], ["--rounds"], ["--nothing"]):
+    for args in (["--rounds", "0"], ["--rounds", "1x"], ["--rounds"], ["--nothing"],
+                 ["--only", "quine"], ["--length", "65"]):
         status, output, errors = start(*args).finish()
         assert (status, output) == (2, "") and errors.startswith("usage: ")
 
