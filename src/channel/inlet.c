@@ -3,6 +3,8 @@
 
 #include "channel/shared.h"
 
+#define AHEAD_AFTER 32 /* that many messages in a row show that the writer is well ahead */
+
 static uint64_t *own_word(const struct ivs_inlet *inlet, enum ivs_endpoint_word word)
 {
 	return ivs_channels_own_word(inlet->channels, inlet->index, word);
@@ -136,6 +138,7 @@ int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len)
 	result = ivs_lane_peek(&inlet->lane, message, len);
 
 	if (result == IVS_LANE_E_EMPTY) {
+		inlet->in_row = 0;
 		if (inlet->untold)
 			tell_writer(inlet);
 		if (is_open(inlet))
@@ -165,6 +168,8 @@ void ivs_inlet_release(struct ivs_inlet *inlet)
 
 	ivs_lane_release(&inlet->lane);
 	inlet->untold = true;
+	if (++inlet->in_row > AHEAD_AFTER)
+		ivs_lane_fetch(&inlet->lane);
 	if (inlet->lane.position & (quarter - 1) && !ivs_lane_peek(&inlet->lane, &message, &len))
 		ivs_shared_store(own_word(inlet, IVS_ENDPOINT_POSITION), inlet->lane.position);
 	else

@@ -17,6 +17,7 @@
  * @untold:      released messages of which a sleeping writer has not been told
  * @accepted:    the writer has said that this is its reader
  * @broken:      the writer has stored an impossible value
+ * @in_row:      number of messages that were released without finding the lane empty
  */
 struct ivs_inlet {
 	struct ivs_channels *channels;
@@ -30,6 +31,7 @@ struct ivs_inlet {
 	bool untold;
 	bool accepted;
 	bool broken;
+	uint32_t in_row;
 };
 
 /**

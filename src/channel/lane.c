@@ -6,6 +6,12 @@
 #define UNFINISHED UINT32_MAX /* in place of the length, while the message is being written */
 
 /*
+ * How many slots ahead a side starts to move cache lines. For short messages, the time that a line
+ * takes from one CPU to another decides, and several lines can move at the same time.
+ */
+#define AHEAD 4
+
+/*
  * The word of a slot: the number of the message in the upper half, its length in the lower. The
  * number of the message at position p is base + 1 + p, modulo 2^32. An unused slot has the number
  * that its message would have had one lap earlier.
@@ -21,11 +27,21 @@ static uint64_t *word_at(uint8_t *slots, const struct ivs_lane_shape *shape, uin
 				    (position & (shape->slots_n - 1)) * (uint64_t)shape->slot_len);
 }
 
-static const uint64_t *next_word(const struct ivs_lane_reader *reader)
+static const uint64_t *word_of(const struct ivs_lane_reader *reader, uint64_t position)
 {
 	return (const uint64_t *)(const void *)(reader->slots +
-						(reader->position & (reader->shape.slots_n - 1)) *
+						(position & (reader->shape.slots_n - 1)) *
 							(uint64_t)reader->shape.slot_len);
+}
+
+static const uint64_t *next_word(const struct ivs_lane_reader *reader)
+{
+	return word_of(reader, reader->position);
+}
+
+static const void *second_line(const uint64_t *word)
+{
+	return word + IVS_LANE_SLOT_ALIGN / sizeof(*word);
 }
 
 uint32_t ivs_lane_slots_for(uint32_t n)
@@ -67,12 +83,23 @@ void *ivs_lane_begin(const struct ivs_lane_writer *writer)
 	return word + 1;
 }
 
+static void will_write(const struct ivs_lane_writer *writer)
+{
+	const uint64_t *word = word_at(writer->slots, &writer->shape, writer->position + AHEAD);
+
+	ivs_shared_will_store(word);
+	if (writer->shape.slot_len > IVS_LANE_SLOT_ALIGN)
+		ivs_shared_will_store(second_line(word));
+}
+
 void ivs_lane_commit(struct ivs_lane_writer *writer, uint32_t len)
 {
 	uint64_t number = number_at(&writer->shape, writer->position);
 
-	ivs_shared_publish(word_at(writer->slots, &writer->shape, writer->position),
-			   number << 32 | len);
+	if (writer->limit - writer->position > AHEAD)
+		will_write(writer);
+	ivs_shared_store(word_at(writer->slots, &writer->shape, writer->position),
+			 number << 32 | len);
 	writer->position++;
 }
 
@@ -92,8 +119,12 @@ int ivs_lane_peek(const struct ivs_lane_reader *reader, const void **message, ui
 	uint64_t value = ivs_shared_load(word);
 	uint32_t ahead = (uint32_t)(value >> 32) - number_at(&reader->shape, reader->position);
 
-	if (ahead == -reader->shape.slots_n)
+	if (ahead == -reader->shape.slots_n) {
+		/* The writer stores this line before the word, so both lines move at once. */
+		if (reader->shape.slot_len > IVS_LANE_SLOT_ALIGN)
+			ivs_shared_will_load(second_line(word));
 		return IVS_LANE_E_EMPTY;
+	}
 	if (ahead)
 		return ahead % reader->shape.slots_n || ahead > INT32_MAX ? IVS_LANE_E_BROKEN
 									  : IVS_LANE_E_LAPPED;
@@ -104,6 +135,15 @@ int ivs_lane_peek(const struct ivs_lane_reader *reader, const void **message, ui
 	*message = word + 1;
 	*len = (uint32_t)value;
 	return 0;
+}
+
+void ivs_lane_fetch(const struct ivs_lane_reader *reader)
+{
+	const uint64_t *word = word_of(reader, reader->position + AHEAD);
+
+	ivs_shared_will_load(word);
+	if (reader->shape.slot_len > IVS_LANE_SLOT_ALIGN)
+		ivs_shared_will_load(second_line(word));
 }
 
 bool ivs_lane_is_intact(const struct ivs_lane_reader *reader)

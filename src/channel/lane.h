@@ -101,7 +101,11 @@ IVS_MUST_USE static inline void *ivs_lane_reserve(const struct ivs_lane_writer *
  */
 void *ivs_lane_begin(const struct ivs_lane_writer *writer);
 
-/** ivs_lane_commit() - publish the message of @len bytes in the memory that was reserved */
+/**
+ * ivs_lane_commit() - store the message of @len bytes in the memory that was reserved
+ *
+ * A caller that then looks for sleeping readers calls ivs_shared_fence() first.
+ */
 void ivs_lane_commit(struct ivs_lane_writer *writer, uint32_t len);
 
 /**
@@ -133,6 +137,14 @@ struct ivs_lane_reader {
  */
 IVS_MUST_USE int ivs_lane_peek(const struct ivs_lane_reader *reader, const void **message,
 			       uint32_t *len);
+
+/**
+ * ivs_lane_fetch() - start to move a slot that the reader will soon come to into the CPU's cache
+ *
+ * For a reader that the writer is ahead of: if the slot has not been written, the writer waits for
+ * its cache lines.
+ */
+void ivs_lane_fetch(const struct ivs_lane_reader *reader);
 
 /**
  * ivs_lane_is_intact() - whether the message that ivs_lane_peek() found has not been overwritten

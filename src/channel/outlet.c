@@ -222,7 +222,7 @@ void ivs_outlet_commit(struct ivs_outlet *outlet, uint32_t len)
 	if (outlet->channels->lost)
 		return;
 	ivs_lane_commit(&outlet->lane, len);
-	ivs_shared_store(own_word(outlet, IVS_ENDPOINT_POSITION), outlet->lane.position);
+	ivs_shared_publish(own_word(outlet, IVS_ENDPOINT_POSITION), outlet->lane.position);
 	if (!outlet->reader.index) {
 		find_reader(outlet);
 		if (outlet->reader.index) /* it may have gone to sleep before it was found */
