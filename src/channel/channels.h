@@ -10,6 +10,7 @@
 #include "channel/layout.h"
 #include "channel/presence.h"
 #include "channel/section.h"
+#include "channel/spin.h"
 #include "ivshmem/channel.h"
 
 #define IVS_CHANNELS_PAUSE_MIN_NS 20000
@@ -24,6 +25,7 @@
  * @presence:     which holders of other sections are alive
  * @key:          random, so that no peer can make the fingerprint hide another's change
  * @pause_ns:     how long the next pause is, if the peer cannot be rung
+ * @spin:         how long calls that wait look before they sleep
  * @lost:         another peer has taken the section: nothing is written to it any more
  * @unused_word:  written instead of a word of a section that is lost
  * @polled_ns:    when the peer's events were last processed
@@ -43,6 +45,7 @@ struct ivs_channels {
 	struct ivs_presence presence;
 	uint64_t key;
 	int64_t pause_ns;
+	struct ivs_spin spin;
 	bool lost;
 	uint64_t unused_word;
 	int64_t polled_ns;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -202,6 +203,7 @@ int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *
 	channels->peer = peer;
 	channels->memory = ivs_peer_memory(peer, NULL);
 	channels->pause_ns = IVS_CHANNELS_PAUSE_MIN_NS;
+	channels->spin.is_off = sysconf(_SC_NPROCESSORS_ONLN) == 1;
 	result = begin(channels, opts ? opts : &defaults, err);
 	if (result) {
 		ivs_presence_free(&channels->presence);

@@ -4,9 +4,11 @@
 #include "base/clock.h"
 
 #ifdef IVS_SHARED_TESTED
-#define SPINS 2
+#define TRIES 2
+#define LEARNS false /* a run must not depend on the time */
 #else
-#define SPINS 200 /* tries before sleeping */
+#define TRIES 200 /* before the first look at the clock */
+#define LEARNS true
 #endif
 
 void ivs_channel_add(struct ivs_channel *channel, struct ivs_channels *channels)
@@ -43,6 +45,55 @@ static int sleep_once(struct ivs_channel *channel, struct ivs_attempt *attempt, 
 	return result;
 }
 
+/* Tell the CPU, and a hypervisor that could run something else, that this is a loop that waits. */
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Return: whether a call that has waited since @began_ns is to look again before it sleeps. */
+static bool is_looking(const struct ivs_channels *channels, int64_t began_ns, int64_t deadline_ns)
+{
+	int64_t now_ns = ivs_clock_ns();
+
+	if (now_ns - began_ns >= channels->spin.ns || now_ns >= deadline_ns)
+		return false;
+	relax();
+	return true;
+}
+
+static void learn(struct ivs_channels *channels, int64_t began_ns)
+{
+	if (LEARNS)
+		ivs_spin_learn(&channels->spin, ivs_clock_ns() - began_ns);
+}
+
+static int await_asleep(struct ivs_channel *channel, struct ivs_attempt *attempt,
+			int64_t deadline_ns)
+{
+	struct ivs_channels *channels = channel->channels;
+	int64_t began_ns = ivs_clock_ns();
+	int result = IVS_CHANNEL_E_TIMEOUT;
+
+	while (result == IVS_CHANNEL_E_TIMEOUT && is_looking(channels, began_ns, deadline_ns))
+		result = attempt->run(channel, attempt);
+	if (result != IVS_CHANNEL_E_TIMEOUT)
+		return result;
+	while (result == IVS_CHANNEL_E_TIMEOUT && ivs_clock_ns() < deadline_ns)
+		result = sleep_once(channel, attempt, deadline_ns);
+	learn(channels, began_ns);
+	return result;
+}
+
+static unsigned int tries_n(const struct ivs_channels *channels)
+{
+	return channels->spin.is_off ? 1 : TRIES;
+}
+
 static int await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
 {
 	int64_t deadline_ns;
@@ -53,11 +104,12 @@ static int await(struct ivs_channel *channel, struct ivs_attempt *attempt, int t
 		return result ? result : attempt->run(channel, attempt);
 	}
 	deadline_ns = ivs_clock_deadline(timeout_ms);
-	for (unsigned int i = 0; i < SPINS && result == IVS_CHANNEL_E_TIMEOUT; i++)
+	for (unsigned int i = 0; i < tries_n(channel->channels) && result == IVS_CHANNEL_E_TIMEOUT;
+	     i++)
 		result = attempt->run(channel, attempt);
-	while (result == IVS_CHANNEL_E_TIMEOUT && ivs_clock_ns() < deadline_ns)
-		result = sleep_once(channel, attempt, deadline_ns);
-	return result;
+	if (result != IVS_CHANNEL_E_TIMEOUT)
+		return result;
+	return await_asleep(channel, attempt, deadline_ns);
 }
 
 int ivs_channel_await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
@@ -71,13 +123,19 @@ int ivs_channel_await(struct ivs_channel *channel, struct ivs_attempt *attempt, 
 	return result;
 }
 
+static void choose_waiting(struct ivs_channels *channels)
+{
+	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next)
+		channel->is_waiting = !channel->waits || channel->waits(channel);
+}
+
 static bool set_all_sleep(struct ivs_channels *channels)
 {
 	bool rings = true;
 
+	choose_waiting(channels);
 	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
-		channel->sleeps = !channel->waits || channel->waits(channel);
-		if (channel->sleeps)
+		if (channel->is_waiting)
 			rings = channel->set_sleeps(channel, true) && rings;
 	}
 	return rings;
@@ -86,7 +144,7 @@ static bool set_all_sleep(struct ivs_channels *channels)
 static void set_all_awake(struct ivs_channels *channels)
 {
 	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
-		if (channel->sleeps)
+		if (channel->is_waiting)
 			(void)channel->set_sleeps(channel, false);
 	}
 }
@@ -102,7 +160,7 @@ static void offer_streams(struct ivs_channels *channels)
 static bool is_any_ready(const struct ivs_channels *channels)
 {
 	for (struct ivs_channel *channel = channels->open; channel; channel = channel->next) {
-		if (channel->sleeps && channel->is_ready(channel))
+		if (channel->is_waiting && channel->is_ready(channel))
 			return true;
 	}
 	return false;
@@ -124,18 +182,22 @@ int ivs_channels_end_wait(struct ivs_channels *channels)
 	return ivs_channels_poll(channels);
 }
 
-int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
+/* Return: whether a channel became ready while a call looked before sleeping. */
+static bool look(struct ivs_channels *channels, int64_t began_ns, int64_t deadline_ns)
 {
-	int64_t deadline_ns = ivs_clock_deadline(timeout_ms);
-	bool rings;
+	choose_waiting(channels);
+	while (is_looking(channels, began_ns, deadline_ns)) {
+		if (is_any_ready(channels))
+			return true;
+	}
+	return false;
+}
+
+static int sleep_for_all(struct ivs_channels *channels, int64_t deadline_ns)
+{
+	bool rings = set_all_sleep(channels);
 	int result;
 
-	if (!timeout_ms) {
-		result = ivs_channels_poll(channels);
-		offer_streams(channels);
-		return result;
-	}
-	rings = set_all_sleep(channels);
 	if (is_any_ready(channels)) {
 		result = ivs_channels_poll(channels);
 	} else {
@@ -144,5 +206,23 @@ int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
 			result = IVS_CHANNEL_E_TIMEOUT;
 	}
 	set_all_awake(channels);
+	return result;
+}
+
+int ivs_channels_wait(struct ivs_channels *channels, int timeout_ms)
+{
+	int64_t began_ns = ivs_clock_ns();
+	int64_t deadline_ns = ivs_clock_deadline(timeout_ms);
+	int result;
+
+	if (!timeout_ms) {
+		result = ivs_channels_poll(channels);
+		offer_streams(channels);
+		return result;
+	}
+	if (look(channels, began_ns, deadline_ns))
+		return ivs_channels_poll(channels);
+	result = sleep_for_all(channels, deadline_ns);
+	learn(channels, began_ns);
 	return result;
 }

@@ -8,7 +8,7 @@
 /**
  * struct ivs_channel - an open queue, stream or listener
  * @next:       the next one of the same peer
- * @sleeps:     the other side has been told to ring
+ * @is_waiting: ivs_channels_wait() waits for it
  * @set_sleeps: publish whether this peer sleeps until the other side rings it. Return: whether the
  *              other side knows that, and will ring
  * @waits:      whether ivs_channels_wait() should wait for the channel; NULL: always
@@ -18,7 +18,7 @@
 struct ivs_channel {
 	struct ivs_channels *channels;
 	struct ivs_channel *next;
-	bool sleeps;
+	bool is_waiting;
 	bool (*set_sleeps)(struct ivs_channel *channel, bool sleeps);
 	bool (*waits)(struct ivs_channel *channel);
 	void (*offer)(struct ivs_channel *channel);

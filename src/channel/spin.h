@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * For how long a call that waits looks at the region before it sleeps: as long as that has paid
+ * lately. Waking a process costs some 10 us, more than most messages. Pure.
+ */
+#ifndef IVS_CHANNEL_SPIN_H
+#define IVS_CHANNEL_SPIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * struct ivs_spin - starts with zeroes
+ * @ns:     for how long to look
+ * @is_off: there is only one CPU, which the other side may need
+ */
+struct ivs_spin {
+	int64_t ns;
+	bool is_off;
+};
+
+/** ivs_spin_learn() - a call has slept, and waited for @waited_ns in all */
+void ivs_spin_learn(struct ivs_spin *spin, int64_t waited_ns);
+
+#endif
