@@ -63,29 +63,24 @@ static bool stream_waits(struct ivs_channel *channel)
 	return stream_of(channel)->is_held;
 }
 
-static uint32_t chunk_len(const struct ivs_channels *channels,
-			  const struct ivs_stream_options *opts)
+/* Return: false if the buffer would have more slots than possible. */
+static bool choose_size(const struct ivs_channels *channels, const struct ivs_stream_options *opts,
+			struct ivs_outlet_options *out)
 {
 	uint64_t len = opts ? opts->buffer_len : 0;
 	uint64_t chunk;
 
 	if (!len)
 		len = channels->layout.section_len / BUFFER_DIVISOR;
-	chunk = len / SLOTS_N + (len % SLOTS_N > 0);
-	return chunk < CHUNK_MIN ? CHUNK_MIN : chunk > CHUNK_MAX ? CHUNK_MAX : (uint32_t)chunk;
-}
-
-/* Return: the number of slots for at least the wanted number of bytes; 0: more than possible. */
-static uint32_t chunks_n(const struct ivs_stream_options *opts, uint32_t chunk)
-{
-	uint32_t n = SLOTS_N;
-
-	while (opts && (uint64_t)n * chunk < opts->buffer_len) {
-		if (n == IVS_LANE_SLOTS_MAX)
-			return 0;
-		n *= 2;
+	out->slots_n = SLOTS_N;
+	while ((len - 1) / out->slots_n >= CHUNK_MAX) {
+		if (out->slots_n == IVS_LANE_SLOTS_MAX)
+			return false;
+		out->slots_n *= 2;
 	}
-	return n;
+	chunk = (len - 1) / out->slots_n + 1;
+	out->message_len = chunk < CHUNK_MIN ? CHUNK_MIN : (uint32_t)chunk;
+	return true;
 }
 
 int ivs_stream_new(struct ivs_channels *channels, const struct ivs_stream_options *opts,
@@ -96,9 +91,7 @@ int ivs_stream_new(struct ivs_channels *channels, const struct ivs_stream_option
 
 	if (!stream)
 		return -ENOMEM;
-	outlet->message_len = chunk_len(channels, opts);
-	outlet->slots_n = chunks_n(opts, outlet->message_len);
-	if (outlet->slots_n)
+	if (choose_size(channels, opts, outlet))
 		result = ivs_outlet_open(&stream->outlet, channels, outlet);
 	if (result) {
 		free(stream);

@@ -9,6 +9,7 @@
 
 #include "channel/channels.h"
 #include "channel/shared.h"
+#include "channel/stream.h"
 #include "channel/wait.h"
 #include "support/c/channel_pair.h"
 
@@ -222,6 +223,27 @@ Test(channel_stream, full_buffer_holds_what_was_requested)
 	cr_expect_geq(written, 5000);
 	cr_expect_lt(written, 8000);
 	cr_expect_eq(write_result(client), IVS_CHANNEL_E_TIMEOUT);
+}
+
+/* The number of slots is a power of two, so their length must make up for it. */
+Test(channel_stream, buffer_occupies_little_more_than_was_requested)
+{
+	static const size_t lens[] = {1 << 20, (1 << 20) + 1, 2000001, 3 << 20};
+
+	test_channels_close(&all);
+	all = test_channels_open(256 << 20, 3);
+	for (size_t i = 0; i < sizeof(lens) / sizeof(*lens); i++) {
+		const struct ivs_stream_options opts = {lens[i]};
+		const struct ivs_lane_shape *shape;
+
+		cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "s", &opts, &client), 0);
+		shape = &client->outlet.lane.shape;
+		cr_expect_geq((uint64_t)shape->slots_n * (shape->slot_len - IVS_LANE_HEAD_LEN),
+			      lens[i]);
+		cr_expect_leq(ivs_lane_len(shape), lens[i] + lens[i] / 64, "%zu", lens[i]);
+		ivs_stream_close(client);
+		client = NULL;
+	}
 }
 
 Test(channel_stream, connecting_without_a_listener_times_out_and_leaves_nothing)
