@@ -36,7 +36,7 @@ struct job {
 
 static unsigned int messages_of(size_t len, const struct amount *amount)
 {
-	unsigned int n = len <= 4096 ? 200000 : len <= 65536 ? 20000 : 500;
+	unsigned int n = len <= 64 ? 2000000 : len <= 4096 ? 200000 : len <= 65536 ? 20000 : 500;
 
 	n /= amount->divisor;
 	return n < PUBLISHED_MIN ? PUBLISHED_MIN : n;
