@@ -371,6 +371,25 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const vo
 					     size_t len, size_t *written, int timeout_ms);
 
 /**
+ * ivs_stream_reserve() - the memory for the next bytes, to write them in place
+ * @memory: set to the memory, in this peer's section, which the other side can read at any time
+ * @len:    set to its length in bytes, the sixteenth of the buffer or less
+ *
+ * Until ivs_stream_commit() the function returns the same memory.
+ *
+ * Return: as ivs_stream_write().
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_reserve(struct ivs_stream *stream, void **memory,
+					       size_t *len, int timeout_ms);
+
+/**
+ * ivs_stream_commit() - send the first @len bytes of the memory that ivs_stream_reserve() has
+ * returned last
+ * @len: at most the length that it has returned; 0: send nothing, and keep the memory
+ */
+IVS_PUBLIC void ivs_stream_commit(struct ivs_stream *stream, size_t len);
+
+/**
  * ivs_stream_flush() - wait until the other side has read all bytes that were written
  *
  * A side that closes the stream and then its channels should flush the stream first: otherwise, the
@@ -389,6 +408,28 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_flush(struct ivs_stream *stream, int time
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len,
 					    size_t *got, int timeout_ms);
+
+/**
+ * ivs_stream_peek() - find the next bytes, to read them in place
+ * @bytes: set to the bytes. The other side can change them at any time: whoever checks them copies
+ *         them first
+ * @len:   set to their number, at least 1
+ *
+ * Until ivs_stream_release() the function returns the same bytes.
+ *
+ * Return: as ivs_stream_read().
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_peek(struct ivs_stream *stream, const void **bytes,
+					    size_t *len, int timeout_ms);
+
+/**
+ * ivs_stream_release() - go on after the first @len bytes that ivs_stream_peek() has found
+ * @len: more than it has found: all of them
+ *
+ * Return: 0; IVS_CHANNEL_E_ENDED: the other side has left, and another peer uses its memory, so the
+ * bytes that were read in place may be any.
+ */
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_release(struct ivs_stream *stream, size_t len);
 
 /**
  * ivs_stream_set_reading() - set whether ivs_channels_wait() returns when there are bytes to read,

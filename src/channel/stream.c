@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/shared.h"
+
 #define SLOTS_N 16
 #define CHUNK_MIN 56 /* a slot of one cache line */
 #define CHUNK_MAX (64 * 1024 - IVS_LANE_HEAD_LEN)
@@ -45,6 +47,8 @@ static int peek(struct ivs_stream *stream)
 
 	if (stream->message)
 		return 0;
+	if (stream->is_gone)
+		return IVS_CHANNEL_E_ENDED;
 	result = ivs_inlet_peek(&stream->inlet, &message, &stream->len);
 	if (result)
 		return result;
@@ -258,7 +262,7 @@ bool ivs_stream_is_connected(const struct ivs_stream *stream)
 
 /* Bytes */
 
-static int try_write(struct ivs_channel *channel, struct ivs_attempt *attempt)
+static int try_reserve(struct ivs_channel *channel, struct ivs_attempt *attempt)
 {
 	struct ivs_stream *stream = stream_of(channel);
 	int result = complete(stream);
@@ -278,11 +282,15 @@ static int try_reader(struct ivs_channel *channel, struct ivs_attempt *attempt)
 	return result ? result : ivs_outlet_update(&stream->outlet);
 }
 
+static size_t chunk_max(const struct ivs_stream *stream)
+{
+	return stream->outlet.lane.shape.slot_len - IVS_LANE_HEAD_LEN;
+}
+
 int ivs_stream_write(struct ivs_stream *stream, const void *bytes, size_t len, size_t *written,
 		     int timeout_ms)
 {
-	struct ivs_attempt attempt = {.run = len ? try_write : try_reader};
-	size_t max = stream->outlet.lane.shape.slot_len - IVS_LANE_HEAD_LEN;
+	struct ivs_attempt attempt = {.run = len ? try_reserve : try_reader};
 	const uint8_t *from = bytes;
 	int result;
 
@@ -291,6 +299,7 @@ int ivs_stream_write(struct ivs_stream *stream, const void *bytes, size_t len, s
 		return IVS_CHANNEL_E_ENDED;
 	result = ivs_channel_await(&stream->base, &attempt, timeout_ms);
 	while (!result && *written < len) {
+		size_t max = chunk_max(stream);
 		size_t n = len - *written < max ? len - *written : max;
 
 		memcpy(attempt.memory, from + *written, n);
@@ -299,6 +308,27 @@ int ivs_stream_write(struct ivs_stream *stream, const void *bytes, size_t len, s
 		result = ivs_outlet_reserve(&stream->outlet, &attempt.memory);
 	}
 	return *written ? 0 : result;
+}
+
+int ivs_stream_reserve(struct ivs_stream *stream, void **memory, size_t *len, int timeout_ms)
+{
+	struct ivs_attempt attempt = {.run = try_reserve};
+	int result;
+
+	if (stream->shut)
+		return IVS_CHANNEL_E_ENDED;
+	result = ivs_channel_await(&stream->base, &attempt, timeout_ms);
+	if (result)
+		return result;
+	*memory = attempt.memory;
+	*len = chunk_max(stream);
+	return 0;
+}
+
+void ivs_stream_commit(struct ivs_stream *stream, size_t len)
+{
+	if (len && !stream->shut)
+		ivs_outlet_commit(&stream->outlet, (uint32_t)len);
 }
 
 static int try_flush(struct ivs_channel *channel, struct ivs_attempt *attempt)
@@ -327,7 +357,31 @@ static int try_read(struct ivs_channel *channel, struct ivs_attempt *attempt)
 	int result = complete(stream);
 
 	(void)attempt;
-	return result ? result : peek(stream);
+	if (!result)
+		result = peek(stream);
+	/* A stream that has never been connected ends, too. */
+	if (result == IVS_CHANNEL_E_ENDED && stream->inlet.index)
+		stream->complete = stream->complete || ivs_inlet_is_complete(&stream->inlet);
+	return result;
+}
+
+/*
+ * The next bytes have been used. The check comes before the release: a peer whose bytes have all
+ * been read may leave, and its memory may get other content.
+ */
+static int consume(struct ivs_stream *stream, size_t len)
+{
+	if (!ivs_inlet_is_intact(&stream->inlet)) {
+		stream->is_gone = true;
+		stream->message = NULL;
+		return IVS_CHANNEL_E_ENDED;
+	}
+	stream->at += (uint32_t)len;
+	if (stream->at < stream->len)
+		return 0;
+	stream->message = NULL;
+	ivs_inlet_release(&stream->inlet);
+	return 0;
 }
 
 int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len, size_t *got, int timeout_ms)
@@ -344,23 +398,36 @@ int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len, size_t *
 		size_t left = stream->len - stream->at;
 		size_t n = len - *got < left ? len - *got : left;
 
-		memcpy(to + *got, stream->message + stream->at, n);
-		*got += n;
-		stream->at += (uint32_t)n;
-		if (stream->at < stream->len)
+		ivs_shared_copy(to + *got, stream->message + stream->at, n);
+		result = consume(stream, n);
+		if (result)
 			break;
-		stream->message = NULL;
-		ivs_inlet_release(&stream->inlet);
-		result = peek(stream);
+		*got += n;
+		if (*got < len)
+			result = peek(stream);
 	}
-	if (*got && !ivs_inlet_is_intact(&stream->inlet)) {
-		*got = 0;
-		return IVS_CHANNEL_E_ENDED;
-	}
-	/* A stream that has never been connected ends, too. */
-	if (!*got && result == IVS_CHANNEL_E_ENDED && stream->inlet.index)
-		stream->complete = stream->complete || ivs_inlet_is_complete(&stream->inlet);
 	return *got ? 0 : result;
+}
+
+int ivs_stream_peek(struct ivs_stream *stream, const void **bytes, size_t *len, int timeout_ms)
+{
+	struct ivs_attempt attempt = {.run = try_read};
+	int result = ivs_channel_await(&stream->base, &attempt, timeout_ms);
+
+	if (result)
+		return result;
+	*bytes = stream->message + stream->at;
+	*len = stream->len - stream->at;
+	return 0;
+}
+
+int ivs_stream_release(struct ivs_stream *stream, size_t len)
+{
+	size_t left = stream->message ? stream->len - stream->at : 0;
+
+	if (!left || !len)
+		return 0;
+	return consume(stream, len < left ? len : left);
 }
 
 bool ivs_stream_is_complete(const struct ivs_stream *stream)

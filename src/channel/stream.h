@@ -19,6 +19,7 @@
  *             for that
  * @ignores_bytes: bytes to read do not end a wait
  * @complete:  ivs_stream_read() has found the end, because the other side has ended its direction
+ * @is_gone:   the memory of the other side's lane has another use
  * @wants_room: while it sleeps: the last write found the buffer full
  * @offered_ns: when the stream was offered to the other side
  */
@@ -34,6 +35,7 @@ struct ivs_stream {
 	bool is_new;
 	bool ignores_bytes;
 	bool complete;
+	bool is_gone;
 	bool wants_room;
 	int64_t offered_ns;
 };

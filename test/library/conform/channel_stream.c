@@ -124,6 +124,67 @@ CHANNEL_CASE(many_bytes)
 	EXPECT_OK(channel_answer(c, 0));
 }
 
+static bool write_in_place(struct conform *c, unsigned int stream, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t done = 0; done < len; done += n) {
+		void *memory;
+		int result = ivs_stream_reserve(own.streams[stream], &memory, &n, LONG_MS);
+
+		if (result || !n) {
+			conform_fail(c, "reserving at %zu: %s, %zu bytes", done,
+				     channel_result(result), n);
+			return false;
+		}
+		n = n < len - done ? n : len - done;
+		for (size_t i = 0; i < n; i++)
+			((uint8_t *)memory)[i] = pattern_byte(stream, done + i);
+		ivs_stream_commit(own.streams[stream], n);
+	}
+	return true;
+}
+
+/* Read in place, half of what is found at a time. */
+static bool read_in_place(struct conform *c, unsigned int stream, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t done = 0; done < len; done += n) {
+		const void *bytes;
+		int result = ivs_stream_peek(own.streams[stream], &bytes, &n, LONG_MS);
+
+		if (result || !n || n > len - done) {
+			conform_fail(c, "peeking at %zu: %s, %zu bytes", done,
+				     channel_result(result), n);
+			return false;
+		}
+		n = (n + 1) / 2;
+		for (size_t i = 0; i < n; i++) {
+			if (((const uint8_t *)bytes)[i] != pattern_byte(stream, done + i))
+				conform_fail(c, "byte %zu is wrong", done + i);
+		}
+		result = ivs_stream_release(own.streams[stream], n);
+		if (result)
+			conform_fail(c, "releasing at %zu: %s", done, channel_result(result));
+		if (c->failed)
+			return false;
+	}
+	return true;
+}
+
+CHANNEL_CASE(in_place)
+{
+	EXPECT_OK(stream_ask_listen(c, 0, 0));
+	EXPECT_OK(stream_to(c, 0, 1));
+	ask_begin(c, &(const struct ask){ASK_STREAM_READ, {0, 1, halves(1, 0), MANY, LONG_MS}});
+	EXPECT_OK(write_in_place(c, 1, MANY));
+	EXPECT_OK(channel_answer(c, 0));
+	ask_begin(c, &(const struct ask){ASK_STREAM_WRITE, {0, 1, halves(1, 0), MANY, LONG_MS}});
+	EXPECT_OK(read_in_place(c, 1, MANY));
+	EXPECT_OK(channel_answer(c, 0));
+}
+
 /* Write what fits, and read what comes back. *idle: neither was possible. */
 static bool pump(struct conform *c, size_t *written, size_t *got, bool *idle)
 {
@@ -357,6 +418,7 @@ const struct conform_case channel_stream_cases[] = {
 	{"stream: connected without waiting", begin_connect},
 	{"stream: ended before it is connected", ended_early},
 	{"stream: many bytes", many_bytes},
+	{"stream: bytes in place", in_place},
 	{"stream: bytes in both directions at the same time", both_ways},
 	{"stream: several streams", several},
 	{"stream: a full buffer", full},

@@ -142,6 +142,40 @@ static uint8_t byte_at(unsigned int client, unsigned int i)
 	return (uint8_t)(i * 7 + i / 50 + client * 31);
 }
 
+/* As ivs_stream_write(), sometimes in place. */
+static int write_some(struct ivs_stream *stream, const uint8_t *bytes, uint32_t len, size_t *n)
+{
+	void *memory;
+	int result;
+
+	if (random_below(2))
+		return ivs_stream_write(stream, bytes, len, n, -1);
+	result = ivs_stream_reserve(stream, &memory, n, -1);
+	*n = result ? 0 : *n < len ? *n : len;
+	for (size_t i = 0; i < *n; i++)
+		((uint8_t *)memory)[i] = bytes[i];
+	ivs_stream_commit(stream, *n);
+	return result;
+}
+
+/* As ivs_stream_read(), sometimes in place. */
+static int read_some(struct ivs_stream *stream, uint8_t *bytes, size_t len, size_t *n,
+		     int timeout_ms)
+{
+	const void *found;
+	int result;
+
+	if (random_below(2))
+		return ivs_stream_read(stream, bytes, len, n, timeout_ms);
+	result = ivs_stream_peek(stream, &found, n, timeout_ms);
+	*n = result ? 0 : *n < len ? *n : len;
+	ivs_shared_copy(bytes, found, *n);
+	if (!result)
+		result = ivs_stream_release(stream, *n);
+	*n = result ? 0 : *n;
+	return result;
+}
+
 /*
  * Write everything, then the end, unless the peer aborts; then read everything back.
  *
@@ -160,13 +194,13 @@ static int ask_once(struct ivs_peer *peer, struct ivs_stream *stream)
 	while (!result && sent < BYTES_N) {
 		uint32_t len = 1 + random_below(BYTES_N - sent);
 
-		result = ivs_stream_write(stream, bytes + sent, len, &n, -1);
+		result = write_some(stream, bytes + sent, len, &n);
 		sent += (uint32_t)n;
 	}
 	if (!peer->work.aborts)
 		ivs_stream_shutdown(stream);
 	while (!result && (!peer->work.aborts || got < BYTES_N)) {
-		result = ivs_stream_read(stream, bytes, 1 + random_below(BYTES_N), &n, -1);
+		result = read_some(stream, bytes, 1 + random_below(BYTES_N), &n, -1);
 		for (size_t i = 0; i < n && !sim.hostile; i++) {
 			if (bytes[i] != byte_at((unsigned int)peer->id, got++))
 				fail("a byte of a stream is wrong");
@@ -242,7 +276,7 @@ static bool serve_stream(struct ivs_stream *stream)
 	size_t at = 0;
 	size_t got;
 	size_t n;
-	int result = ivs_stream_read(stream, bytes, sizeof(bytes), &got, 0);
+	int result = read_some(stream, bytes, sizeof(bytes), &got, 0);
 
 	while (!result && at < got) {
 		result = ivs_stream_write(stream, bytes + at, got - at, &n, -1);
