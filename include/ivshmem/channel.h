@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "ivshmem/api.h"
 #include "ivshmem/peer.h"
@@ -353,9 +354,8 @@ IVS_PUBLIC void ivs_stream_close(struct ivs_stream *stream);
 IVS_PUBLIC void ivs_stream_abort(struct ivs_stream *stream);
 
 /**
- * ivs_stream_shutdown() - write no more
- *
- * When the other side has read everything, it sees the end. This side can still read.
+ * ivs_stream_shutdown() - write no more. The other side sees the end when it has read everything.
+ * This side can still read
  */
 IVS_PUBLIC void ivs_stream_shutdown(struct ivs_stream *stream);
 
@@ -371,21 +371,20 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const vo
 					     size_t len, size_t *written, int timeout_ms);
 
 /**
- * ivs_stream_reserve() - the memory for the next bytes, to write them in place
- * @memory: set to the memory, in this peer's section, which the other side can read at any time
- * @len:    set to its length in bytes, the sixteenth of the buffer or less
+ * ivs_stream_reserve() - memory for the next bytes, to write them in place, as with readv(2)
+ * @parts:   set to parts of this peer's section; each is a sixteenth of the buffer, or less
+ * @parts_n: number of elements of @parts, at least 1; set to the number of parts, at least 1
  *
- * Until ivs_stream_commit() the function returns the same memory.
+ * Until ivs_stream_commit() the function returns the same memory, perhaps with more parts.
  *
  * Return: as ivs_stream_write().
  */
-IVS_PUBLIC IVS_MUST_USE int ivs_stream_reserve(struct ivs_stream *stream, void **memory,
-					       size_t *len, int timeout_ms);
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_reserve(struct ivs_stream *stream, struct iovec *parts,
+					       unsigned int *parts_n, int timeout_ms);
 
 /**
- * ivs_stream_commit() - send the first @len bytes of the memory that ivs_stream_reserve() has
- * returned last
- * @len: at most the length that it has returned; 0: send nothing, and keep the memory
+ * ivs_stream_commit() - send the first bytes of the memory that ivs_stream_reserve() has returned
+ * @len: at most the length of all parts
  */
 IVS_PUBLIC void ivs_stream_commit(struct ivs_stream *stream, size_t len);
 
@@ -410,32 +409,29 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
 					    size_t *got, int timeout_ms);
 
 /**
- * ivs_stream_peek() - find the next bytes, to read them in place
- * @bytes: set to the bytes. The other side can change them at any time: whoever checks them copies
- *         them first
- * @len:   set to their number, at least 1
+ * ivs_stream_peek() - find the next bytes, to read them in place, as with writev(2)
+ * @parts:   set to parts of the other side's section, not to be written. The other side can change
+ *           them at any time: a program that checks bytes copies them first
+ * @parts_n: number of elements of @parts, at least 1; set to the number of parts, at least 1
  *
- * Until ivs_stream_release() the function returns the same bytes.
+ * Until ivs_stream_release() the function returns the same bytes, perhaps with more parts.
  *
  * Return: as ivs_stream_read().
  */
-IVS_PUBLIC IVS_MUST_USE int ivs_stream_peek(struct ivs_stream *stream, const void **bytes,
-					    size_t *len, int timeout_ms);
+IVS_PUBLIC IVS_MUST_USE int ivs_stream_peek(struct ivs_stream *stream, struct iovec *parts,
+					    unsigned int *parts_n, int timeout_ms);
 
 /**
  * ivs_stream_release() - go on after the first @len bytes that ivs_stream_peek() has found
- * @len: more than it has found: all of them
  *
  * Return: 0; IVS_CHANNEL_E_ENDED: the other side has left, and another peer uses its memory, so the
- * bytes that were read in place may be any.
+ * bytes may have been any; IVS_CHANNEL_E_BROKEN: it has changed their number.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_stream_release(struct ivs_stream *stream, size_t len);
 
 /**
  * ivs_stream_set_reading() - set whether ivs_channels_wait() returns when there are bytes to read,
- * and when they end; initially true
- *
- * For a program that does not want to read now, because it cannot pass on what it has read.
+ * and when they end; initially true. A program that cannot pass them on now sets false
  */
 IVS_PUBLIC void ivs_stream_set_reading(struct ivs_stream *stream, bool reading);
 

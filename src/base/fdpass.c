@@ -73,14 +73,21 @@ int ivs_fdpass_take_urgent(int sock)
 
 ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds)
 {
+	struct iovec part = {bytes, len};
+
+	return ivs_fdpass_recv_parts(sock, &part, 1, fds);
+}
+
+ssize_t ivs_fdpass_recv_parts(int sock, struct iovec *parts, unsigned int parts_n,
+			      struct ivs_fdpass_fds *fds)
+{
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(IVS_FDPASS_MAX * sizeof(int))];
 	} control;
-	struct iovec iov = {bytes, len};
 	struct msghdr hdr = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
+		.msg_iov = parts,
+		.msg_iovlen = parts_n,
 		.msg_control = control.bytes,
 		/* CMSG_SPACE() would round up, which could leave room for one more fd. */
 		.msg_controllen = CMSG_LEN(fds->max * sizeof(int)),

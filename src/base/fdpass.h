@@ -69,6 +69,10 @@ IVS_MUST_USE int ivs_fdpass_take_urgent(int sock);
  */
 IVS_MUST_USE ssize_t ivs_fdpass_recv(int sock, void *bytes, size_t len, struct ivs_fdpass_fds *fds);
 
+/** ivs_fdpass_recv_parts() - ivs_fdpass_recv(), into @parts_n parts of memory as readv(2) */
+IVS_MUST_USE ssize_t ivs_fdpass_recv_parts(int sock, struct iovec *parts, unsigned int parts_n,
+					   struct ivs_fdpass_fds *fds);
+
 /**
  * ivs_fdpass_unread() - get an upper bound on the number of sent messages that are still unread
  * @sock: a UNIX stream socket

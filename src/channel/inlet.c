@@ -155,6 +155,15 @@ int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len)
 	return inlet->broken ? IVS_CHANNEL_E_BROKEN : IVS_CHANNEL_E_ENDED;
 }
 
+bool ivs_inlet_peek_ahead(const struct ivs_inlet *inlet, uint64_t ahead, const void **message,
+			  uint32_t *len)
+{
+	struct ivs_lane_reader lane = inlet->lane;
+
+	lane.position += ahead;
+	return !ivs_lane_peek(&lane, message, len);
+}
+
 /*
  * A writer that sleeps because the lane is full is told when a quarter of the lane has become free.
  * One that waits until everything is released is told when the lane is empty, because the reader

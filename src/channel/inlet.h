@@ -57,6 +57,15 @@ void ivs_inlet_close(struct ivs_inlet *inlet);
  */
 IVS_MUST_USE int ivs_inlet_peek(struct ivs_inlet *inlet, const void **message, uint32_t *len);
 
+/**
+ * ivs_inlet_peek_ahead() - find the message that follows @ahead others, the first of which
+ * ivs_inlet_peek() has found
+ *
+ * Return: false if it has not arrived, or is not right, which ivs_inlet_peek() will tell.
+ */
+IVS_MUST_USE bool ivs_inlet_peek_ahead(const struct ivs_inlet *inlet, uint64_t ahead,
+				       const void **message, uint32_t *len);
+
 /** ivs_inlet_publish() - publish the position of a reader that the writer does not wait for */
 void ivs_inlet_publish(const struct ivs_inlet *inlet);
 

@@ -81,17 +81,24 @@ void ivs_lane_prepare(struct ivs_lane_writer *writer, void *slots,
 		      const struct ivs_lane_shape *shape);
 
 /**
- * ivs_lane_reserve() - the memory for the next message
+ * ivs_lane_reserve_ahead() - the memory for the message that follows @ahead others
  *
  * Return: room for slot_len - IVS_LANE_HEAD_LEN bytes, aligned to 8 bytes; NULL: the lane is full.
  */
-IVS_MUST_USE static inline void *ivs_lane_reserve(const struct ivs_lane_writer *writer)
+IVS_MUST_USE static inline void *ivs_lane_reserve_ahead(const struct ivs_lane_writer *writer,
+							uint64_t ahead)
 {
-	uint64_t slot = writer->position & (writer->shape.slots_n - 1);
+	uint64_t slot = (writer->position + ahead) & (writer->shape.slots_n - 1);
 
-	if (writer->position == writer->limit)
+	if (writer->limit - writer->position <= ahead)
 		return NULL;
 	return writer->slots + slot * writer->shape.slot_len + IVS_LANE_HEAD_LEN;
+}
+
+/** ivs_lane_reserve() - the memory for the next message, as ivs_lane_reserve_ahead() */
+IVS_MUST_USE static inline void *ivs_lane_reserve(const struct ivs_lane_writer *writer)
+{
+	return ivs_lane_reserve_ahead(writer, 0);
 }
 
 /**

@@ -310,9 +310,11 @@ int ivs_stream_write(struct ivs_stream *stream, const void *bytes, size_t len, s
 	return *written ? 0 : result;
 }
 
-int ivs_stream_reserve(struct ivs_stream *stream, void **memory, size_t *len, int timeout_ms)
+int ivs_stream_reserve(struct ivs_stream *stream, struct iovec *parts, unsigned int *parts_n,
+		       int timeout_ms)
 {
 	struct ivs_attempt attempt = {.run = try_reserve};
+	unsigned int n = 0;
 	int result;
 
 	if (stream->shut)
@@ -320,15 +322,22 @@ int ivs_stream_reserve(struct ivs_stream *stream, void **memory, size_t *len, in
 	result = ivs_channel_await(&stream->base, &attempt, timeout_ms);
 	if (result)
 		return result;
-	*memory = attempt.memory;
-	*len = chunk_max(stream);
+	while (attempt.memory && n < *parts_n) {
+		parts[n++] = (struct iovec){attempt.memory, chunk_max(stream)};
+		attempt.memory = ivs_lane_reserve_ahead(&stream->outlet.lane, n);
+	}
+	*parts_n = n;
 	return 0;
 }
 
 void ivs_stream_commit(struct ivs_stream *stream, size_t len)
 {
-	if (len && !stream->shut)
-		ivs_outlet_commit(&stream->outlet, (uint32_t)len);
+	while (len && !stream->shut) {
+		size_t n = len < chunk_max(stream) ? len : chunk_max(stream);
+
+		ivs_outlet_commit(&stream->outlet, (uint32_t)n);
+		len -= n;
+	}
 }
 
 static int try_flush(struct ivs_channel *channel, struct ivs_attempt *attempt)
@@ -409,25 +418,41 @@ int ivs_stream_read(struct ivs_stream *stream, void *bytes, size_t len, size_t *
 	return *got ? 0 : result;
 }
 
-int ivs_stream_peek(struct ivs_stream *stream, const void **bytes, size_t *len, int timeout_ms)
+int ivs_stream_peek(struct ivs_stream *stream, struct iovec *parts, unsigned int *parts_n,
+		    int timeout_ms)
 {
 	struct ivs_attempt attempt = {.run = try_read};
 	int result = ivs_channel_await(&stream->base, &attempt, timeout_ms);
+	const void *bytes;
+	unsigned int n = 0;
+	uint32_t len;
 
 	if (result)
 		return result;
-	*bytes = stream->message + stream->at;
-	*len = stream->len - stream->at;
+	bytes = stream->message + stream->at;
+	len = stream->len - stream->at;
+	do {
+		if (n == *parts_n)
+			break;
+		parts[n++] = (struct iovec){(void *)(uintptr_t)bytes, len};
+	} while (ivs_inlet_peek_ahead(&stream->inlet, n, &bytes, &len) && len);
+	*parts_n = n;
 	return 0;
 }
 
 int ivs_stream_release(struct ivs_stream *stream, size_t len)
 {
-	size_t left = stream->message ? stream->len - stream->at : 0;
+	while (len) {
+		int result = peek(stream);
+		size_t left = stream->len - stream->at;
 
-	if (!left || !len)
-		return 0;
-	return consume(stream, len < left ? len : left);
+		if (!result)
+			result = consume(stream, len < left ? len : left);
+		if (result)
+			return result == IVS_CHANNEL_E_TIMEOUT ? IVS_CHANNEL_E_BROKEN : result;
+		len -= len < left ? len : left;
+	}
+	return 0;
 }
 
 bool ivs_stream_is_complete(const struct ivs_stream *stream)

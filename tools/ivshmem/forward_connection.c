@@ -10,32 +10,29 @@
 #include "base/fdpass.h"
 #include "daemon/close.h"
 
-#define BYTES_MAX (64 * 1024)
-#define TURN_MAX (4 * BYTES_MAX) /* in each direction; then it is the next connection's turn */
+#define TURN_MAX (256 * 1024) /* in each direction; then it is the next connection's turn */
+#define PARTS_MAX 4 /* slots for one system call: a quarter, so that both sides are busy */
 #define RETRY_NS (10 * (int64_t)IVS_NS_PER_MS)
 
-/**
- * struct direction - bytes on their way
- * @at, @len: bytes that have been taken from the source, and not been passed on
- * @ended:    the source has no more
- * @done:     the target knows the end, or takes no more
- */
-struct direction {
-	size_t at;
+/** struct parts - of a stream's memory, @len bytes in all; 0: there are none */
+struct parts {
+	struct iovec parts[PARTS_MAX];
+	unsigned int n;
 	size_t len;
-	bool ended;
-	bool done;
-	uint8_t bytes[BYTES_MAX];
 };
 
 /**
- * struct forward_connection - a socket and a stream
+ * struct forward_connection - a socket and a stream, which bytes enter and leave in place
  * @fd:          -1 while it cannot be connected because the backlog of the target is full
  * @deadline_ns: until when both sides must be connected; IVS_CLOCK_NEVER once they are
  * @is_connecting: connect(2) has not completed
  * @is_readable, @is_writable: the last call for the socket did not find the contrary
  * @hung_up:     poll(2) reports POLLHUP from now on
  * @discards:    the socket takes no more bytes, but may have sent some
+ * @has_unsent:  the stream has bytes that the socket has not taken
+ * @to_stream_done: the stream knows the end, or takes no more
+ * @to_socket_ended: the stream has no more bytes
+ * @to_socket_done: the socket knows the end
  * @reset:       one side has failed, so the other is reset
  * @over:        no more turns
  */
@@ -49,10 +46,12 @@ struct forward_connection {
 	bool is_writable;
 	bool hung_up;
 	bool discards;
+	bool has_unsent;
+	bool to_stream_done;
+	bool to_socket_ended;
+	bool to_socket_done;
 	bool reset;
 	bool over;
-	struct direction to_stream;
-	struct direction to_socket;
 };
 
 static bool is_unix(const struct forward_connection *connection)
@@ -135,7 +134,7 @@ void forward_connection_close(struct forward_connection *connection)
 
 	if (!connection)
 		return;
-	resets = connection->reset || !connection->to_stream.done || !connection->to_socket.done;
+	resets = connection->reset || !connection->to_stream_done || !connection->to_socket_done;
 	ivs_stream_close(connection->stream);
 	if (connection->fd >= 0 && (resets || is_unix(connection)))
 		forward_connection_reset(connection->end, &connection->fd);
@@ -234,18 +233,19 @@ static bool is_ready(struct forward_connection *connection, bool *moved)
 
 /* From the socket to the stream */
 
-static ssize_t receive(struct forward_connection *connection)
+/* Return: the number of bytes, 0 at the end, -errno. */
+static ssize_t receive(struct forward_connection *connection, struct parts *room)
 {
-	struct direction *direction = &connection->to_stream;
+	struct msghdr message = {.msg_iov = room->parts, .msg_iovlen = room->n};
 	struct ivs_fdpass_fds fds;
 	ssize_t n;
 
 	if (!is_unix(connection)) {
-		n = recv(connection->fd, direction->bytes, BYTES_MAX, MSG_DONTWAIT);
+		n = recvmsg(connection->fd, &message, MSG_DONTWAIT);
 		return n < 0 ? -errno : n;
 	}
 	fds.max = IVS_FDPASS_MAX;
-	n = ivs_fdpass_recv(connection->fd, direction->bytes, BYTES_MAX, &fds);
+	n = ivs_fdpass_recv_parts(connection->fd, room->parts, room->n, &fds);
 	if (!fds.n && !fds.truncated)
 		return n;
 	ivs_fds_discard(fds.fds, fds.n);
@@ -255,59 +255,68 @@ static ssize_t receive(struct forward_connection *connection)
 	return -EPROTO;
 }
 
-/* Take bytes from the socket. */
-static void fill_from_socket(struct forward_connection *connection, bool *moved)
+static void fail_stream(struct forward_connection *connection, int result)
 {
-	struct direction *direction = &connection->to_stream;
-	ssize_t n;
+	forward_warn("%s: a stream was reset: %s", connection->end->name,
+		     ivs_channel_strerror(result));
+	fail(connection);
+}
 
-	if (!connection->is_readable)
+/* Leave out the parts that are more than a turn's. */
+static void count_parts(struct parts *parts)
+{
+	unsigned int n = parts->n;
+
+	parts->len = 0;
+	for (parts->n = 0; parts->n < n && parts->len < TURN_MAX; parts->n++)
+		parts->len += parts->parts[parts->n].iov_len;
+}
+
+/* Find room in the stream; none, if there is none now, or no more. */
+static void find_room(struct forward_connection *connection, struct parts *room)
+{
+	int result;
+
+	room->n = PARTS_MAX;
+	result = ivs_stream_reserve(connection->stream, room->parts, &room->n, 0);
+	if (!result) {
+		count_parts(room);
 		return;
-	n = receive(connection);
-	if (n == -EAGAIN) {
-		connection->is_readable = false;
-	} else if (n < 0 && n != -EINTR) {
-		fail(connection);
-	} else if (n >= 0) {
-		direction->at = 0;
-		direction->len = (size_t)n;
-		direction->ended = !n;
-		*moved = true;
+	}
+	room->len = 0;
+	if (result == IVS_CHANNEL_E_ENDED) {
+		/* What the other side has written can still be read. */
+		connection->to_stream_done = connection->reset = true;
+	} else if (result != IVS_CHANNEL_E_TIMEOUT) {
+		fail_stream(connection, result);
 	}
 }
 
 /* Return: the number of bytes that were passed on; 0: none can be now. */
 static size_t step_to_stream(struct forward_connection *connection, bool *moved)
 {
-	struct direction *direction = &connection->to_stream;
-	size_t n;
-	int result;
+	struct parts room;
+	ssize_t n;
 
-	if (!direction->len && !direction->ended)
-		fill_from_socket(connection, moved);
-	if (connection->over)
+	if (!connection->is_readable)
 		return 0;
-	if (!direction->len) {
-		if (direction->ended)
-			ivs_stream_shutdown(connection->stream);
-		direction->done = direction->ended;
+	find_room(connection, &room);
+	*moved = *moved || connection->to_stream_done;
+	if (!room.len)
 		return 0;
-	}
-	result = ivs_stream_write(connection->stream, direction->bytes + direction->at,
-				  direction->len, &n, 0);
-	direction->at += n;
-	direction->len -= n;
-	*moved = *moved || result != IVS_CHANNEL_E_TIMEOUT;
-	if (result == IVS_CHANNEL_E_ENDED) {
-		/* What the other side has written can still be read. */
-		direction->done = true;
-		connection->reset = true;
-	} else if (result && result != IVS_CHANNEL_E_TIMEOUT) {
-		forward_warn("%s: a stream was reset: %s", connection->end->name,
-			     ivs_channel_strerror(result));
+	n = receive(connection, &room);
+	if (n > 0)
+		ivs_stream_commit(connection->stream, (size_t)n);
+	else if (n == -EAGAIN)
+		connection->is_readable = false;
+	else if (n < 0 && n != -EINTR)
 		fail(connection);
+	if (!n) {
+		ivs_stream_shutdown(connection->stream);
+		connection->to_stream_done = true;
 	}
-	return n;
+	*moved = *moved || n >= 0;
+	return n < 0 ? 0 : (size_t)n;
 }
 
 /* From the stream to the socket */
@@ -320,51 +329,50 @@ static void end_from_stream(struct forward_connection *connection)
 {
 	size_t written;
 
-	connection->to_socket.ended = true;
+	connection->to_socket_ended = true;
 	if (!ivs_stream_is_complete(connection->stream)) {
 		fail(connection);
 		return;
 	}
-	if (!connection->to_stream.done &&
+	if (!connection->to_stream_done &&
 	    ivs_stream_write(connection->stream, NULL, 0, &written, 0) == IVS_CHANNEL_E_ENDED)
-		connection->to_stream.done = connection->reset = true;
-	if (connection->to_stream.done && connection->reset)
+		connection->to_stream_done = connection->reset = true;
+	if (connection->to_stream_done && connection->reset)
 		connection->over = true;
 }
 
-/* Take bytes from the stream. */
-static void fill_from_stream(struct forward_connection *connection, bool *moved)
+/* Find bytes in the stream, or its end. */
+static void find_bytes(struct forward_connection *connection, struct parts *bytes, bool *moved)
 {
-	struct direction *direction = &connection->to_socket;
-	int result = ivs_stream_read(connection->stream, direction->bytes, BYTES_MAX,
-				     &direction->len, 0);
+	int result;
 
-	direction->at = 0;
+	bytes->n = PARTS_MAX;
+	result = ivs_stream_peek(connection->stream, bytes->parts, &bytes->n, 0);
+	if (!result) {
+		count_parts(bytes);
+		connection->has_unsent = true;
+		return;
+	}
+	bytes->len = 0;
 	if (result == IVS_CHANNEL_E_TIMEOUT)
 		return;
 	*moved = true;
-	if (result == IVS_CHANNEL_E_ENDED) {
+	if (result == IVS_CHANNEL_E_ENDED)
 		end_from_stream(connection);
-	} else if (result) {
-		forward_warn("%s: a stream was reset: %s", connection->end->name,
-			     ivs_channel_strerror(result));
-		fail(connection);
-	}
+	else
+		fail_stream(connection, result);
 }
 
 /* Return: the number of bytes that the socket has taken. */
-static size_t send_bytes(struct forward_connection *connection)
+static size_t send_bytes(struct forward_connection *connection, struct parts *bytes)
 {
-	struct direction *direction = &connection->to_socket;
-	ssize_t n = connection->discards ? (ssize_t)direction->len
-					 : send(connection->fd, direction->bytes + direction->at,
-						direction->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct msghdr message = {.msg_iov = bytes->parts, .msg_iovlen = bytes->n};
+	ssize_t n = connection->discards
+			    ? (ssize_t)bytes->len
+			    : sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (n >= 0) {
-		direction->at += (size_t)n;
-		direction->len -= (size_t)n;
+	if (n >= 0)
 		return (size_t)n;
-	}
 	if (errno == EAGAIN) {
 		connection->is_writable = false;
 	} else if (errno == EPIPE || errno == ECONNRESET) {
@@ -380,20 +388,26 @@ static size_t send_bytes(struct forward_connection *connection)
 /* Return: the number of bytes that were passed on; 0: none can be now. */
 static size_t step_to_socket(struct forward_connection *connection, bool *moved)
 {
-	struct direction *direction = &connection->to_socket;
+	struct parts bytes = {.len = 0};
 	size_t n = 0;
 
-	if (!direction->len && !direction->ended)
-		fill_from_stream(connection, moved);
+	if (!connection->is_writable && connection->has_unsent)
+		return 0;
+	if (!connection->to_socket_ended)
+		find_bytes(connection, &bytes, moved);
 	if (connection->over)
 		return 0;
-	if (direction->len && connection->is_writable) {
-		n = send_bytes(connection);
+	if (bytes.len && connection->is_writable) {
+		n = send_bytes(connection, &bytes);
+		connection->has_unsent = n < bytes.len;
 		*moved = *moved || n;
+		/* The bytes may have been others, and the socket has them. */
+		if (ivs_stream_release(connection->stream, n))
+			fail(connection);
 	}
-	if (!direction->len && direction->ended) {
+	if (connection->to_socket_ended) {
 		(void)shutdown(connection->fd, SHUT_WR);
-		direction->done = true;
+		connection->to_socket_done = true;
 	}
 	return n;
 }
@@ -409,33 +423,31 @@ bool forward_connection_turn(struct forward_connection *connection, bool *moved)
 		ivs_stream_set_reading(connection->stream, false);
 		return !connection->over;
 	}
-	while (!connection->over && !connection->to_stream.done && left) {
+	while (!connection->over && !connection->to_stream_done && left) {
 		n = step_to_stream(connection, moved);
 		left = n && n < left ? left - n : 0;
 	}
 	left = TURN_MAX;
-	while (!connection->over && !connection->to_socket.done && left) {
+	while (!connection->over && !connection->to_socket_done && left) {
 		n = step_to_socket(connection, moved);
 		left = n && n < left ? left - n : 0;
 	}
-	if (connection->to_stream.done && (connection->to_socket.done || connection->discards))
+	if (connection->to_stream_done && (connection->to_socket_done || connection->discards))
 		connection->over = true;
 	ivs_stream_set_reading(connection->stream,
-			       !connection->to_socket.len && !connection->to_socket.ended);
+			       !connection->has_unsent && !connection->to_socket_ended);
 	return !connection->over;
 }
 
 int64_t forward_connection_poll(const struct forward_connection *connection, struct pollfd *out)
 {
 	bool is_set_up = connection->deadline_ns == IVS_CLOCK_NEVER;
-	const struct direction *to_stream = &connection->to_stream;
 
 	*out = (struct pollfd){.fd = connection->fd};
 	if (connection->is_connecting ||
-	    (is_set_up && connection->to_socket.len && !connection->is_writable))
+	    (is_set_up && connection->has_unsent && !connection->is_writable))
 		out->events |= POLLOUT;
-	if (is_set_up && !to_stream->len && !to_stream->ended && !to_stream->done &&
-	    !connection->is_readable)
+	if (is_set_up && !connection->to_stream_done && !connection->is_readable)
 		out->events |= POLLIN;
 	if (!out->events && connection->hung_up)
 		out->fd = -1; /* poll(2) would not wait */

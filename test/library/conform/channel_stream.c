@@ -126,20 +126,24 @@ CHANNEL_CASE(many_bytes)
 
 static bool write_in_place(struct conform *c, unsigned int stream, size_t len)
 {
-	size_t n = 0;
+	size_t n;
 
 	for (size_t done = 0; done < len; done += n) {
-		void *memory;
-		int result = ivs_stream_reserve(own.streams[stream], &memory, &n, LONG_MS);
+		struct iovec parts[3];
+		unsigned int parts_n = 3;
+		int result = ivs_stream_reserve(own.streams[stream], parts, &parts_n, LONG_MS);
 
-		if (result || !n) {
-			conform_fail(c, "reserving at %zu: %s, %zu bytes", done,
-				     channel_result(result), n);
+		if (result || !parts_n || parts_n > 3) {
+			conform_fail(c, "reserving at %zu: %s, %u parts", done,
+				     channel_result(result), parts_n);
 			return false;
 		}
-		n = n < len - done ? n : len - done;
-		for (size_t i = 0; i < n; i++)
-			((uint8_t *)memory)[i] = pattern_byte(stream, done + i);
+		n = 0;
+		for (unsigned int part = 0; part < parts_n; part++) {
+			for (size_t i = 0; i < parts[part].iov_len && done + n < len; i++, n++)
+				((uint8_t *)parts[part].iov_base)[i] = pattern_byte(stream,
+										    done + n);
+		}
 		ivs_stream_commit(own.streams[stream], n);
 	}
 	return true;
@@ -148,22 +152,27 @@ static bool write_in_place(struct conform *c, unsigned int stream, size_t len)
 /* Read in place, half of what is found at a time. */
 static bool read_in_place(struct conform *c, unsigned int stream, size_t len)
 {
-	size_t n = 0;
+	size_t n;
 
 	for (size_t done = 0; done < len; done += n) {
-		const void *bytes;
-		int result = ivs_stream_peek(own.streams[stream], &bytes, &n, LONG_MS);
+		struct iovec parts[3];
+		unsigned int parts_n = 3;
+		int result = ivs_stream_peek(own.streams[stream], parts, &parts_n, LONG_MS);
 
-		if (result || !n || n > len - done) {
-			conform_fail(c, "peeking at %zu: %s, %zu bytes", done,
-				     channel_result(result), n);
+		if (result || !parts_n || parts_n > 3) {
+			conform_fail(c, "peeking at %zu: %s, %u parts", done,
+				     channel_result(result), parts_n);
 			return false;
 		}
-		n = (n + 1) / 2;
-		for (size_t i = 0; i < n; i++) {
-			if (((const uint8_t *)bytes)[i] != pattern_byte(stream, done + i))
-				conform_fail(c, "byte %zu is wrong", done + i);
+		n = 0;
+		for (unsigned int part = 0; part < parts_n; part++) {
+			for (size_t i = 0; i < parts[part].iov_len; i++, n++) {
+				if (((const uint8_t *)parts[part].iov_base)[i] !=
+				    pattern_byte(stream, done + n))
+					conform_fail(c, "byte %zu is wrong", done + n);
+			}
 		}
+		n = (n + 1) / 2;
 		result = ivs_stream_release(own.streams[stream], n);
 		if (result)
 			conform_fail(c, "releasing at %zu: %s", done, channel_result(result));

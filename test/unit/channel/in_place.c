@@ -65,23 +65,28 @@ TestSuite(channel_in_place, .init = open_pair, .fini = close_pair);
 
 static void write_in_place(const char *text)
 {
-	void *memory;
-	size_t len;
+	struct iovec part;
+	unsigned int n = 1;
 
-	cr_assert_eq(ivs_stream_reserve(client, &memory, &len, 0), 0);
-	cr_assert_leq(strlen(text), len);
-	memcpy(memory, text, strlen(text));
+	cr_assert_eq(ivs_stream_reserve(client, &part, &n, 0), 0);
+	cr_assert_eq(n, 1);
+	cr_assert_leq(strlen(text), part.iov_len);
+	memcpy(part.iov_base, text, strlen(text));
 	ivs_stream_commit(client, strlen(text));
 }
 
 static void expect_in_place(const char *text, size_t used)
 {
-	const void *bytes;
-	size_t len;
+	struct iovec parts[8];
+	unsigned int n = 8;
 
-	cr_assert_eq(ivs_stream_peek(server, &bytes, &len, 0), 0);
-	cr_expect_eq(len, strlen(text));
-	cr_expect_arr_eq(bytes, text, strlen(text));
+	cr_assert_eq(ivs_stream_peek(server, parts, &n, 0), 0);
+	for (unsigned int i = 0; i < n; i++) {
+		cr_assert_leq(parts[i].iov_len, strlen(text));
+		cr_expect_arr_eq(parts[i].iov_base, text, parts[i].iov_len);
+		text += parts[i].iov_len;
+	}
+	cr_expect_str_empty(text);
 	cr_expect_eq(ivs_stream_release(server, used), 0);
 }
 
@@ -93,66 +98,89 @@ Test(channel_in_place, bytes_are_the_same_either_way)
 	write_in_place("abcdef");
 	write_in_place("gh");
 	cr_assert_eq(ivs_stream_write(client, "ijk", 3, &n, 0), 0);
-	expect_in_place("abcdef", 0);
-	expect_in_place("abcdef", 4);
-	expect_in_place("ef", 1);
+	expect_in_place("abcdefghijk", 0);
+	expect_in_place("abcdefghijk", 4);
+	expect_in_place("efghijk", 1);
 	cr_assert_eq(ivs_stream_read(server, text, 2, &n, 0), 0);
 	cr_expect_eq(n, 2);
 	cr_expect_str_eq(text, "fg");
-	expect_in_place("h", 1000);
-	expect_in_place("ijk", 3);
+	expect_in_place("hijk", 2);
+	expect_in_place("jk", 2);
 	cr_expect_eq(ivs_stream_read(server, text, 2, &n, 0), IVS_CHANNEL_E_TIMEOUT);
 }
 
 Test(channel_in_place, memory_is_kept_until_bytes_are_committed)
 {
-	void *first, *again;
-	const void *bytes;
+	struct iovec first, again;
+	unsigned int n = 1;
+
+	cr_assert_eq(ivs_stream_reserve(client, &first, &n, 0), 0);
+	cr_expect_geq(first.iov_len, BUFFER_LEN / 16);
+	ivs_stream_commit(client, 0);
+	cr_expect_eq(ivs_stream_peek(server, &again, &n, 0), IVS_CHANNEL_E_TIMEOUT);
+	cr_assert_eq(ivs_stream_reserve(client, &again, &n, 0), 0);
+	cr_expect_eq(again.iov_base, first.iov_base);
+	ivs_stream_commit(client, first.iov_len);
+	cr_assert_eq(ivs_stream_reserve(client, &again, &n, 0), 0);
+	cr_expect_neq(again.iov_base, first.iov_base);
+}
+
+Test(channel_in_place, bytes_cross_parts)
+{
+	struct iovec parts[20];
+	unsigned int n = 20;
 	size_t len;
 
-	cr_assert_eq(ivs_stream_reserve(client, &first, &len, 0), 0);
-	cr_expect_geq(len, BUFFER_LEN / 16);
-	ivs_stream_commit(client, 0);
-	cr_expect_eq(ivs_stream_peek(server, &bytes, &len, 0), IVS_CHANNEL_E_TIMEOUT);
-	cr_expect_eq(ivs_stream_release(server, 1), 0);
-	cr_assert_eq(ivs_stream_reserve(client, &again, &len, 0), 0);
-	cr_expect_eq(again, first);
-	ivs_stream_commit(client, len);
-	cr_assert_eq(ivs_stream_reserve(client, &again, &len, 0), 0);
-	cr_expect_neq(again, first);
+	cr_assert_eq(ivs_stream_reserve(client, parts, &n, 0), 0);
+	cr_assert_eq(n, 16);
+	for (unsigned int i = 0; i < n; i++)
+		memset(parts[i].iov_base, (int)i, parts[i].iov_len);
+	len = parts[0].iov_len;
+	ivs_stream_commit(client, 2 * len + 5);
+	n = 20;
+	cr_assert_eq(ivs_stream_peek(server, parts, &n, 0), 0);
+	cr_assert_eq(n, 3);
+	cr_expect(parts[0].iov_len == len && parts[1].iov_len == len && parts[2].iov_len == 5);
+	cr_expect_eq(ivs_stream_release(server, len + 1), 0);
+	n = 20;
+	cr_assert_eq(ivs_stream_peek(server, parts, &n, 0), 0);
+	cr_assert_eq(n, 2);
+	cr_expect_eq(parts[0].iov_len, len - 1);
+	cr_expect_eq(*(const uint8_t *)parts[1].iov_base, 2);
+	cr_expect_eq(ivs_stream_release(server, len - 1 + 5), 0);
+	cr_expect_eq(ivs_stream_peek(server, parts, &n, 0), IVS_CHANNEL_E_TIMEOUT);
 }
 
 Test(channel_in_place, full_buffer_and_ends)
 {
-	const void *bytes;
-	void *memory;
-	size_t len;
+	struct iovec part;
+	unsigned int n = 1;
 	int result;
 
-	while (!(result = ivs_stream_reserve(client, &memory, &len, 0)))
+	while (!(result = ivs_stream_reserve(client, &part, &n, 0)))
 		ivs_stream_commit(client, 1);
 	cr_expect_eq(result, IVS_CHANNEL_E_TIMEOUT);
 	ivs_stream_shutdown(client);
-	cr_expect_eq(ivs_stream_reserve(client, &memory, &len, 0), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(ivs_stream_reserve(client, &part, &n, 0), IVS_CHANNEL_E_ENDED);
 	ivs_stream_commit(client, 1);
 	for (unsigned int i = 0; i < 16; i++) {
-		cr_assert_eq(ivs_stream_peek(server, &bytes, &len, 0), 0);
-		cr_expect_eq(ivs_stream_release(server, len), 0);
+		cr_assert_eq(ivs_stream_peek(server, &part, &n, 0), 0);
+		cr_expect_eq(ivs_stream_release(server, part.iov_len), 0);
 	}
-	cr_expect_eq(ivs_stream_peek(server, &bytes, &len, 0), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(ivs_stream_peek(server, &part, &n, 0), IVS_CHANNEL_E_ENDED);
 	cr_expect(ivs_stream_is_complete(server));
 }
 
 Test(channel_in_place, release_tells_that_the_memory_was_another_peers)
 {
-	const void *bytes;
-	size_t len;
+	struct iovec part;
+	unsigned int n = 1;
 
 	write_in_place("abc");
-	cr_assert_eq(ivs_stream_peek(server, &bytes, &len, 0), 0);
+	cr_assert_eq(ivs_stream_peek(server, &part, &n, 0), 0);
 	test_channels_reopen(&all, 0);
 	cr_expect_eq(ivs_stream_release(server, 1), IVS_CHANNEL_E_ENDED);
-	cr_expect_eq(ivs_stream_peek(server, &bytes, &len, 0), IVS_CHANNEL_E_ENDED);
+	cr_expect_eq(ivs_stream_peek(server, &part, &n, 0), IVS_CHANNEL_E_ENDED);
 	cr_expect_not(ivs_stream_is_complete(server));
 }
 

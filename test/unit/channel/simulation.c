@@ -24,6 +24,7 @@
 #define MESSAGES_N 12
 #define STREAMS_MAX 8
 #define CONNECTIONS_N 2 /* of a client, one after another */
+#define PARTS_N 3
 #define BYTES_N 300
 #define BORROWED_MAX 3
 
@@ -145,15 +146,20 @@ static uint8_t byte_at(unsigned int client, unsigned int i)
 /* As ivs_stream_write(), sometimes in place. */
 static int write_some(struct ivs_stream *stream, const uint8_t *bytes, uint32_t len, size_t *n)
 {
-	void *memory;
+	struct iovec parts[PARTS_N];
+	unsigned int parts_n = 1 + random_below(PARTS_N);
 	int result;
 
 	if (random_below(2))
 		return ivs_stream_write(stream, bytes, len, n, -1);
-	result = ivs_stream_reserve(stream, &memory, n, -1);
-	*n = result ? 0 : *n < len ? *n : len;
-	for (size_t i = 0; i < *n; i++)
-		((uint8_t *)memory)[i] = bytes[i];
+	result = ivs_stream_reserve(stream, parts, &parts_n, -1);
+	*n = 0;
+	for (unsigned int i = 0; i < parts_n && !result && *n < len; i++) {
+		size_t more = len - *n < parts[i].iov_len ? len - *n : parts[i].iov_len;
+
+		memcpy(parts[i].iov_base, bytes + *n, more);
+		*n += more;
+	}
 	ivs_stream_commit(stream, *n);
 	return result;
 }
@@ -162,14 +168,20 @@ static int write_some(struct ivs_stream *stream, const uint8_t *bytes, uint32_t 
 static int read_some(struct ivs_stream *stream, uint8_t *bytes, size_t len, size_t *n,
 		     int timeout_ms)
 {
-	const void *found;
+	struct iovec parts[PARTS_N];
+	unsigned int parts_n = 1 + random_below(PARTS_N);
 	int result;
 
 	if (random_below(2))
 		return ivs_stream_read(stream, bytes, len, n, timeout_ms);
-	result = ivs_stream_peek(stream, &found, n, timeout_ms);
-	*n = result ? 0 : *n < len ? *n : len;
-	ivs_shared_copy(bytes, found, *n);
+	result = ivs_stream_peek(stream, parts, &parts_n, timeout_ms);
+	*n = 0;
+	for (unsigned int i = 0; i < parts_n && !result && *n < len; i++) {
+		size_t more = len - *n < parts[i].iov_len ? len - *n : parts[i].iov_len;
+
+		ivs_shared_copy(bytes + *n, parts[i].iov_base, more);
+		*n += more;
+	}
 	if (!result)
 		result = ivs_stream_release(stream, *n);
 	*n = result ? 0 : *n;
