@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/copy.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/clock.h"
+
+#define WAITS_AT_MOST 4 /* times as long as a copy: then it is not the reader that is waited for */
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -49,7 +52,8 @@ void ivs_copy_past_caches(void *to, const void *from, size_t len)
 #endif
 
 /* All threads share the choices. Updates that get lost do no harm. */
-static struct ivs_copy_choice choices[IVS_COPY_CLASSES];
+static struct ivs_copy_choice own_choices[IVS_COPY_CLASSES];
+static struct ivs_copy_choice shared_choices[IVS_COPY_CLASSES];
 
 static uint32_t load(const uint32_t *at)
 {
@@ -68,8 +72,14 @@ unsigned int ivs_copy_choose(struct ivs_copy_choice *choice)
 
 	store(&choice->turn, turn + 1);
 	if (turn < IVS_COPY_TRIES)
-		return turn % 2;
-	return turn % IVS_COPY_PERIOD ? better : !better;
+		return turn / IVS_COPY_RUN % 2;
+	return turn % IVS_COPY_PERIOD < IVS_COPY_RUN ? !better : better;
+}
+
+/* At the start of a run, memory may be touched first, and others still have other copies. */
+static bool counts(const struct ivs_copy_choice *choice)
+{
+	return (load(&choice->turn) - 1) % IVS_COPY_RUN >= IVS_COPY_RUN - 2;
 }
 
 void ivs_copy_learn(struct ivs_copy_choice *choice, unsigned int method, uint64_t cost)
@@ -77,33 +87,73 @@ void ivs_copy_learn(struct ivs_copy_choice *choice, unsigned int method, uint64_
 	uint32_t known = load(&choice->cost[method]);
 	uint32_t most = known ? known + known / 8 + 1 : IVS_COPY_COST_MAX;
 
-	/* The memory may have been touched for the first time. */
-	if (load(&choice->turn) <= 2)
+	if (!counts(choice))
 		return;
 	most = most < IVS_COPY_COST_MAX ? most : IVS_COPY_COST_MAX;
 	store(&choice->cost[method], cost < most ? (uint32_t)cost : most);
 }
 
-static void copy_long(void *to, const void *from, size_t len)
+static unsigned int class_of(size_t len)
 {
 	unsigned int class = 63 - (unsigned int)__builtin_clzll(len / IVS_COPY_LONG);
-	struct ivs_copy_choice *choice =
-		&choices[class < IVS_COPY_CLASSES ? class : IVS_COPY_CLASSES - 1];
-	unsigned int method = ivs_copy_choose(choice);
-	int64_t began_ns = ivs_clock_ns();
 
+	return class < IVS_COPY_CLASSES ? class : IVS_COPY_CLASSES - 1;
+}
+
+/* Return: when the copy was complete. *began_ns: when it began. */
+static int64_t copy_by(unsigned int method, void *to, const void *from, size_t len,
+		       int64_t *began_ns)
+{
+	*began_ns = ivs_clock_ns();
 	if (method)
 		ivs_copy_past_caches(to, from, len);
 	else
 		memcpy(to, from, len);
-	ivs_copy_learn(choice, method,
-		       (uint64_t)(ivs_clock_ns() - began_ns) / (len / IVS_COPY_LONG));
+	return ivs_clock_ns();
+}
+
+static uint64_t per_mib(int64_t ns, size_t len)
+{
+	return (uint64_t)ns / (len / IVS_COPY_LONG);
+}
+
+static void copy_long(void *to, const void *from, size_t len)
+{
+	struct ivs_copy_choice *choice = &own_choices[class_of(len)];
+	unsigned int method = ivs_copy_choose(choice);
+	int64_t began_ns;
+	int64_t ended_ns = copy_by(method, to, from, len, &began_ns);
+
+	ivs_copy_learn(choice, method, per_mib(ended_ns - began_ns, len));
+}
+
+static void copy_long_for_others(void *to, const void *from, size_t len)
+{
+	static __thread int64_t last_ns[IVS_COPY_CLASSES];
+	struct ivs_copy_choice *choice = &shared_choices[class_of(len)];
+	unsigned int method = ivs_copy_choose(choice);
+	int64_t *last = &last_ns[class_of(len)];
+	int64_t began_ns;
+	int64_t ended_ns = copy_by(method, to, from, len, &began_ns);
+	int64_t most_ns = (ended_ns - began_ns) * WAITS_AT_MOST;
+	int64_t ns = ended_ns - *last;
+
+	*last = ended_ns;
+	ivs_copy_learn(choice, method, per_mib(ns < most_ns ? ns : most_ns, len));
 }
 
 void ivs_copy(void *to, const void *from, size_t len)
 {
 	if (len >= IVS_COPY_LONG)
 		copy_long(to, from, len);
+	else if (len)
+		memcpy(to, from, len);
+}
+
+void ivs_copy_for_others(void *to, const void *from, size_t len)
+{
+	if (len >= IVS_COPY_LONG)
+		copy_long_for_others(to, from, len);
 	else if (len)
 		memcpy(to, from, len);
 }

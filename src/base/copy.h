@@ -9,14 +9,15 @@
 /*
  * Whether a copy of this length or more is faster past the caches or with memcpy(3) depends on the
  * processor, on the size of its caches, and on where the next reader runs: each was three times as
- * fast as the other on some machine (bench/README.md, 1 MiB). So ivs_copy() tries both, and uses
- * the faster one. Shorter copies should stay in the caches.
+ * fast as the other on some machine (bench/README.md, 1 MiB). So both are tried, and the faster one
+ * is used. Shorter copies should stay in the caches.
  */
 #define IVS_COPY_LONG (1u << 20)
 
 #define IVS_COPY_CLASSES 6   /* of lengths: each is up to twice as long as the former */
-#define IVS_COPY_TRIES 10    /* of both methods in turn, before one is chosen */
-#define IVS_COPY_PERIOD 256u /* after so many copies, the other method is tried again */
+#define IVS_COPY_RUN 8u	     /* copies with one method; only the last ones of them count */
+#define IVS_COPY_TRIES 32u   /* with both methods in turn, before one is chosen */
+#define IVS_COPY_PERIOD 256u /* of so many copies, one run tries the other method again */
 #define IVS_COPY_COST_MAX (1u << 30)
 
 /**
@@ -40,10 +41,19 @@ void ivs_copy_learn(struct ivs_copy_choice *choice, unsigned int method, uint64_
 void ivs_copy_past_caches(void *to, const void *from, size_t len);
 
 /**
- * ivs_copy() - memcpy(3), but faster for what another processor reads next
+ * ivs_copy() - copy as memcpy(3) does, in the way that has taken less time
  *
  * Later stores of this thread are not visible before the copy.
  */
 void ivs_copy(void *to, const void *from, size_t len);
+
+/**
+ * ivs_copy_for_others() - ivs_copy() to memory that another processor reads next
+ *
+ * A copy past the caches can take less time here, and cost the reader more than that. If the reader
+ * is the slower side, this thread waits for it. So it is the time from one copy to the
+ * next that counts, unless that is much longer than a copy.
+ */
+void ivs_copy_for_others(void *to, const void *from, size_t len);
 
 #endif

@@ -407,7 +407,7 @@ int ivs_topic_publish(struct ivs_topic *topic, const void *message, size_t len)
 	memory = ivs_topic_reserve(topic);
 	if (!memory)
 		return IVS_CHANNEL_E_SECTION;
-	ivs_copy(memory, message, len);
+	ivs_copy_for_others(memory, message, len);
 	ivs_topic_commit(topic, len);
 	return 0;
 }

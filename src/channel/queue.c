@@ -165,7 +165,7 @@ int ivs_queue_send(struct ivs_queue *queue, const void *message, size_t len, int
 	if (result)
 		return result;
 	if (len)
-		ivs_copy(memory, message, len);
+		ivs_copy_for_others(memory, message, len);
 	ivs_queue_commit(queue, len);
 	return 0;
 }

@@ -47,6 +47,7 @@ static void expect_copy_by(copy_function *copy, size_t to_at, size_t from_at, si
 static void expect_copy(size_t to_at, size_t from_at, size_t len)
 {
 	expect_copy_by(ivs_copy, to_at, from_at, len);
+	expect_copy_by(ivs_copy_for_others, to_at, from_at, len);
 	expect_copy_by(ivs_copy_past_caches, to_at, from_at, len < 64 ? 64 : len);
 }
 
@@ -70,6 +71,7 @@ Test(copy, nothing)
 {
 	expect_copy(0, 0, 0);
 	ivs_copy(NULL, NULL, 0);
+	ivs_copy_for_others(NULL, NULL, 0);
 }
 
 /* Return: the method that is chosen most often for @n copies that cost as much as given. */
@@ -112,8 +114,9 @@ Test(copy, interrupted_copy_does_not_change_the_choice)
 {
 	struct ivs_copy_choice choice = {0};
 
-	cr_expect_eq(use(&choice, 300, 20, 60), 0);
+	cr_expect_eq(use(&choice, IVS_COPY_PERIOD + 5 * IVS_COPY_RUN, 20, 60), 0);
 	ivs_copy_learn(&choice, 0, UINT64_MAX);
+	cr_expect_gt(choice.cost[0], 20);
 	cr_expect_eq(ivs_copy_choose(&choice), 0);
 	for (unsigned int i = 0; i < 1000; i++)
 		ivs_copy_learn(&choice, 1, UINT64_MAX);
