@@ -37,7 +37,7 @@ WORDS = {
     "wait": (["wait"], ["--timeout", "0"]),
     "pipe": (["pipe"], ["name", "--section", "0"]),
     "send": (["send"], ["name", "text", "--section", "0"]),
-    "receive": (["receive"], ["name", "--section", "0"]),
+    "recv": (["recv"], ["name", "--section", "0"]),
     "publish": (["publish"], ["name", "text", "--section", "0"]),
     "subscribe": (["subscribe"], ["name", "--section", "0"]),
     "channels": (["channels"], ["--json"]),
@@ -71,7 +71,7 @@ ABSENT = {
     "attach": "{path} does not exist",
     "list": 'no region "{spelled}"',
     **dict.fromkeys(["get", "put", "dump", "peers", "ring", "wait", "bench", "pipe", "send",
-                     "receive", "publish", "subscribe", "channels"], "no region {address}: "),
+                     "recv", "publish", "subscribe", "channels"], "no region {address}: "),
     "looking-glass test": 'no region "{address}": ',
 }
 FOR_REGIONS = ["create", "resize", "remove", "save", "restore", "attach", "looking-glass test"]

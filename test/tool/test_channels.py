@@ -47,7 +47,7 @@ def test_queue(served):
     queue, = section["endpoints"]
     assert queue["message_len"] >= 1024 and queue["unread"] == 2 and queue["other"] is None
     assert (queue["name"], queue["closed"], queue["damaged"]) == ("jobs", False, False)
-    receiver = served.start("receive", "jobs", "--count", 3)
+    receiver = served.start("recv", "jobs", "--count", 3)
     assert receiver.read(8) == b"one\ntwo\n"
     wait_until(lambda: endpoints(served.address)["sender"]["unread"] == 0, "taken")
     found = endpoints(served.address)
@@ -75,7 +75,7 @@ def test_stream_and_death(served):
 def test_text(place):
     """As text, there is a table of sections and one of endpoints."""
     peers = Peers(place, "shm")
-    receiver = peers.start("receive", "jobs")
+    receiver = peers.start("recv", "jobs")
     wait_until(lambda: b"receiver" in run("channels", place.shm).stdout, "it receives")
     assert run("channels", place.shm).stdout.decode().splitlines() == [
         f"16 sections of {SECTION_LEN} bytes, 1 in use", "",

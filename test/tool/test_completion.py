@@ -30,7 +30,7 @@ def test_commands():
 
 @pytest.mark.parametrize("words, expected", [
     (("create", "x", "--si"), {"--size"}), (("wait", "x", "--t"), {"--timeout"}),
-    (("pipe", "x", "y", "--li"), {"--listen"}), (("receive", "x", "y", "--c"), {"--count"}),
+    (("pipe", "x", "y", "--li"), {"--listen"}), (("recv", "x", "y", "--c"), {"--count"}),
     (("config", "lib"), {"libvirt"}), (("looking-glass", "te"), {"test"}),
     (("forward", "pci:", "--li"), {"--listen"}), (("forward", "x", "--listen", "u"), {"unix:"}),
     (("attach", "--qm"), {"--qmp"}), (("detach", "--no"), {"--no-rings"}),

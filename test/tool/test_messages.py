@@ -24,8 +24,8 @@ def served_fixture(place):
 
 
 def test_text(peers):
-    """The words of TEXT are one message; "receive" ends after --count messages of any sender."""
-    receiver = peers.start("receive", "q", "--count", 3)
+    """The words of TEXT are one message; "recv" ends after --count messages of any sender."""
+    receiver = peers.start("recv", "q", "--count", 3)
     assert peers.run("send", "q", "two", "words").returncode == 0
     assert peers.run("send", "q", "").returncode == 0
     sender = peers.start("send", "q", "x" * 100000)
@@ -37,7 +37,7 @@ def test_lines(place, peers):
     """Each line of standard input is a message, in order, whatever its length."""
     lines = [b"%d " % i + b"z\0\xff" * (i % 211) for i in range(3000)] + [b"", b"y" * 10000]
     (place.dir / "lines").write_bytes(b"\n".join(lines))  # the last line has no newline
-    receiver = peers.start("receive", "q", "--count", len(lines), "--raw")
+    receiver = peers.start("recv", "q", "--count", len(lines), "--raw")
     with open(place.dir / "lines", "rb") as given:
         sender = peers.start("send", "q", stdin=given)
     assert receiver.read(1 << 24) == b"".join(lines)
@@ -46,7 +46,7 @@ def test_lines(place, peers):
 
 def test_lines_are_sent_at_once(peers):
     """A line is sent when it is complete, although more may follow."""
-    receiver, sender = peers.start("receive", "q"), peers.start("send", "q")
+    receiver, sender = peers.start("recv", "q"), peers.start("send", "q")
     for line in (b"one\n", b"two\n"):
         sender.write(line)
         assert receiver.read(len(line)) == line
@@ -56,7 +56,7 @@ def test_lines_are_sent_at_once(peers):
 
 def test_long_line(peers):
     """A line that is longer than messages can be is refused with its number."""
-    receiver = peers.start("receive", "q")
+    receiver = peers.start("recv", "q")
     done = peers.run("send", "q", data=b"short\n" + b"x" * 70000 + b"\n")
     assert done.returncode == 1 and b"ivshmem send: line 2 is longer than " in done.stderr
     assert receiver.read(6) == b"short\n"
@@ -74,13 +74,13 @@ def test_time_limits(peers):
     """Without the other side, both commands fail when the time limit expires."""
     done = peers.run("send", "q", "text", "--timeout", 0)
     assert done.returncode == 1 and b"the receiver has not taken all messages" in done.stderr
-    done = peers.run("receive", "q", "--timeout", 0)
+    done = peers.run("recv", "q", "--timeout", 0)
     assert done.returncode == 1 and b"no message within 0 s" in done.stderr
 
 
 def test_receiver_that_leaves(served):
     """A receiver that leaves before it has taken all messages is reported."""
-    receiver = served.start("receive", "q", "--count", 1)
+    receiver = served.start("recv", "q", "--count", 1)
     sender = served.start("send", "q")
     sender.write(b"a\n")
     assert receiver.finish() == (0, "")
@@ -92,7 +92,7 @@ def test_receiver_that_leaves(served):
 
 def test_killed_sender(served):
     """A receiver takes what a killed sender has sent, and then waits for others."""
-    receiver, sender = served.start("receive", "q"), served.start("send", "q")
+    receiver, sender = served.start("recv", "q"), served.start("send", "q")
     sender.write(b"last\n")
     assert receiver.read(5) == b"last\n"
     sender.popen.kill()
@@ -103,9 +103,9 @@ def test_killed_sender(served):
 def test_failing_output(peers):
     """A message that cannot be printed is an error."""
     with open("/dev/full", "wb") as full:
-        receiver = peers.start("receive", "q", "--count", 1, stdout=full)
+        receiver = peers.start("recv", "q", "--count", 1, stdout=full)
     peers.run("send", "q", "x")
-    assert receiver.finish() == (1, "ivshmem receive: cannot print: No space left on device\n")
+    assert receiver.finish() == (1, "ivshmem recv: cannot print: No space left on device\n")
 
 
 def test_topic(peers):
@@ -153,13 +153,13 @@ def test_missed_messages_are_counted(served):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_a_receiver(peers, number):
     """A receiver that a signal ends gives up its name, even on a region without a server."""
-    receiver = peers.start("receive", "q")
+    receiver = peers.start("recv", "q")
     sender = peers.start("send", "q", "one")
     assert receiver.read(4) == b"one\n"
     assert sender.finish() == (0, "")
     receiver.popen.send_signal(number)
     assert receiver.finish() == (-number, "")
-    other = peers.start("receive", "q", "--count", 1)
+    other = peers.start("recv", "q", "--count", 1)
     assert peers.run("send", "q", "two").returncode == 0
     assert other.read(4) == b"two\n"
 
@@ -178,7 +178,7 @@ def test_signal_ends_a_publisher(peers):
 def test_signal_while_the_output_blocks(place, served):
     """A signal also ends a receiver whose output is not read."""
     (place.dir / "lines").write_bytes((b"x" * 999 + b"\n") * 1000)
-    receiver = served.start("receive", "q")
+    receiver = served.start("recv", "q")
     with open(place.dir / "lines", "rb") as given:
         served.start("send", "q", stdin=given)
     syscall = pathlib.Path(f"/proc/{receiver.pid}/syscall")
@@ -190,12 +190,12 @@ def test_signal_while_the_output_blocks(place, served):
 
 def test_second_receiver(peers):
     """A second receiver of a name is told how to find the first one."""
-    receiver = peers.start("receive", "q")
+    receiver = peers.start("recv", "q")
     wait_until(lambda: b"receiver" in run("channels", peers.address).stdout, "it receives")
-    done = peers.run("receive", "q", "--timeout", 0)
+    done = peers.run("recv", "q", "--timeout", 0)
     assert done.returncode == 1 and receiver.popen.poll() is None
     assert done.stderr.decode() == (
-        f'ivshmem receive: "q" in {peers.address}: another peer already receives from this name or '
+        f'ivshmem recv: "q" in {peers.address}: another peer already receives from this name or '
         'listens to it: use another name, or end that peer, whose section "ivshmem channels '
         f'{peers.address}" shows\n')
 
@@ -203,9 +203,9 @@ def test_second_receiver(peers):
 def test_section_of_two_peers(place):
     """Two peers with the same section stop, and both say which section it is."""
     place.shm_path.write_bytes(bytes(SIZE))
-    receiver = place.add(Command("receive", place.shm, "q", "--section", 3))
+    receiver = place.add(Command("recv", place.shm, "q", "--section", 3))
     wait_until(lambda: b"receiver" in run("channels", place.shm).stdout, "it receives")
-    other = place.add(Command("receive", place.shm, "q", "--section", 3))
+    other = place.add(Command("recv", place.shm, "q", "--section", 3))
     for command in (receiver, other):
         status, message = command.finish()
         assert status == 1 and message.endswith(
@@ -216,19 +216,19 @@ def test_section_of_two_peers(place):
 def test_small_region(place):
     """A region that is too small for channels is refused, with what it would need."""
     place.shm_path.write_bytes(bytes(1 << 16))
-    done = run("receive", place.shm, "q", "--section", 0, "--timeout", 0)
+    done = run("recv", place.shm, "q", "--section", 0, "--timeout", 0)
     assert done.returncode == 1 and b": a region of 65536 bytes has no room for 2 sections of " \
         b"at least 32 KiB each: use a larger region" in done.stderr
     place.shm_path.write_bytes(bytes(128 << 10))
-    done = run("receive", place.shm, "q", "--section", 0, "--timeout", 0)
+    done = run("recv", place.shm, "q", "--section", 0, "--timeout", 0)
     assert done.returncode == 1 and b"no message within 0 s" in done.stderr
 
 
 @pytest.mark.parametrize("words, message", [
     (["send"], "no ADDRESS"), (["send", "x"], "no NAME of a channel"),
-    (["receive", "x", "y", "z"], 'surplus argument "z"'),
-    (["receive", "x", "y", "-n", "0"], 'invalid count "0": use a number of at least 1'),
-    (["receive", "x", "y", "-t", "x"], 'invalid time limit "x"'),
+    (["recv", "x", "y", "z"], 'surplus argument "z"'),
+    (["recv", "x", "y", "-n", "0"], 'invalid count "0": use a number of at least 1'),
+    (["recv", "x", "y", "-t", "x"], 'invalid time limit "x"'),
     (["publish", "x"], "no NAME of a channel"),
     (["publish", "x", "y", "--linger", "-1"], 'invalid number of seconds "-1"'),
     (["subscribe", "x", "y", "z"], 'surplus argument "z"'),

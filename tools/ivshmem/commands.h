@@ -32,7 +32,7 @@ extern const struct command command_wait;
 extern const struct command command_channels;
 extern const struct command command_pipe;
 extern const struct command command_publish;
-extern const struct command command_receive;
+extern const struct command command_recv;
 extern const struct command command_send;
 extern const struct command command_subscribe;
 extern const struct command command_create;

@@ -25,7 +25,7 @@ static const struct {
 	 {&command_get, &command_put, &command_dump, &command_peers, &command_ring, &command_wait,
 	  &command_ping, &command_pong, &command_bench}},
 	{"Channels",
-	 {&command_forward, &command_pipe, &command_send, &command_receive, &command_publish,
+	 {&command_forward, &command_pipe, &command_send, &command_recv, &command_publish,
 	  &command_subscribe, &command_channels}},
 };
 

@@ -40,7 +40,7 @@ static int parse(struct send *send, int argc, char **argv)
 		"  -t, --timeout SECONDS  time limit for each wait for the receiver; by default,\n"
 		"                         wait indefinitely\n" CHANNEL_HELP "\n" TARGET_ADDRESSES
 		"\n"
-		"Example: a message to a guest that runs \"ivshmem receive pci: jobs\"\n"
+		"Example: a message to a guest that runs \"ivshmem recv pci: jobs\"\n"
 		"  ivshmem send unix:/run/ivshmem/my-vms.sock jobs rotate logs\n";
 	static const struct option options[] = {CHANNEL_OPTIONS, {0}};
 	static const struct usage usage = {help,	CHANNEL_LETTERS, options,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command receive: messages from the senders of a queue. */
+/* The command recv: messages from the senders of a queue. */
 #include <stdbool.h>
 
 #include "tools/ivshmem/commands.h"
 #include "tools/ivshmem/message_receive.h"
 
 /**
- * struct receive - the command line of receive, and its queue
+ * struct receive - the command line of recv, and its queue
  * @broken: messages of a sender were lost
  */
 struct receive {
@@ -28,13 +28,13 @@ static int take_operand(void *context, char *value)
 static int parse(struct receive *receive, int argc, char **argv)
 {
 	static const char help[] =
-		"usage: ivshmem receive ADDRESS NAME [OPTION]...\n"
+		"usage: ivshmem recv ADDRESS NAME [OPTION]...\n"
 		"\n"
 		"Receives the messages of all peers that send to the queue NAME, and prints each\n"
 		"one and a newline, until it is interrupted.\n"
 		"\n" MESSAGE_RECEIVE_HELP "\n" TARGET_ADDRESSES "\n"
 		"Example: print the next message, or fail after 10 seconds\n"
-		"  ivshmem receive pci: jobs --count 1 --timeout 10\n";
+		"  ivshmem recv pci: jobs --count 1 --timeout 10\n";
 	static const struct option options[] = {MESSAGE_RECEIVE_OPTIONS, {0}};
 	static const struct usage usage = {
 		help, MESSAGE_RECEIVE_LETTERS, options, take_option, "see --help", take_operand};
@@ -76,7 +76,7 @@ static int receive_all(void *context)
 	return status || receive->broken ? STATUS_FAILED : 0;
 }
 
-static int run_receive(int argc, char **argv)
+static int run_recv(int argc, char **argv)
 {
 	static struct receive receive = {.base = MESSAGE_RECEIVE_INIT};
 	int status = parse(&receive, argc, argv);
@@ -89,4 +89,4 @@ static int run_receive(int argc, char **argv)
 	return message_receive_run(&receive.base, receive_all);
 }
 
-const struct command command_receive = {"receive", "print the messages of a queue", run_receive};
+const struct command command_recv = {"recv", "print the messages of a queue", run_recv};
