@@ -161,6 +161,56 @@ static void write_some(struct slot *slot)
 	slot->written += written;
 }
 
+static void write_in_place(struct slot *slot)
+{
+	struct iovec parts[3];
+	unsigned int n = 3;
+	size_t len = 0;
+
+	if (ivs_stream_reserve(slot->stream, parts, &n, 0))
+		return;
+	CHECK(n >= 1 && n <= 3);
+	for (unsigned int i = 0; i < n; i++) {
+		for (size_t j = 0; j < parts[i].iov_len; j++, len++)
+			((uint8_t *)parts[i].iov_base)[j] = byte_at(slot->written + len);
+	}
+	len -= slot->written % parts[0].iov_len; /* the last part is not always full */
+	ivs_stream_commit(slot->stream, len);
+	slot->written += len;
+}
+
+static void check_bytes(const struct slot *slot, const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < n && flags & CONFINED; i++)
+		CHECK(ivs_stream_section(slot->stream) == 2 || bytes[i] == byte_at(slot->got + i));
+}
+
+/* What was read in place is right only if it could be released. */
+static void read_in_place(struct slot *slot)
+{
+	static uint8_t copy[REGION_LEN];
+	struct iovec parts[3];
+	unsigned int n = 3;
+	size_t len = 0;
+
+	if (ivs_stream_peek(slot->stream, parts, &n, 0))
+		return;
+	CHECK(n >= 1 && n <= 3);
+	for (unsigned int i = 0; i < n; i++) {
+		const uint8_t *bytes = parts[i].iov_base;
+
+		CHECK(parts[i].iov_len && bytes >= region &&
+		      bytes + parts[i].iov_len <= region + REGION_LEN);
+		memcpy(copy + len, bytes, parts[i].iov_len);
+		len += parts[i].iov_len;
+	}
+	len -= len / 3;
+	if (ivs_stream_release(slot->stream, len))
+		return;
+	check_bytes(slot, copy, len);
+	slot->got += len;
+}
+
 static void read_some(struct slot *slot)
 {
 	uint8_t bytes[70];
@@ -168,8 +218,7 @@ static void read_some(struct slot *slot)
 
 	(void)!ivs_stream_read(slot->stream, bytes, sizeof(bytes), &got, 0);
 	CHECK(got <= sizeof(bytes));
-	for (unsigned int i = 0; i < got && flags & CONFINED; i++)
-		CHECK(ivs_stream_section(slot->stream) == 2 || bytes[i] == byte_at(slot->got + i));
+	check_bytes(slot, bytes, got);
 	slot->got += got;
 }
 
@@ -177,12 +226,16 @@ static void use_stream(struct slot *slot, uint8_t what)
 {
 	switch (what & 7) {
 	case 0:
-	case 1:
 		write_some(slot);
 		break;
+	case 1:
+		write_in_place(slot);
+		break;
 	case 2:
-	case 3:
 		read_some(slot);
+		break;
+	case 3:
+		read_in_place(slot);
 		break;
 	case 4:
 		ivs_stream_shutdown(slot->stream);
