@@ -40,6 +40,7 @@ extern "C" {
 #define IVS_CHANNEL_NAME_MAX 39		     /* bytes of a name, without the terminating zero */
 #define IVS_CHANNEL_MESSAGE_MAX (1u << 30)   /* bytes of a message */
 #define IVS_CHANNEL_SECTION_OF_ID UINT32_MAX /* the section with the number of the peer's id */
+#define IVS_CHANNEL_SPIN_DEFAULT UINT32_MAX
 
 #define IVS_TOPIC_BORROWERS_MAX 32
 #define IVS_TOPIC_LOANS_MAX 7 /* what one cache line can say */
@@ -77,16 +78,20 @@ IVS_PUBLIC const char *ivs_channel_strerror(int result);
  *              if the region has at least 64 MiB; otherwise 16, or fewer if a section would be
  *              shorter than 32 KiB
  * @vector:     the peer's own vector that other peers ring
+ * @spin_us:    calls that wait look at the region before they sleep, as long as that has paid
+ *              lately, and at most for so long, in us (up to 1000000); 0: they sleep at once;
+ *              IVS_CHANNEL_SPIN_DEFAULT: 100, or 0 if there is one CPU
  */
 struct ivs_channels_options {
 	uint32_t section;
 	uint32_t sections_n;
 	uint32_t vector;
+	uint32_t spin_us;
 };
 
 #define IVS_CHANNELS_OPTIONS_INIT                                                                  \
 	{                                                                                          \
-		IVS_CHANNEL_SECTION_OF_ID, 0, 0                                                    \
+		IVS_CHANNEL_SECTION_OF_ID, 0, 0, IVS_CHANNEL_SPIN_DEFAULT                          \
 	}
 
 /**
@@ -268,9 +273,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_queue_receive(struct ivs_queue *queue, void *buf
 					      size_t *len, int timeout_ms);
 
 /**
- * ivs_queue_peers() - number of other sides: senders of a receiver; 0 or 1 receivers of a sender
- *
- * The number is as of the last call that waited or found the queue empty or full.
+ * ivs_queue_peers() - number of other sides (senders of a receiver; 0 or 1 receivers of a sender)
+ * when a call waited last, or found the queue empty or full
  */
 IVS_PUBLIC unsigned int ivs_queue_peers(const struct ivs_queue *queue);
 
@@ -323,10 +327,8 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_connect(struct ivs_channels *channels, co
 
 /**
  * ivs_stream_begin_connect() - like ivs_stream_connect(), without waiting
- * @out: the stream, which is connected later, by any call that reads, writes or waits
- *
- * Until then, reading and writing return IVS_CHANNEL_E_TIMEOUT, _FULL, or _ENDED (the peer
- * accepted, and left). ivs_channels_wait() returns when the stream has been connected.
+ * @out: the stream, which is connected later, by any call that reads, writes or waits; until then,
+ *       reading and writing return IVS_CHANNEL_E_TIMEOUT, _FULL, or _ENDED
  *
  * Return: 0, IVS_CHANNEL_E_NAME, _FULL, _SECTION, _PEER; -errno (-ENOMEM).
  */
@@ -339,17 +341,15 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_begin_connect(struct ivs_channels *channe
 IVS_PUBLIC bool ivs_stream_is_connected(const struct ivs_stream *stream);
 
 /**
- * ivs_stream_close() - close both directions. NULL is ignored.
- *
- * The other side can still read what was written. If it writes, the result is IVS_CHANNEL_E_ENDED.
+ * ivs_stream_close() - close both directions. NULL is ignored. The other side can still read what
+ * was written; if it writes, the result is IVS_CHANNEL_E_ENDED
  */
 IVS_PUBLIC void ivs_stream_close(struct ivs_stream *stream);
 
 /**
- * ivs_stream_abort() - close both directions after an error. NULL is ignored.
- *
- * The other side sees the end as if this peer had died (ivs_stream_is_complete()), and may not be
- * able to read what was written.
+ * ivs_stream_abort() - close both directions after an error. NULL is ignored. The other side sees
+ * the end as if this peer had died (ivs_stream_is_complete()), and may not be able to read what was
+ * written
  */
 IVS_PUBLIC void ivs_stream_abort(struct ivs_stream *stream);
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#define IVS_NS_PER_US 1000
 #define IVS_NS_PER_MS 1000000
 #define IVS_NS_PER_S 1000000000LL
 #define IVS_CLOCK_NEVER INT64_MAX

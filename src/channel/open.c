@@ -11,6 +11,9 @@
 #include "channel/channels.h"
 #include "channel/shared.h"
 
+#define SPIN_DEFAULT_US 100 /* a few times what it costs to sleep and to be woken */
+#define SPIN_MAX_US 1000000
+
 #define PREPARE_TRIES 100
 #define PREPARE_PAUSE_NS IVS_NS_PER_MS
 
@@ -191,6 +194,16 @@ static int begin(struct ivs_channels *channels, const struct ivs_channels_option
 	return ivs_error_set(err, result, "%s", ivs_channel_strerror(result));
 }
 
+/* With one CPU, the other side may need it. */
+static int64_t longest_look_ns(const struct ivs_channels_options *opts)
+{
+	uint32_t us = opts ? opts->spin_us : IVS_CHANNEL_SPIN_DEFAULT;
+
+	if (us == IVS_CHANNEL_SPIN_DEFAULT)
+		us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_DEFAULT_US : 0;
+	return (int64_t)(us < SPIN_MAX_US ? us : SPIN_MAX_US) * IVS_NS_PER_US;
+}
+
 int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *opts,
 		      struct ivs_channels **out, struct ivs_error *err)
 {
@@ -203,7 +216,7 @@ int ivs_channels_open(struct ivs_peer *peer, const struct ivs_channels_options *
 	channels->peer = peer;
 	channels->memory = ivs_peer_memory(peer, NULL);
 	channels->pause_ns = IVS_CHANNELS_PAUSE_MIN_NS;
-	channels->spin.is_off = sysconf(_SC_NPROCESSORS_ONLN) == 1;
+	channels->spin.max_ns = longest_look_ns(opts);
 	result = begin(channels, opts ? opts : &defaults, err);
 	if (result) {
 		ivs_presence_free(&channels->presence);

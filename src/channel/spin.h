@@ -6,17 +6,16 @@
 #ifndef IVS_CHANNEL_SPIN_H
 #define IVS_CHANNEL_SPIN_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /**
- * struct ivs_spin - starts with zeroes
- * @ns:     for how long to look
- * @is_off: there is only one CPU, which the other side may need
+ * struct ivs_spin
+ * @ns:     for how long to look, initially 0
+ * @max_ns: the longest look; 0: never look
  */
 struct ivs_spin {
 	int64_t ns;
-	bool is_off;
+	int64_t max_ns;
 };
 
 /** ivs_spin_learn() - a call has slept, and waited for @waited_ns in all */

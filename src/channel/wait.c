@@ -5,10 +5,8 @@
 
 #ifdef IVS_SHARED_TESTED
 #define TRIES 2
-#define LEARNS false /* a run must not depend on the time */
 #else
 #define TRIES 200 /* before the first look at the clock */
-#define LEARNS true
 #endif
 
 void ivs_channel_add(struct ivs_channel *channel, struct ivs_channels *channels)
@@ -68,8 +66,7 @@ static bool is_looking(const struct ivs_channels *channels, int64_t began_ns, in
 
 static void learn(struct ivs_channels *channels, int64_t began_ns)
 {
-	if (LEARNS)
-		ivs_spin_learn(&channels->spin, ivs_clock_ns() - began_ns);
+	ivs_spin_learn(&channels->spin, ivs_clock_ns() - began_ns);
 }
 
 static int await_asleep(struct ivs_channel *channel, struct ivs_attempt *attempt,
@@ -91,7 +88,7 @@ static int await_asleep(struct ivs_channel *channel, struct ivs_attempt *attempt
 
 static unsigned int tries_n(const struct ivs_channels *channels)
 {
-	return channels->spin.is_off ? 1 : TRIES;
+	return channels->spin.max_ns ? TRIES : 1;
 }
 
 static int await(struct ivs_channel *channel, struct ivs_attempt *attempt, int timeout_ms)
