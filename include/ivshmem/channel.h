@@ -281,8 +281,8 @@ IVS_PUBLIC unsigned int ivs_queue_peers(const struct ivs_queue *queue);
 /**
  * struct ivs_stream_options - the size of a stream's buffer; zeroes: the defaults
  * @buffer_len: how many bytes this side can write before the other side has read some, at least,
- *              in one call; 0: a sixteenth of the section. Each further call needs a sixteenth of
- *              the buffer, or more, even for a single byte: write many bytes at once
+ *              in one call; 0: a sixteenth of the section. Each further call needs a part of the
+ *              buffer, a sixteenth or 64 KiB, even for one byte: write many bytes at once
  */
 struct ivs_stream_options {
 	size_t buffer_len;
@@ -372,7 +372,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_write(struct ivs_stream *stream, const vo
 
 /**
  * ivs_stream_reserve() - memory for the next bytes, to write them in place, as with readv(2)
- * @parts:   set to parts of this peer's section; each is a sixteenth of the buffer, or less
+ * @parts:   set to parts of this peer's section, each of at most 64 KiB
  * @parts_n: number of elements of @parts, at least 1; set to the number of parts, at least 1
  *
  * Until ivs_stream_commit() the function returns the same memory, perhaps with more parts.
@@ -416,7 +416,7 @@ IVS_PUBLIC IVS_MUST_USE int ivs_stream_read(struct ivs_stream *stream, void *byt
  *
  * Until ivs_stream_release() the function returns the same bytes, perhaps with more parts.
  *
- * Return: as ivs_stream_read().
+ * Return: as ivs_stream_read(); IVS_CHANNEL_E_ENDED also if another peer uses the memory now.
  */
 IVS_PUBLIC IVS_MUST_USE int ivs_stream_peek(struct ivs_stream *stream, struct iovec *parts,
 					    unsigned int *parts_n, int timeout_ms);

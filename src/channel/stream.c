@@ -32,7 +32,6 @@ static bool stream_set_sleeps(struct ivs_channel *channel, bool sleeps)
 {
 	struct ivs_stream *stream = stream_of(channel);
 
-	stream->wants_room = sleeps && !stream->shut && ivs_outlet_is_full(&stream->outlet);
 	ivs_outlet_set_sleeps(&stream->outlet, sleeps);
 	if (!stream->inlet.index) /* a listener rings when it opens its inlet, if it can */
 		return ivs_presence_can_ring(&channel->channels->presence);
@@ -64,7 +63,10 @@ static bool stream_is_ready(struct ivs_channel *channel);
 /* Not for a stream that is inside ivs_stream_connect(), or has not been accepted. */
 static bool stream_waits(struct ivs_channel *channel)
 {
-	return stream_of(channel)->is_held;
+	struct ivs_stream *stream = stream_of(channel);
+
+	stream->wants_room = !stream->shut && ivs_outlet_is_full(&stream->outlet);
+	return stream->is_held;
 }
 
 /* Return: false if the buffer would have more slots than possible. */
@@ -427,6 +429,8 @@ int ivs_stream_peek(struct ivs_stream *stream, struct iovec *parts, unsigned int
 	unsigned int n = 0;
 	uint32_t len;
 
+	if (!result)
+		result = consume(stream, 0); /* since the last call, it may have another use */
 	if (result)
 		return result;
 	bytes = stream->message + stream->at;
@@ -442,6 +446,8 @@ int ivs_stream_peek(struct ivs_stream *stream, struct iovec *parts, unsigned int
 
 int ivs_stream_release(struct ivs_stream *stream, size_t len)
 {
+	if (len && !stream->inlet.index)
+		return IVS_CHANNEL_E_BROKEN;
 	while (len) {
 		int result = peek(stream);
 		size_t left = stream->len - stream->at;

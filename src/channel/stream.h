@@ -20,7 +20,7 @@
  * @ignores_bytes: bytes to read do not end a wait
  * @complete:  ivs_stream_read() has found the end, because the other side has ended its direction
  * @is_gone:   the memory of the other side's lane has another use
- * @wants_room: while it sleeps: the last write found the buffer full
+ * @wants_room: in ivs_channels_wait(): the last write found the buffer full
  * @offered_ns: when the stream was offered to the other side
  */
 struct ivs_stream {

@@ -78,8 +78,11 @@ static int await_asleep(struct ivs_channel *channel, struct ivs_attempt *attempt
 
 	while (result == IVS_CHANNEL_E_TIMEOUT && is_looking(channels, began_ns, deadline_ns))
 		result = attempt->run(channel, attempt);
-	if (result != IVS_CHANNEL_E_TIMEOUT)
+	if (result != IVS_CHANNEL_E_TIMEOUT) {
+		/* Calls that never sleep must learn of joins and leaves, too. */
+		(void)!ivs_channels_poll_sometimes(channels);
 		return result;
+	}
 	while (result == IVS_CHANNEL_E_TIMEOUT && ivs_clock_ns() < deadline_ns)
 		result = sleep_once(channel, attempt, deadline_ns);
 	learn(channels, began_ns);

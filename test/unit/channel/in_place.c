@@ -184,6 +184,32 @@ Test(channel_in_place, release_tells_that_the_memory_was_another_peers)
 	cr_expect_not(ivs_stream_is_complete(server));
 }
 
+/* A program may have to wait for the target of the bytes for a long time. */
+Test(channel_in_place, bytes_of_another_peer_are_not_found)
+{
+	struct iovec part;
+	unsigned int n = 1;
+
+	write_in_place("abc");
+	cr_assert_eq(ivs_stream_peek(server, &part, &n, 0), 0);
+	test_channels_reopen(&all, 0);
+	cr_expect_eq(ivs_stream_peek(server, &part, &n, 0), IVS_CHANNEL_E_ENDED);
+}
+
+Test(channel_in_place, stream_that_is_not_connected_has_no_bytes)
+{
+	struct ivs_stream *stream;
+	struct iovec part;
+	unsigned int n = 1;
+
+	cr_assert_eq(ivs_stream_begin_connect(all.channels[0], "t", NULL, &stream), 0);
+	cr_expect_eq(ivs_stream_peek(stream, &part, &n, 0), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(ivs_stream_reserve(stream, &part, &n, 0), IVS_CHANNEL_E_TIMEOUT);
+	cr_expect_eq(ivs_stream_release(stream, 0), 0);
+	cr_expect_eq(ivs_stream_release(stream, 1), IVS_CHANNEL_E_BROKEN);
+	ivs_stream_close(stream);
+}
+
 /* ivs_stream_flush() promises that a peer may leave then. */
 Test(channel_in_place, bytes_that_were_read_are_not_lost_with_their_writer)
 {
