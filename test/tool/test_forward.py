@@ -3,17 +3,19 @@
 import contextlib
 import hashlib
 import os
+import queue
 import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
 from support.py.forwarding import (Forwarding, Target, address_of, ask, connect, digest_at_end,
                                    echo, read_all)
 from support.py.paths import BUILD
-from support.py.programs import TIMEOUT, cpu_ticks, is_sanitized, wait_until
+from support.py.programs import TIMEOUT, cpu_ticks, is_blocked, is_sanitized, wait_until
 
 TOOL = BUILD / "tools" / "ivshmem"
 
@@ -115,6 +117,42 @@ def test_stalled_connections(place, served):
     assert is_sanitized(TOOL) or max(b - a for a, b in zip(before, after)) < 15
     for sock in held:
         place.add(sock)
+
+
+def test_clients_that_read_no_more(place, served):
+    """What is sent to such a client is discarded, and what it sends arrives at once."""
+    sent, received = queue.Queue(), queue.Queue()
+
+    def answer(sock):
+        sock.sendall(b"x")
+        sent.put(None)
+        received.put(sock.recv(1))
+
+    served.serve("one", place.add(Target(answer)).address)
+    client, at = served.listen("one", place.dir / "at")
+    deadline = time.monotonic() + 8  # all together take a fraction of a second
+    for _ in range(20):
+        sock = place.add(connect(at))
+        sock.shutdown(socket.SHUT_RD)
+        sent.get(timeout=TIMEOUT)
+        wait_until(lambda: is_blocked(client.pid), "nothing is left to be done")
+        sock.sendall(b"y")
+        assert received.get(timeout=max(0.1, deadline - time.monotonic())) == b"y"
+
+
+def test_program_that_answers_and_closes(place, served):
+    """If a program closes its stream without having read the end of the request, clients that have
+    ended their requests before get all of the answer, and its end."""
+    request = 16 * 120  # as long as the stream's buffer, so that the end waits for room
+    _, at = served.listen("program", None, "--buffer", "1K")
+    socks = [place.add(connect(at)) for _ in range(5)]
+    for sock in socks:
+        sock.sendall(bytes(request))
+        sock.shutdown(socket.SHUT_WR)
+    place.start(BUILD / "test" / "channel-numbers", served.address, "id", "reply", "program",
+                request, 60000)
+    for sock in socks:
+        assert len(read_all(sock)) == 60000
 
 
 def test_flood(place, served):

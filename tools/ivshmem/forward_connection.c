@@ -262,14 +262,36 @@ static void fail_stream(struct forward_connection *connection, int result)
 	fail(connection);
 }
 
-/* Leave out the parts that are more than a turn's. */
+/* Leave out what is more than a turn's. */
 static void count_parts(struct parts *parts)
 {
 	unsigned int n = parts->n;
 
 	parts->len = 0;
-	for (parts->n = 0; parts->n < n && parts->len < TURN_MAX; parts->n++)
-		parts->len += parts->parts[parts->n].iov_len;
+	for (parts->n = 0; parts->n < n && parts->len < TURN_MAX; parts->n++) {
+		struct iovec *part = &parts->parts[parts->n];
+
+		if (part->iov_len > TURN_MAX - parts->len)
+			part->iov_len = TURN_MAX - parts->len;
+		parts->len += part->iov_len;
+	}
+}
+
+/*
+ * The stream takes no more. That is an error only if the program sends more; what the other side
+ * has written can still be read.
+ */
+static void end_to_stream(struct forward_connection *connection)
+{
+	uint8_t byte;
+	ssize_t n = recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN) {
+		connection->is_readable = false;
+		return;
+	}
+	connection->to_stream_done = true;
+	connection->reset = connection->reset || n;
 }
 
 /* Find room in the stream; none, if there is none now, or no more. */
@@ -284,12 +306,10 @@ static void find_room(struct forward_connection *connection, struct parts *room)
 		return;
 	}
 	room->len = 0;
-	if (result == IVS_CHANNEL_E_ENDED) {
-		/* What the other side has written can still be read. */
-		connection->to_stream_done = connection->reset = true;
-	} else if (result != IVS_CHANNEL_E_TIMEOUT) {
+	if (result == IVS_CHANNEL_E_ENDED)
+		end_to_stream(connection);
+	else if (result != IVS_CHANNEL_E_TIMEOUT)
 		fail_stream(connection, result);
-	}
 }
 
 /* Return: the number of bytes that were passed on; 0: none can be now. */
@@ -400,7 +420,8 @@ static size_t step_to_socket(struct forward_connection *connection, bool *moved)
 	if (bytes.len && connection->is_writable) {
 		n = send_bytes(connection, &bytes);
 		connection->has_unsent = n < bytes.len;
-		*moved = *moved || n;
+		/* After an error, the other direction goes on. */
+		*moved = *moved || n || connection->discards;
 		/* The bytes may have been others, and the socket has them. */
 		if (ivs_stream_release(connection->stream, n))
 			fail(connection);

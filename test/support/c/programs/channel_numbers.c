@@ -15,6 +15,7 @@
  *   live-subscribe NAME              receive messages of a topic for ever
  *   listen NAME                      exchange bytes with all that connect, one after another
  *   connect NAME                     connect, and exchange bytes; then connect again
+ *   reply NAME REQUEST ANSWER        accept streams: read REQUEST bytes, write ANSWER bytes, close
  *
  * SECTION is a number, or "id". A message has the number of its session, its own number, which
  * counts from 0, a checksum and a tail of varying length. A receiver exits with status 1 if a
@@ -502,6 +503,30 @@ static int run_connect(struct ivs_channels *channels, char **words)
 	return 0; /* not reached */
 }
 
+/* Without waiting for the end of the other side's bytes. */
+static int run_reply(struct ivs_channels *channels, char **words)
+{
+	static uint8_t bytes[1 << 16];
+	struct ivs_stream_listener *listener;
+	struct ivs_stream *stream;
+	int result = ivs_stream_listen(channels, words[0], NULL, &listener);
+
+	print_open();
+	while (!result && !(result = ivs_stream_accept(listener, &stream, -1))) {
+		size_t request = strtoul(words[1], NULL, 10);
+		size_t answer = strtoul(words[2], NULL, 10);
+		size_t n;
+
+		while (request && !(result = ivs_stream_read(stream, bytes, request, &n, -1)))
+			request -= n;
+		while (answer && !(result = ivs_stream_write(stream, bytes, answer, &n, -1)))
+			answer -= n;
+		ivs_stream_shutdown(stream);
+		ivs_stream_close(stream);
+	}
+	fail(words[0], result);
+}
+
 static const struct {
 	const char *name;
 	int words_n;
@@ -518,6 +543,7 @@ static const struct {
 	{"live-subscribe", 1, run_live_subscribe},
 	{"listen", 1, run_listen},
 	{"connect", 1, run_connect},
+	{"reply", 3, run_reply},
 };
 
 int main(int argc, char **argv)
