@@ -44,7 +44,7 @@ static unsigned int trips_of(size_t len)
 
 static unsigned int messages_of(size_t len)
 {
-	return len <= 4096 ? 200000 : len <= 65536 ? 10000 : len <= 1 << 20 ? 500 : 50;
+	return len <= 4096 ? 200000 : len <= 65536 ? 10000 : len <= 1 << 20 ? 500 : 200;
 }
 
 /* A doorbell of a host process is a write(2), and the library makes no others. */

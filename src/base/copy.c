@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-#define WAITS_AT_MOST 4 /* times as long as a copy: then it is not the reader that is waited for */
+#define WAITS_AT_MOST 16 /* times as long as a copy: then it is not the reader that is waited for */
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -76,10 +76,21 @@ unsigned int ivs_copy_choose(struct ivs_copy_choice *choice)
 	return turn % IVS_COPY_PERIOD < IVS_COPY_RUN ? !better : better;
 }
 
-/* At the start of a run, memory may be touched first, and others still have other copies. */
-static bool counts(const struct ivs_copy_choice *choice)
+/*
+ * At the start of a run, memory may be touched first, and the caches are as the other method has
+ * left them. But a method that takes half as long again is not tried for longer than that.
+ */
+static bool counts(struct ivs_copy_choice *choice, unsigned int method, uint64_t cost)
 {
-	return (load(&choice->turn) - 1) % IVS_COPY_RUN >= IVS_COPY_RUN - 2;
+	uint32_t turn = load(&choice->turn);
+	uint32_t at = (turn - 1) % IVS_COPY_RUN;
+	uint32_t other = load(&choice->cost[!method]);
+
+	if (at >= 1 && other && cost / 3 > other / 2) {
+		store(&choice->turn, turn + IVS_COPY_RUN - 1 - at);
+		return true;
+	}
+	return at >= IVS_COPY_RUN - 2;
 }
 
 void ivs_copy_learn(struct ivs_copy_choice *choice, unsigned int method, uint64_t cost)
@@ -87,8 +98,13 @@ void ivs_copy_learn(struct ivs_copy_choice *choice, unsigned int method, uint64_
 	uint32_t known = load(&choice->cost[method]);
 	uint32_t most = known ? known + known / 8 + 1 : IVS_COPY_COST_MAX;
 
-	if (!counts(choice))
+	if (!counts(choice, method, cost))
 		return;
+	/* What the program does has changed: what the other method cost before says nothing. */
+	if (load(&choice->turn) >= IVS_COPY_TRIES && cost < known / 2) {
+		store(&choice->turn, 0);
+		store(&choice->cost[!method], 0);
+	}
 	most = most < IVS_COPY_COST_MAX ? most : IVS_COPY_COST_MAX;
 	store(&choice->cost[method], cost < most ? (uint32_t)cost : most);
 }

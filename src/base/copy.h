@@ -14,10 +14,10 @@
  */
 #define IVS_COPY_LONG (1u << 20)
 
-#define IVS_COPY_CLASSES 6   /* of lengths: each is up to twice as long as the former */
-#define IVS_COPY_RUN 8u	     /* copies with one method; only the last ones of them count */
-#define IVS_COPY_TRIES 32u   /* with both methods in turn, before one is chosen */
-#define IVS_COPY_PERIOD 256u /* of so many copies, one run tries the other method again */
+#define IVS_COPY_CLASSES 6    /* of lengths: each is up to twice as long as the former */
+#define IVS_COPY_RUN 16u      /* copies with one method; only the last ones of them count */
+#define IVS_COPY_TRIES 32u    /* with both methods in turn, before one is chosen */
+#define IVS_COPY_PERIOD 2048u /* of so many copies, one run tries the other method again */
 #define IVS_COPY_COST_MAX (1u << 30)
 
 /**
