@@ -216,6 +216,17 @@ static const char *start_socat(struct end *in, const struct end *out, pid_t *pro
 	return NULL;
 }
 
+static const char *start_socat_tcp(struct end *in, const struct end *out, pid_t *programs)
+{
+	char from[128], to[128];
+
+	choose_port(in);
+	snprintf(from, sizeof(from), "TCP4-LISTEN:%u,bind=127.0.0.1,reuseaddr", in->port);
+	snprintf(to, sizeof(to), "TCP4:127.0.0.1:%u", out->port);
+	programs[0] = run_socat(from, to);
+	return NULL;
+}
+
 static const char *start_socats(struct end *in, const struct end *out, pid_t *programs)
 {
 	char from[128], to[128];
@@ -249,6 +260,8 @@ static void run(enum chain chain, unsigned int round, int64_t bytes)
 		results.chain_absent[chain] = start_forward(&in, &out, programs);
 	else if (chain == CHAIN_SOCAT)
 		results.chain_absent[chain] = start_socat(&in, &out, programs);
+	else if (chain == CHAIN_SOCAT_TCP)
+		results.chain_absent[chain] = start_socat_tcp(&in, &out, programs);
 	else
 		results.chain_absent[chain] = start_socats(&in, &out, programs);
 	if (!results.chain_absent[chain]) {

@@ -127,6 +127,9 @@ static void add_chains(struct list *list)
 	add(list, median_ratio(forward, results.chain_mb[CHAIN_SOCAT]), 0.8,
 	    "forward, bulk TCP: bytes/s, x socat AF_UNIX to AF_UNIX")
 		->at_least = true;
+	add(list, median_ratio(forward, results.chain_mb[CHAIN_SOCAT_TCP]), 0.8,
+	    "forward, bulk TCP: bytes/s, x socat TCP to TCP")
+		->at_least = true;
 	add(list, median_ratio(forward, results.chain_mb[CHAIN_SOCATS]), 0.8,
 	    "forward, bulk TCP: bytes/s, x two socats, AF_UNIX between")
 		->at_least = true;

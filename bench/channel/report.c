@@ -128,6 +128,7 @@ const char *chain_name(size_t chain)
 	static const char *const names[CHAINS_N] = {
 		"ivshmem forward, TCP to TCP",
 		"socat, AF_UNIX to AF_UNIX",
+		"socat, TCP to TCP",
 		"two socats, TCP to TCP, AF_UNIX between",
 	};
 

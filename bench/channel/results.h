@@ -31,7 +31,7 @@ extern const struct way *const ways[WAYS_N];
 enum topic_kind { TOPIC_SPINS, TOPIC_SLEEPS, TOPIC_KINDS_N };
 
 /** enum chain - bytes from a socket to another, through two processes or one */
-enum chain { CHAIN_FORWARD, CHAIN_SOCAT, CHAIN_SOCATS, CHAINS_N };
+enum chain { CHAIN_FORWARD, CHAIN_SOCAT, CHAIN_SOCAT_TCP, CHAIN_SOCATS, CHAINS_N };
 
 /** struct idle - of a process that waits for a message */
 struct idle {
